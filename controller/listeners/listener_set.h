@@ -1,0 +1,49 @@
+#ifndef RUM_CONTROLLER_LISTENERS_LISTENER_SET_H_
+#define RUM_CONTROLLER_LISTENERS_LISTENER_SET_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace rum {
+
+struct Forward {
+  std::string bind = "127.0.0.1";  // IPv4 or IPv6 literal
+  uint16_t host = 0;
+  uint16_t guest = 0;
+  friend bool operator==(const Forward&, const Forward&) = default;
+};
+
+struct ForwardState {
+  Forward forward;
+  absl::Status bound;          // Ok: accepting. Else why not, with the owner of the port where the kernel tells
+  int64_t open_connections = 0;
+  int64_t bytes_in = 0;        // towards the guest
+  int64_t bytes_out = 0;
+  std::string last_error;
+};
+
+// Reaches a port in the guest; see GuestAgent::Dial.
+using Dialer = std::function<void(uint16_t port, std::function<void(absl::StatusOr<int>)> done)>;
+
+// The host ports of one machine. Thread-safe; sockets live on the one io thread of the process.
+class ListenerSet {
+ public:
+  virtual ~ListenerSet() = default;  // closes everything at once
+  // Makes the set of listeners `wanted`: new before old; unchanged ones keep sockets and connections; a changed guest
+  // port is in place; removed ones stop accepting and drain for 30 s. One that fails does not stop the others.
+  // Returns the state of every wanted forward after it.
+  virtual std::vector<ForwardState> Apply(const std::vector<Forward>& wanted) = 0;
+  virtual std::vector<ForwardState> Observe() = 0;
+};
+
+std::unique_ptr<ListenerSet> MakeListenerSet(Dialer dial);
+
+}  // namespace rum
+
+#endif  // RUM_CONTROLLER_LISTENERS_LISTENER_SET_H_
