@@ -14,8 +14,9 @@
 
 namespace rum {
 
-// A domain as libvirt has it. The definitions are read back as the Config that they stand for: from the XML where it
-// says (cpus, memory, cards, disks, shared folders, machine), else from rum's own metadata element in that XML.
+// A domain as libvirt has it. The definitions are read back as the Config that they stand for: from
+// the XML where it says (cpus, memory, cards, disks, shared folders, machine), else from rum's own
+// metadata element in that XML.
 struct DomainState {
   bool defined = false;
   bool running = false;
@@ -23,26 +24,29 @@ struct DomainState {
   Config live;        // valid when running
 };
 
-// The machines of one libvirt connection. Thread-safe; calls block. Unavailable: libvirt cannot be reached (never
-// "not defined").
+// The machines of one libvirt connection. Thread-safe; calls block. Unavailable: libvirt cannot be
+// reached (never "not defined").
 class Hypervisor {
  public:
   virtual ~Hypervisor() = default;
   virtual absl::StatusOr<DomainState> Inspect(const MachineIdentity& machine) = 0;
-  // Makes disks (kept when there), seed and the persistent definition match `config`. With `reset` the root disk is
-  // made anew (the domain must be off). A running domain keeps running; idempotent; the old definition survives a failure.
+  // Makes disks (kept when there), seed and the persistent definition match `config`. With `reset`
+  // the root disk is made anew (the domain must be off). A running domain keeps running;
+  // idempotent; the old definition survives a failure.
   virtual absl::Status Define(const MachineIdentity& machine, const Config& config, bool reset) = 0;
   virtual absl::Status Start(const MachineIdentity& machine) = 0;  // Ok when it runs already
   // ACPI first, after `grace` force. Ok when it is off already.
   virtual absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) = 0;
   // Undefines and deletes what belongs to the machine and nothing else; names what it removed.
   virtual absl::StatusOr<std::vector<std::string>> Remove(const MachineIdentity& machine) = 0;
-  // A connected stream socket to the channel org.rum.agent.0 of the running domain; the caller owns it.
+  // A connected stream socket to the channel org.rum.agent.0 of the running domain; the caller owns
+  // it.
   virtual absl::StatusOr<int> OpenChannel(const MachineIdentity& machine) = 0;
 };
 
-// `on_event` is called with a domain's name when libvirt reports anything about it; it must not block.
-// `uri`: empty for libvirt's own default. `agent_binary`: path of the static rum-agent that the seed carries.
+// `on_event` is called with a domain's name when libvirt reports anything about it; it must not
+// block. `uri`: empty for libvirt's own default. `agent_binary`: path of the static rum-agent that
+// the seed carries.
 absl::StatusOr<std::unique_ptr<Hypervisor>> ConnectLibvirt(
     const std::string& uri, const std::string& agent_binary,
     std::function<void(const std::string& domain_name)> on_event);

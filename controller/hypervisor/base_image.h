@@ -1,0 +1,30 @@
+#ifndef RUM_CONTROLLER_HYPERVISOR_BASE_IMAGE_H_
+#define RUM_CONTROLLER_HYPERVISOR_BASE_IMAGE_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace rum {
+
+// A file that root disks are made from.
+struct BaseImage {
+  std::string path;
+  std::string format;         // "qcow2" or "raw", by its first bytes
+  uint64_t virtual_size = 0;  // bytes, as a guest sees it
+  uint64_t file_size = 0;
+  bool has_backing = false;    // it is a layer over another file
+  bool world_readable = true;  // any user of this host can open it
+};
+
+// `base`: image.base of a rum.toml. InvalidArgument for what is not a file on this host, NotFound
+// when it is not there.
+absl::StatusOr<BaseImage> ProbeBaseImage(const std::string& base);
+
+// Ok when the file's SHA-256 is `sha256` (hex, any case) or that is empty; else FailedPrecondition.
+absl::Status CheckSha256(const BaseImage& image, const std::string& sha256);
+
+}  // namespace rum
+
+#endif  // RUM_CONTROLLER_HYPERVISOR_BASE_IMAGE_H_

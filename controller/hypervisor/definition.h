@@ -1,0 +1,27 @@
+#ifndef RUM_CONTROLLER_HYPERVISOR_DEFINITION_H_
+#define RUM_CONTROLLER_HYPERVISOR_DEFINITION_H_
+
+#include <optional>
+#include <string>
+
+#include "state/config.pb.h"
+
+namespace rum {
+
+// What a definition says after Define(wanted). What only a new root disk can change (the image, the
+// user, the libvirt, a smaller size) stays as `present` has it, so that a definition always tells
+// what its disk really holds; pass nullopt for a new disk. Ports and scripts are not part of a
+// definition.
+Config DefinitionFor(const Config& wanted, const std::optional<Config>& present);
+
+// The tag under which the guest finds a shared folder: the mount's own, else one made of its
+// target.
+std::string MountTag(const Mount& mount);
+
+// The serial under which the guest finds a drive: at most the 20 bytes that virtio has, letters of
+// [A-Za-z0-9_-].
+std::string DriveSerial(const std::string& drive);
+
+}  // namespace rum
+
+#endif  // RUM_CONTROLLER_HYPERVISOR_DEFINITION_H_

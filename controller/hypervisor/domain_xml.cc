@@ -1,0 +1,202 @@
+#include "controller/hypervisor/domain_xml.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <map>
+#include <pugixml.hpp>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "controller/hypervisor/definition.h"
+
+namespace rum {
+namespace {
+
+using pugi::xml_node;
+
+void Set(xml_node node, const char* name, const std::string& value) {
+  node.append_attribute(name).set_value(value.c_str());
+}
+
+xml_node Add(xml_node parent, const char* name) { return parent.append_child(name); }
+
+xml_node AddText(xml_node parent, const char* name, const std::string& text) {
+  xml_node node = parent.append_child(name);
+  node.text().set(text.c_str());
+  return node;
+}
+
+void AddMetadata(xml_node domain, const DomainParts& parts) {
+  xml_node machine = Add(Add(domain, "metadata"), "rum:machine");
+  Set(machine, "xmlns:rum", "https://rum.dev/xmlns/domain/1");
+  Set(machine, "id", parts.identity.id);
+  Set(machine, "file", parts.identity.config_path);
+  Set(machine, "disk", parts.disk_nonce);
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  std::string json;
+  // Cannot fail: a message without Any fields always has a JSON form.
+  (void)google::protobuf::util::MessageToJsonString(DefinitionFor(parts.config, std::nullopt),
+                                                    &json, options);
+  AddText(machine, "rum:config", json);
+}
+
+void AddCpuAndMachine(xml_node domain, const DomainParts& parts) {
+  const bool test = parts.connection == ConnectionKind::kTest;
+  xml_node os = Add(domain, "os");
+  xml_node type = AddText(os, "type", "hvm");
+  const std::string& machine = parts.config.advanced().machine();
+  if (!test) Set(type, "machine", machine.empty() ? "q35" : machine);
+  Set(Add(os, "boot"), "dev", "hd");
+  if (test) return;
+  xml_node features = Add(domain, "features");
+  Add(features, "acpi");
+  Add(features, "apic");
+  xml_node cpu = Add(domain, "cpu");
+  if (parts.domain_type == "kvm") {
+    Set(cpu, "mode", "host-passthrough");
+  } else {
+    // Emulation is slow at `rep movsb`, and guests copy with it for as long as the CPU offers erms.
+    Set(cpu, "mode", "maximum");
+    xml_node erms = Add(cpu, "feature");
+    Set(erms, "policy", "disable");
+    Set(erms, "name", "erms");
+  }
+  Set(Add(domain, "clock"), "offset", "utc");
+}
+
+void AddDisk(xml_node devices, const std::string& path, const std::string& target,
+             const std::string& serial) {
+  xml_node disk = Add(devices, "disk");
+  Set(disk, "type", "file");
+  Set(disk, "device", "disk");
+  xml_node driver = Add(disk, "driver");
+  Set(driver, "name", "qemu");
+  Set(driver, "type", "qcow2");
+  Set(driver, "discard", "unmap");
+  Set(Add(disk, "source"), "file", path);
+  xml_node dev = Add(disk, "target");
+  Set(dev, "dev", target);
+  Set(dev, "bus", "virtio");
+  AddText(disk, "serial", serial);
+}
+
+void AddDisks(xml_node devices, const DomainParts& parts) {
+  AddDisk(devices, parts.root_path, "vda", "rum.root");
+  char letter = 'b';
+  for (const auto& [name, path] : parts.drive_paths) {
+    AddDisk(devices, path, std::string("vd") + letter++, DriveSerial(name));
+  }
+  xml_node seed = Add(devices, "disk");
+  Set(seed, "type", "file");
+  Set(seed, "device", "cdrom");
+  xml_node driver = Add(seed, "driver");
+  Set(driver, "name", "qemu");
+  Set(driver, "type", "raw");
+  Set(Add(seed, "source"), "file", parts.seed_path);
+  xml_node dev = Add(seed, "target");
+  Set(dev, "dev", "sda");
+  Set(dev, "bus", "sata");
+  Add(seed, "readonly");
+}
+
+void AddCard(xml_node devices, const DomainParts& parts, const std::string& network,
+             const std::string& card, const std::string& alias) {
+  xml_node node = Add(devices, "interface");
+  Set(node, "type", network.empty() ? "user" : "network");
+  Set(Add(node, "mac"), "address", CardMac(parts.identity, card));
+  if (!network.empty()) Set(Add(node, "source"), "network", network);
+  Set(Add(node, "model"), "type", "virtio");
+  Set(Add(node, "alias"), "name", alias);
+}
+
+void AddCards(xml_node devices, const DomainParts& parts) {
+  const bool session = parts.connection == ConnectionKind::kSession;
+  if (parts.config.network().nat()) {
+    AddCard(devices, parts, session ? "" : "default", "nat", "ua-nat");
+  }
+  int number = 0;
+  for (const Interface& interface : parts.config.network().interfaces()) {
+    AddCard(devices, parts, interface.network(), "network:" + interface.network(),
+            absl::StrCat("ua-net", number++));
+  }
+}
+
+void AddFolders(xml_node devices, const DomainParts& parts) {
+  for (const Mount& mount : parts.config.mounts()) {
+    xml_node node = Add(devices, "filesystem");
+    Set(node, "type", "mount");
+    // Only root's libvirt can run virtiofsd. It cannot make a folder read-only: there the guest's
+    // mount does.
+    const bool virtiofs = parts.connection == ConnectionKind::kSystem;
+    Set(node, "accessmode", virtiofs ? "passthrough" : "mapped");
+    if (virtiofs) Set(Add(node, "driver"), "type", "virtiofs");
+    Set(Add(node, "source"), "dir", mount.source());
+    Set(Add(node, "target"), "dir", MountTag(mount));
+    if (!virtiofs && mount.readonly()) Add(node, "readonly");
+  }
+}
+
+void AddDevices(xml_node domain, const DomainParts& parts) {
+  xml_node devices = Add(domain, "devices");
+  AddDisks(devices, parts);
+  AddFolders(devices, parts);
+  AddCards(devices, parts);
+  if (parts.connection == ConnectionKind::kTest) return;
+  xml_node serial = Add(devices, "serial");
+  Set(serial, "type", "pty");
+  Set(Add(serial, "target"), "port", "0");
+  xml_node channel = Add(devices, "channel");
+  Set(channel, "type", "unix");
+  xml_node target = Add(channel, "target");
+  Set(target, "type", "virtio");
+  Set(target, "name", kAgentChannel);
+  Set(Add(devices, "memballoon"), "model", "virtio");
+  xml_node rng = Add(devices, "rng");
+  Set(rng, "model", "virtio");
+  Set(AddText(rng, "backend", "/dev/urandom"), "model", "random");
+}
+
+}  // namespace
+
+std::string MakeDomainXml(const DomainParts& parts) {
+  pugi::xml_document document;
+  xml_node domain = Add(document, "domain");
+  const bool test = parts.connection == ConnectionKind::kTest;
+  Set(domain, "type", test ? "test" : parts.domain_type);
+  AddText(domain, "name", parts.identity.domain_name());
+  AddText(domain, "uuid", parts.uuid);
+  AddMetadata(domain, parts);
+  const std::string memory = absl::StrCat(parts.config.resources().memory_mb());
+  Set(AddText(domain, "memory", memory), "unit", "MiB");
+  if (parts.connection == ConnectionKind::kSystem && parts.config.mounts_size() > 0) {
+    // virtiofsd reads and writes the guest's memory itself.
+    xml_node backing = Add(domain, "memoryBacking");
+    Set(Add(backing, "source"), "type", "memfd");
+    Set(Add(backing, "access"), "mode", "shared");
+  }
+  AddText(domain, "vcpu", absl::StrCat(parts.config.resources().cpus()));
+  AddCpuAndMachine(domain, parts);
+  AddText(domain, "on_poweroff", "destroy");
+  AddText(domain, "on_reboot", "restart");
+  AddText(domain, "on_crash", "destroy");
+  AddDevices(domain, parts);
+  std::ostringstream out;
+  document.save(out, "  ", pugi::format_default | pugi::format_no_declaration);
+  return out.str();
+}
+
+std::string DomainUuid(const MachineIdentity& identity) {
+  std::string hex = Sha256Hex("uuid:" + identity.domain_name()).substr(0, 32);
+  hex[12] = '8';  // RFC 9562: a UUID of one's own making
+  hex[16] = 'a';
+  return absl::StrCat(hex.substr(0, 8), "-", hex.substr(8, 4), "-", hex.substr(12, 4), "-",
+                      hex.substr(16, 4), "-", hex.substr(20));
+}
+
+std::string CardMac(const MachineIdentity& identity, const std::string& card) {
+  const std::string hex = Sha256Hex(absl::StrCat("mac:", identity.domain_name(), ":", card));
+  return absl::StrCat("52:54:00:", hex.substr(0, 2), ":", hex.substr(2, 2), ":", hex.substr(4, 2));
+}
+
+}  // namespace rum

@@ -1,0 +1,57 @@
+#ifndef RUM_CONTROLLER_HYPERVISOR_DOMAIN_XML_H_
+#define RUM_CONTROLLER_HYPERVISOR_DOMAIN_XML_H_
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "state/config.pb.h"
+#include "state/identity.h"
+
+namespace rum {
+
+inline constexpr char kAgentChannel[] = "org.rum.agent.0";
+
+// Which kind of libvirt a definition is for; it decides on networks and shared folders.
+enum class ConnectionKind { kSystem, kSession, kTest };
+
+// All that a domain definition is made of.
+struct DomainParts {
+  MachineIdentity identity;
+  Config config;
+  ConnectionKind connection = ConnectionKind::kSession;
+  std::string domain_type;  // resolved: "kvm" or "qemu"; ignored for kTest
+  std::string uuid;
+  std::string disk_nonce;  // names the making of the root disk
+  std::string root_path;
+  std::string seed_path;
+  std::map<std::string, std::string> drive_paths;  // by drive name
+};
+
+// The libvirt XML of a machine. Pure: equal parts give an equal text.
+std::string MakeDomainXml(const DomainParts& parts);
+
+// A definition read back.
+struct DomainFacts {
+  Config config;  // the XML's own facts first, the rest from rum's metadata element
+  std::string uuid;
+  std::string disk_nonce;
+  std::string root_path;
+  std::string seed_path;
+  std::map<std::string, std::string> drive_paths;
+  std::string channel_path;           // the agent's socket on the host; only in a live definition
+  std::vector<std::string> networks;  // libvirt networks that the cards are on
+};
+
+// `auto_type`: what advanced.domain_type = "auto" means here; a domain of that type reads back as
+// "auto" if it was defined so. InvalidArgument: not a domain's XML.
+absl::StatusOr<DomainFacts> ReadDomainXml(const std::string& xml, const std::string& auto_type);
+
+// A UUID and a MAC address that belong to the machine, always the same.
+std::string DomainUuid(const MachineIdentity& identity);
+std::string CardMac(const MachineIdentity& identity, const std::string& card);
+
+}  // namespace rum
+
+#endif  // RUM_CONTROLLER_HYPERVISOR_DOMAIN_XML_H_

@@ -1,0 +1,13 @@
+#ifndef RUM_CONTROLLER_HYPERVISOR_EVENT_LOOP_H_
+#define RUM_CONTROLLER_HYPERVISOR_EVENT_LOOP_H_
+
+namespace rum {
+
+// Readies libvirt for this process: errors are returned and not printed, and libvirt's event loop
+// runs on a thread of its own for as long as the process lives. Call it before the first
+// connection; again does nothing.
+void StartLibvirtEventLoop();
+
+}  // namespace rum
+
+#endif  // RUM_CONTROLLER_HYPERVISOR_EVENT_LOOP_H_

@@ -1,0 +1,42 @@
+#ifndef RUM_CONTROLLER_HYPERVISOR_LIBVIRT_HANDLES_H_
+#define RUM_CONTROLLER_HYPERVISOR_LIBVIRT_HANDLES_H_
+
+#include <libvirt/libvirt.h>
+
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace rum {
+
+template <typename T, int (*kFree)(T*)>
+struct LibvirtDeleter {
+  void operator()(T* object) const { kFree(object); }
+};
+
+using DomainHandle = std::unique_ptr<virDomain, LibvirtDeleter<virDomain, virDomainFree>>;
+using NetworkHandle = std::unique_ptr<virNetwork, LibvirtDeleter<virNetwork, virNetworkFree>>;
+using PoolHandle =
+    std::unique_ptr<virStoragePool, LibvirtDeleter<virStoragePool, virStoragePoolFree>>;
+using VolumeHandle =
+    std::unique_ptr<virStorageVol, LibvirtDeleter<virStorageVol, virStorageVolFree>>;
+using StreamHandle = std::unique_ptr<virStream, LibvirtDeleter<virStream, virStreamFree>>;
+
+// A string that libvirt allocated; empty for NULL.
+inline std::string TakeText(char* text) {
+  std::string result = text == nullptr ? "" : text;
+  free(text);
+  return result;
+}
+
+// This thread's last libvirt error behind `doing`: "disk x: cannot open file ...". Never Ok.
+absl::Status LibvirtError(const std::string& doing);
+
+// The VIR_ERR_ code of this thread's last error.
+int LastLibvirtCode();
+
+}  // namespace rum
+
+#endif  // RUM_CONTROLLER_HYPERVISOR_LIBVIRT_HANDLES_H_

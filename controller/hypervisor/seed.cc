@@ -1,0 +1,125 @@
+#include "controller/hypervisor/seed.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include "absl/strings/str_cat.h"
+
+namespace rum {
+namespace {
+
+constexpr char kMountPoint[] = "/run/rum/seed";
+
+// After cloud-init's user stage, so that a connected agent means that the user is there.
+constexpr char kUnit[] = R"([Unit]
+Description=rum guest agent
+After=cloud-init.service cloud-init-network.service
+
+[Service]
+ExecStart=/usr/local/lib/rum/rum-agent
+Restart=always
+RestartSec=1
+KillMode=process
+
+[Install]
+WantedBy=multi-user.target
+)";
+
+// Run by cloud-init at every boot. The unit is enabled, so that later boots have the agent even
+// where cloud-init is switched off; where there is no systemd a loop keeps it up.
+constexpr char kInstall[] = R"(#!/bin/sh
+set -eu
+seed=${0%/*}
+agent=/usr/local/lib/rum/rum-agent
+unit=/etc/systemd/system/rum-agent.service
+action=start
+put() {  # FROM TO MODE: in one step, so that a power cut leaves the old file or the new one
+  cmp -s "$1" "$2" && return 0
+  mkdir -p "${2%/*}"
+  cp "$1" "$2.new"
+  chmod "$3" "$2.new"
+  sync
+  mv -f "$2.new" "$2"
+  action=restart
+}
+put "$seed/rum-agent" "$agent" 0755
+if [ -d /run/systemd/system ]; then
+  put "$seed/rum-agent.service" "$unit" 0644
+  mkdir -p /etc/systemd/system/multi-user.target.wants
+  ln -sf "$unit" /etc/systemd/system/multi-user.target.wants/rum-agent.service
+  [ "$action" = start ] || systemctl daemon-reload
+  systemctl --no-block "$action" rum-agent.service
+else
+  setsid nohup sh -c 'while :; do "$0"; sleep 1; done' "$agent" </dev/null >/dev/null 2>&1 &
+fi
+)";
+
+std::string MetaData(const SeedParts& parts) {
+  YAML::Emitter out;
+  out << YAML::BeginMap;
+  // Without the hostname in it: a new hostname must not be a new instance.
+  out << YAML::Key << "instance-id" << YAML::Value << YAML::DoubleQuoted
+      << absl::StrCat(parts.identity.id, "-", parts.disk_nonce);
+  const std::string& hostname = parts.config.network().hostname();
+  out << YAML::Key << "local-hostname" << YAML::Value << YAML::DoubleQuoted
+      << (hostname.empty() ? parts.identity.name : hostname);
+  out << YAML::EndMap;
+  return absl::StrCat(out.c_str(), "\n");
+}
+
+void EmitArgv(YAML::Emitter* out, const std::vector<std::string>& argv) {
+  *out << YAML::Flow << YAML::BeginSeq;
+  for (const std::string& word : argv) *out << YAML::DoubleQuoted << word;
+  *out << YAML::EndSeq;
+}
+
+void EmitUser(YAML::Emitter* out, const Config& config) {
+  const std::string& name = config.user().name();
+  *out << YAML::BeginMap;
+  *out << YAML::Key << "name" << YAML::Value << YAML::DoubleQuoted << (name.empty() ? "rum" : name);
+  *out << YAML::Key << "shell" << YAML::Value << "/bin/bash";
+  *out << YAML::Key << "sudo" << YAML::Value << "ALL=(ALL) NOPASSWD:ALL";
+  *out << YAML::Key << "lock_passwd" << YAML::Value << true;
+  if (config.ssh().authorized_keys_size() > 0) {
+    *out << YAML::Key << "ssh_authorized_keys" << YAML::Value << YAML::BeginSeq;
+    for (const std::string& key : config.ssh().authorized_keys()) *out << YAML::DoubleQuoted << key;
+    *out << YAML::EndSeq;
+  }
+  *out << YAML::EndMap;
+}
+
+std::string UserData(const SeedParts& parts) {
+  YAML::Emitter out;
+  out << YAML::BeginMap;
+  out << YAML::Key << "preserve_hostname" << YAML::Value << true;  // the agent's business
+  out << YAML::Key << "ssh_pwauth" << YAML::Value << false;
+  out << YAML::Key << "users" << YAML::Value << YAML::BeginSeq;
+  EmitUser(&out, parts.config);
+  out << YAML::EndSeq;
+  // Words, not shell: cloud-init quotes them.
+  out << YAML::Key << "bootcmd" << YAML::Value << YAML::BeginSeq;
+  EmitArgv(&out, {"mkdir", "-p", kMountPoint});
+  EmitArgv(&out, {"mount", "-t", "iso9660", "-o", "ro", "LABEL=CIDATA", kMountPoint});
+  EmitArgv(&out, {"sh", absl::StrCat(kMountPoint, "/rum-install")});
+  EmitArgv(&out, {"umount", kMountPoint});
+  out << YAML::EndSeq << YAML::EndMap;
+  return absl::StrCat("#cloud-config\n", out.c_str(), "\n");
+}
+
+}  // namespace
+
+std::map<std::string, std::string> SeedFiles(const SeedParts& parts) {
+  return {{"meta-data", MetaData(parts)},
+          {"user-data", UserData(parts)},
+          {"rum-install", kInstall},
+          {"rum-agent.service", kUnit},
+          {"rum-agent", parts.agent_binary}};
+}
+
+std::string SeedHash(const std::map<std::string, std::string>& files) {
+  std::string sums;
+  for (const auto& [name, content] : files)
+    absl::StrAppend(&sums, Sha256Hex(content), " ", name, "\n");
+  return Sha256Hex(sums).substr(0, 16);
+}
+
+}  // namespace rum

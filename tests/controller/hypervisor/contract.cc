@@ -1,0 +1,238 @@
+#include "tests/controller/hypervisor/contract.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/util/message_differencer.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <set>
+
+#include "controller/hypervisor/definition.h"
+
+namespace rum {
+namespace {
+
+constexpr absl::Duration kNoGrace = absl::ZeroDuration();
+
+MachineIdentity Machine(const std::string& name, const std::string& id) {
+  return {"/home/somebody/" + name + "/rum.toml", name, id};
+}
+
+// What libvirt told, to be waited for.
+class Events {
+ public:
+  void Add(const std::string& domain) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    domains_.insert(domain);
+    changed_.notify_all();
+  }
+  bool Wait(const std::string& domain) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(10),
+                             [&] { return domains_.count(domain) > 0; });
+  }
+  void Forget() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    domains_.clear();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::set<std::string> domains_;
+};
+
+class Suite : public HypervisorContract {
+ protected:
+  void SetUp() override {
+    hypervisor_ = GetParam().make([this](const std::string& domain) { events_.Add(domain); });
+    ASSERT_NE(hypervisor_, nullptr);
+    Clean();
+  }
+  void TearDown() override {
+    if (hypervisor_) Clean();
+  }
+  void Clean() {
+    for (const MachineIdentity& machine : {machine_, other_}) {
+      auto removed = hypervisor_->Remove(machine);
+      EXPECT_TRUE(removed.ok()) << removed.status();
+    }
+  }
+
+  Config SomeConfig() {
+    Config config;
+    config.mutable_image()->set_base(GetParam().image);
+    config.mutable_resources()->set_cpus(1);
+    config.mutable_resources()->set_memory_mb(256);
+    config.mutable_resources()->set_disk(1 << 30);
+    config.mutable_network()->set_nat(true);
+    config.mutable_network()->set_hostname("dev");
+    config.mutable_user()->set_name("rum");
+    config.mutable_user()->add_groups("docker");
+    config.mutable_advanced()->set_domain_type("auto");
+    config.mutable_advanced()->set_machine("q35");
+    (*config.mutable_drives())["data"].set_size(64 << 20);
+    config.add_ports()->set_host(8080);
+    config.mutable_provision()->mutable_boot()->set_script("echo");
+    return config;
+  }
+
+  DomainState Look(const MachineIdentity& machine) {
+    auto state = hypervisor_->Inspect(machine);
+    EXPECT_TRUE(state.ok()) << state.status();
+    return state.ok() ? *state : DomainState();
+  }
+
+  static void ExpectEqual(const Config& found, const Config& wanted) {
+    EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(found, wanted))
+        << found.DebugString() << "is not\n"
+        << wanted.DebugString();
+  }
+
+  Events events_;
+  std::unique_ptr<Hypervisor> hypervisor_;
+  const MachineIdentity machine_ = Machine("dev", "0123456789ab");
+  // Its domain's name begins with the first one's.
+  const MachineIdentity other_ = Machine("dev-0123456789ab", "ba9876543210");
+};
+
+TEST_P(Suite, KnowsNothingOfAMachineThatWasNeverDefined) {
+  DomainState state = Look(machine_);
+  EXPECT_FALSE(state.defined);
+  EXPECT_FALSE(state.running);
+  EXPECT_EQ(hypervisor_->Start(machine_).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(hypervisor_->Stop(machine_, kNoGrace), absl::OkStatus());
+  auto removed = hypervisor_->Remove(machine_);
+  ASSERT_TRUE(removed.ok()) << removed.status();
+  EXPECT_THAT(*removed, testing::IsEmpty());
+}
+
+TEST_P(Suite, ReadsADefinitionBackWithoutPortsAndScripts) {
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), false), absl::OkStatus());
+  DomainState state = Look(machine_);
+  EXPECT_TRUE(state.defined);
+  EXPECT_FALSE(state.running);
+  ExpectEqual(state.persistent, DefinitionFor(SomeConfig(), std::nullopt));
+}
+
+TEST_P(Suite, DefinesTheSameTwiceAndStaysTheSame) {
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), false), absl::OkStatus());
+  ExpectEqual(Look(machine_).persistent, DefinitionFor(SomeConfig(), std::nullopt));
+}
+
+TEST_P(Suite, StartsWithWhatIsDefined) {
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  DomainState state = Look(machine_);
+  EXPECT_TRUE(state.running);
+  ExpectEqual(state.live, state.persistent);
+  EXPECT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+}
+
+TEST_P(Suite, DefinesForTheNextStartWhileTheMachineRuns) {
+  Config config = SomeConfig();
+  ASSERT_EQ(hypervisor_->Define(machine_, config, false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  config.mutable_resources()->set_memory_mb(320);
+  config.mutable_resources()->set_cpus(2);
+  config.mutable_resources()->set_disk(2u << 30);
+  ASSERT_EQ(hypervisor_->Define(machine_, config, false), absl::OkStatus());
+  DomainState state = Look(machine_);
+  EXPECT_TRUE(state.running);
+  ExpectEqual(state.live, DefinitionFor(SomeConfig(), std::nullopt));
+  ExpectEqual(state.persistent, DefinitionFor(config, std::nullopt));
+
+  ASSERT_EQ(hypervisor_->Stop(machine_, kNoGrace), absl::OkStatus());
+  EXPECT_FALSE(Look(machine_).running);
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  ExpectEqual(Look(machine_).live, DefinitionFor(config, std::nullopt));
+}
+
+TEST_P(Suite, TakesAChangeBackWithoutARestart) {
+  Config config = SomeConfig();
+  ASSERT_EQ(hypervisor_->Define(machine_, config, false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  config.mutable_resources()->set_memory_mb(320);
+  ASSERT_EQ(hypervisor_->Define(machine_, config, false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), false), absl::OkStatus());
+  DomainState state = Look(machine_);
+  ExpectEqual(state.persistent, state.live);
+}
+
+TEST_P(Suite, StopsAGuestThatAnswersAndOneThatDoesNot) {
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  const absl::Duration grace = GetParam().acpi ? absl::Seconds(30) : absl::Milliseconds(300);
+  ASSERT_EQ(hypervisor_->Stop(machine_, grace), absl::OkStatus());
+  DomainState state = Look(machine_);
+  EXPECT_TRUE(state.defined);
+  EXPECT_FALSE(state.running);
+  EXPECT_EQ(hypervisor_->Stop(machine_, grace), absl::OkStatus());
+}
+
+TEST_P(Suite, KeepsWhatTheDiskHoldsUntilThereIsANewDisk) {
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), false), absl::OkStatus());
+  Config config = SomeConfig();
+  config.mutable_image()->set_base(GetParam().other_image);
+  config.mutable_user()->set_name("somebody");
+  config.mutable_resources()->set_disk(512 << 20);
+  config.mutable_resources()->set_cpus(2);
+  ASSERT_EQ(hypervisor_->Define(machine_, config, false), absl::OkStatus());
+  Config kept = SomeConfig();
+  kept.mutable_resources()->set_cpus(2);
+  ExpectEqual(Look(machine_).persistent, DefinitionFor(kept, std::nullopt));
+
+  ASSERT_EQ(hypervisor_->Define(machine_, config, true), absl::OkStatus());
+  ExpectEqual(Look(machine_).persistent, DefinitionFor(config, std::nullopt));
+}
+
+TEST_P(Suite, MakesNoNewDiskUnderARunningMachine) {
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  EXPECT_EQ(hypervisor_->Define(machine_, SomeConfig(), true).code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(Look(machine_).running);
+}
+
+TEST_P(Suite, RemovesARunningMachineAndNoOther) {
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(other_, SomeConfig(), false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(other_), absl::OkStatus());
+  auto removed = hypervisor_->Remove(machine_);
+  ASSERT_TRUE(removed.ok()) << removed.status();
+  EXPECT_THAT(*removed, testing::Contains("domain rum-dev-0123456789ab"));
+  EXPECT_FALSE(Look(machine_).defined);
+  EXPECT_FALSE(Look(machine_).running);
+  EXPECT_TRUE(Look(other_).running);
+  ASSERT_EQ(hypervisor_->Stop(other_, kNoGrace), absl::OkStatus());
+  EXPECT_EQ(hypervisor_->Start(other_), absl::OkStatus());
+}
+
+TEST_P(Suite, TellsOfStartsAndStops) {
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), false), absl::OkStatus());
+  EXPECT_TRUE(events_.Wait(machine_.domain_name()));
+  events_.Forget();
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  EXPECT_TRUE(events_.Wait(machine_.domain_name()));
+  events_.Forget();
+  ASSERT_EQ(hypervisor_->Stop(machine_, kNoGrace), absl::OkStatus());
+  EXPECT_TRUE(events_.Wait(machine_.domain_name()));
+}
+
+TEST_P(Suite, HasNoChannelToAMachineThatIsOff) {
+  EXPECT_EQ(hypervisor_->OpenChannel(machine_).status().code(), absl::StatusCode::kUnavailable);
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), false), absl::OkStatus());
+  EXPECT_EQ(hypervisor_->OpenChannel(machine_).status().code(), absl::StatusCode::kUnavailable);
+}
+
+}  // namespace
+
+extern const std::vector<Contractor>& Contractors();
+
+INSTANTIATE_TEST_SUITE_P(Contract, Suite, testing::ValuesIn(Contractors()),
+                         [](const auto& info) { return info.param.name; });
+
+}  // namespace rum

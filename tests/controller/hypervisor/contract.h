@@ -1,0 +1,28 @@
+#ifndef RUM_TESTS_CONTROLLER_HYPERVISOR_CONTRACT_H_
+#define RUM_TESTS_CONTROLLER_HYPERVISOR_CONTRACT_H_
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "controller/hypervisor/hypervisor.h"
+
+namespace rum {
+
+// One kind of hypervisor for the suite in contract.cc.
+struct Contractor {
+  std::string name;
+  // A hypervisor without machines of the suite; called once for each test.
+  std::function<std::unique_ptr<Hypervisor>(std::function<void(const std::string&)> on_event)> make;
+  std::string image;  // an image.base that can be used, and another one
+  std::string other_image;
+  bool acpi = true;  // guests here shut down when asked to
+};
+
+class HypervisorContract : public testing::TestWithParam<Contractor> {};
+
+}  // namespace rum
+
+#endif  // RUM_TESTS_CONTROLLER_HYPERVISOR_CONTRACT_H_

@@ -1,0 +1,41 @@
+#!/bin/bash
+# Runs libvirt_e2e_test (argument 1) on a libvirt of its own (argument 2: system or session), which no user of this
+# machine shares: in namespaces with empty /run and /var/lib/libvirt; the session as a user without rights.
+set -euo pipefail
+test=$(realpath "$1") kind=$2
+
+if [[ ${RUM_E2E_INSIDE:-} != 1 ]]; then
+  [[ $EUID == 0 ]] || { echo "this test needs root for namespaces"; exit 1; }
+  export RUM_E2E_INSIDE=1
+  exec unshare -m -n -p -i --fork --kill-child --mount-proc -- "$0" "$test" "$kind"
+fi
+
+mount --make-rprivate /
+cp -a /etc/libvirt /tmp/.rum-e2e-etc-$$
+for folder in /run /var/lib/libvirt /var/cache/libvirt /etc/libvirt; do
+  mkdir -p "$folder" && mount -t tmpfs -o mode=755 tmpfs "$folder"
+done
+cp -a /tmp/.rum-e2e-etc-$$/. /etc/libvirt/ && rm -r /tmp/.rum-e2e-etc-$$
+mount -t tmpfs -o mode=1777 tmpfs /tmp  # short paths for sockets
+ip link set lo up
+
+# Without it libvirt asks QEMU for its abilities anew at every start.
+export RUM_TEST_DIR=/tmp/e RUM_DATA_DIR=/tmp/e/data
+mkdir -p /tmp/e /tmp/bin && cp "$test" /tmp/bin/test && test=/tmp/bin/test
+qemu-img create -q -f qcow2 /tmp/e/base.qcow2 10M
+truncate -s 10M /tmp/e/other.raw
+head -c 300000 /dev/urandom > /tmp/e/agent
+unset XML_OUTPUT_FILE TEST_WARNINGS_OUTPUT_FILE TEST_PREMATURE_EXIT_FILE
+
+if [[ $kind == system ]]; then
+  mkdir -p /var/lib/libvirt/images
+  virtlogd -d
+  libvirtd -d
+  virsh -q -c qemu:///system net-define /usr/share/libvirt/networks/default.xml >/dev/null || true
+  RUM_TEST_URI=qemu:///system "$test"
+else
+  mkdir -p /tmp/e/home /tmp/e/run && chmod 700 /tmp/e/run && chown -R nobody:nogroup /tmp/e
+  cd /tmp/e
+  RUM_TEST_URI=qemu:///session HOME=/tmp/e/home XDG_RUNTIME_DIR=/tmp/e/run \
+    setpriv --reuid=nobody --regid=nogroup --clear-groups env -u XDG_DATA_HOME -u XDG_CONFIG_HOME "$test"
+fi

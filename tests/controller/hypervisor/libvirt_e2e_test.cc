@@ -1,0 +1,182 @@
+// The contract, and what only files can show, on a real libvirt: `uri` of $RUM_TEST_URI
+// (libvirt_e2e.sh).
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <libvirt/libvirt.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <vector>
+
+#include "controller/hypervisor/agent_channel.h"
+#include "controller/hypervisor/event_loop.h"
+#include "tests/controller/hypervisor/contract.h"
+
+namespace rum {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string Uri() { return std::getenv("RUM_TEST_URI"); }
+fs::path Folder() { return std::getenv("RUM_TEST_DIR"); }
+
+// An empty disk; SeaBIOS finds nothing to boot on it and waits.
+std::string Image(const std::string& name) { return (Folder() / name).string(); }
+
+std::unique_ptr<Hypervisor> Make(std::function<void(const std::string&)> on_event) {
+  auto made = ConnectLibvirt(Uri(), Image("agent"), std::move(on_event));
+  EXPECT_TRUE(made.ok()) << made.status();
+  return made.ok() ? *std::move(made) : nullptr;
+}
+
+std::vector<std::string> Disks() {
+  std::vector<std::string> names;
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(Folder() / "data" / "disks", none)) {
+    names.push_back(entry.path().filename().string());
+  }
+  return names;
+}
+
+class Files : public testing::Test {
+ protected:
+  void SetUp() override {
+    hypervisor_ = Make(nullptr);
+    ASSERT_NE(hypervisor_, nullptr);
+    config_.mutable_image()->set_base(Image("base.qcow2"));
+    config_.mutable_resources()->set_cpus(1);
+    config_.mutable_resources()->set_memory_mb(256);
+    config_.mutable_resources()->set_disk(1 << 30);
+    config_.mutable_network()->set_nat(true);
+    (*config_.mutable_drives())["data"].set_size(64 << 20);
+  }
+  void TearDown() override {
+    if (hypervisor_) EXPECT_TRUE(hypervisor_->Remove(machine_).ok());
+    EXPECT_THAT(Disks(), testing::IsEmpty());
+  }
+
+  const MachineIdentity machine_ = {"/p/files/rum.toml", "files", "aaaabbbbcccc"};
+  Config config_;
+  std::unique_ptr<Hypervisor> hypervisor_;
+};
+
+TEST_F(Files, ThereAreOneDiskOneSeedAndTheDrives) {
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  const std::vector<std::string> first = Disks();
+  EXPECT_EQ(first.size(), 3u);
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  EXPECT_THAT(Disks(), testing::UnorderedElementsAreArray(first));
+}
+
+TEST_F(Files, ANewDiskTakesThePlaceOfTheOldOne) {
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  const std::vector<std::string> first = Disks();
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, true), absl::OkStatus());
+  EXPECT_EQ(Disks().size(), 3u);
+  EXPECT_THAT(Disks(), testing::Not(testing::UnorderedElementsAreArray(first)));
+}
+
+TEST_F(Files, TheSeedOfARunningMachineStaysUntilItIsOff) {
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  config_.mutable_network()->set_hostname("other");
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  EXPECT_EQ(Disks().size(), 4u);
+  ASSERT_EQ(hypervisor_->Stop(machine_, absl::ZeroDuration()), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  EXPECT_EQ(Disks().size(), 3u);
+}
+
+TEST_F(Files, NothingStaysOfADefinitionThatLibvirtRefused) {
+  config_.mutable_advanced()->set_machine("no-such-machine");
+  EXPECT_FALSE(hypervisor_->Define(machine_, config_, false).ok());
+  EXPECT_THAT(Disks(), testing::IsEmpty());
+}
+
+TEST_F(Files, TheOldDefinitionSurvivesOneThatLibvirtRefused) {
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  const std::vector<std::string> first = Disks();
+  Config bad = config_;
+  bad.mutable_advanced()->set_machine("no-such-machine");
+  EXPECT_FALSE(hypervisor_->Define(machine_, bad, true).ok());
+  EXPECT_THAT(Disks(), testing::UnorderedElementsAreArray(first));
+  EXPECT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+}
+
+TEST_F(Files, ADiskWithoutADefinitionIsTakenUpAgain) {
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  const std::vector<std::string> first = Disks();
+  virConnectPtr connection = virConnectOpen(Uri().c_str());
+  virDomainPtr domain = virDomainLookupByName(connection, machine_.domain_name().c_str());
+  EXPECT_EQ(virDomainUndefine(domain), 0);
+  virDomainFree(domain);
+  virConnectClose(connection);
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  EXPECT_THAT(Disks(), testing::UnorderedElementsAreArray(first));
+}
+
+TEST_F(Files, ADiskSmallerThanItsImageIsRefused) {
+  config_.mutable_resources()->set_disk(1 << 20);
+  EXPECT_EQ(hypervisor_->Define(machine_, config_, false).code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(Files, ARunningMachineHasAChannel) {
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  auto channel = hypervisor_->OpenChannel(machine_);
+  ASSERT_TRUE(channel.ok()) << channel.status();
+  ASSERT_EQ(hypervisor_->Stop(machine_, absl::ZeroDuration()), absl::OkStatus());
+  char byte;
+  EXPECT_EQ(read(*channel, &byte, 1), 0);  // QEMU's end is closed
+  close(*channel);
+}
+
+TEST_F(Files, AStreamOfLibvirtReadsLikeASocket) {
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  std::string seed;
+  for (const std::string& name : Disks()) {
+    if (name.find(".seed.") != std::string::npos) seed = name;
+  }
+  virConnectPtr connection = virConnectOpen(Uri().c_str());
+  virStorageVolPtr volume =
+      virStorageVolLookupByPath(connection, (Folder() / "data" / "disks" / seed).c_str());
+  ASSERT_NE(volume, nullptr);
+  StreamHandle stream(virStreamNew(connection, VIR_STREAM_NONBLOCK));
+  ASSERT_EQ(virStorageVolDownload(volume, stream.get(), 0, 0, 0), 0);
+  virStorageVolFree(volume);
+  auto socket = SocketOfStream(std::move(stream));
+  ASSERT_TRUE(socket.ok()) << socket.status();
+  std::string bytes;
+  std::vector<char> buffer(65536);
+  for (ssize_t n; (n = read(*socket, buffer.data(), buffer.size())) > 0;) {
+    bytes.append(buffer.data(), n);
+  }
+  close(*socket);
+  virConnectClose(connection);
+  std::ifstream file(Folder() / "data" / "disks" / seed, std::ios::binary);
+  std::ostringstream expected;
+  expected << file.rdbuf();
+  EXPECT_GT(bytes.size(), 32768u);
+  EXPECT_TRUE(bytes == expected.str());
+}
+
+TEST(LibvirtAway, IsUnavailableAndNamed) {
+  auto made = ConnectLibvirt("qemu+unix:///system?socket=/nonexistent/libvirt", "", nullptr);
+  EXPECT_EQ(made.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(made.status().message()),
+              testing::StartsWith("cannot reach libvirt at qemu+unix:///system"));
+}
+
+}  // namespace
+
+const std::vector<Contractor>& Contractors() {
+  static const auto* const all =
+      new std::vector<Contractor>{{"Qemu", Make, Image("base.qcow2"), Image("other.raw"), false}};
+  return *all;
+}
+
+}  // namespace rum

@@ -1,0 +1,145 @@
+#include "tests/fakes/hypervisor/fake_hypervisor.h"
+
+#include <optional>
+#include <utility>
+
+#include "controller/hypervisor/definition.h"
+
+namespace rum {
+
+using Lock = std::unique_lock<std::mutex>;
+
+FakeHypervisor::FakeHypervisor(std::function<void(const std::string&)> on_event)
+    : on_event_(std::move(on_event)) {}
+
+void FakeHypervisor::FailNext(absl::Status error) {
+  Lock lock(mutex_);
+  fail_next_ = std::move(error);
+}
+
+void FakeHypervisor::FailAll(absl::Status error) {
+  Lock lock(mutex_);
+  fail_all_ = std::move(error);
+}
+
+void FakeHypervisor::SetChannel(
+    std::function<absl::StatusOr<int>(const MachineIdentity&)> channel) {
+  Lock lock(mutex_);
+  channel_ = std::move(channel);
+}
+
+void FakeHypervisor::EditPersistent(const MachineIdentity& machine,
+                                    const std::function<void(Config*)>& edit) {
+  Lock lock(mutex_);
+  edit(&domains_[machine.domain_name()].persistent);
+}
+
+void FakeHypervisor::PowerOff(const MachineIdentity& machine) {
+  Lock lock(mutex_);
+  DomainState& domain = domains_[machine.domain_name()];
+  domain.running = false;
+  domain.live.Clear();
+  lock.unlock();
+  Tell(machine);
+}
+
+int FakeHypervisor::DisksMade(const MachineIdentity& machine) {
+  Lock lock(mutex_);
+  return disks_made_[machine.domain_name()];
+}
+
+std::vector<std::string> FakeHypervisor::Changes() {
+  Lock lock(mutex_);
+  return changes_;
+}
+
+absl::StatusOr<DomainState> FakeHypervisor::Inspect(const MachineIdentity& machine) {
+  Lock lock(mutex_);
+  if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
+  auto domain = domains_.find(machine.domain_name());
+  return domain == domains_.end() ? DomainState() : domain->second;
+}
+
+absl::Status FakeHypervisor::Define(const MachineIdentity& machine, const Config& config,
+                                    bool reset) {
+  Lock lock(mutex_);
+  if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
+  DomainState& domain = domains_[machine.domain_name()];
+  if (reset && domain.running) {
+    return absl::FailedPreconditionError("a new root disk needs the machine to be off");
+  }
+  const bool keep = domain.defined && !reset;
+  if (!keep) ++disks_made_[machine.domain_name()];
+  domain.persistent =
+      DefinitionFor(config, keep ? std::optional<Config>(domain.persistent) : std::nullopt);
+  domain.defined = true;
+  changes_.push_back("define");
+  lock.unlock();
+  Tell(machine);
+  return absl::OkStatus();
+}
+
+absl::Status FakeHypervisor::Start(const MachineIdentity& machine) {
+  Lock lock(mutex_);
+  if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
+  auto found = domains_.find(machine.domain_name());
+  if (found == domains_.end() || !found->second.defined) {
+    return absl::FailedPreconditionError("the machine is not defined");
+  }
+  if (found->second.running) return absl::OkStatus();
+  found->second.running = true;
+  found->second.live = found->second.persistent;
+  changes_.push_back("start");
+  lock.unlock();
+  Tell(machine);
+  return absl::OkStatus();
+}
+
+absl::Status FakeHypervisor::Stop(const MachineIdentity& machine, absl::Duration grace) {
+  Lock lock(mutex_);
+  if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
+  auto found = domains_.find(machine.domain_name());
+  if (found == domains_.end() || !found->second.running) return absl::OkStatus();
+  found->second.running = false;
+  found->second.live.Clear();
+  changes_.push_back("stop");
+  lock.unlock();
+  Tell(machine);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> FakeHypervisor::Remove(const MachineIdentity& machine) {
+  Lock lock(mutex_);
+  if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
+  auto found = domains_.find(machine.domain_name());
+  if (found == domains_.end()) return std::vector<std::string>();
+  domains_.erase(found);
+  changes_.push_back("remove");
+  lock.unlock();
+  Tell(machine);
+  return std::vector<std::string>{"domain " + machine.domain_name()};
+}
+
+absl::StatusOr<int> FakeHypervisor::OpenChannel(const MachineIdentity& machine) {
+  Lock lock(mutex_);
+  if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
+  auto found = domains_.find(machine.domain_name());
+  if (found == domains_.end() || !found->second.running) {
+    return absl::UnavailableError("the machine is off");
+  }
+  auto channel = channel_;
+  lock.unlock();
+  if (!channel) return absl::UnavailableError("the machine has no agent");
+  return channel(machine);
+}
+
+absl::Status FakeHypervisor::TakeFailure() {
+  if (!fail_all_.ok()) return fail_all_;
+  return std::exchange(fail_next_, absl::OkStatus());
+}
+
+void FakeHypervisor::Tell(const MachineIdentity& machine) {
+  if (on_event_) on_event_(machine.domain_name());
+}
+
+}  // namespace rum

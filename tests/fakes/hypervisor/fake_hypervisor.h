@@ -1,0 +1,57 @@
+#ifndef RUM_TESTS_FAKES_HYPERVISOR_FAKE_HYPERVISOR_H_
+#define RUM_TESTS_FAKES_HYPERVISOR_FAKE_HYPERVISOR_H_
+
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "controller/hypervisor/hypervisor.h"
+
+namespace rum {
+
+// Machines in memory that obey the contract of Hypervisor; the suite in tests/controller/hypervisor
+// holds it to that.
+class FakeHypervisor : public Hypervisor {
+ public:
+  explicit FakeHypervisor(std::function<void(const std::string&)> on_event = nullptr);
+
+  // The next call of Hypervisor's methods returns `error` and changes nothing.
+  void FailNext(absl::Status error);
+  // All calls fail with `error`, until it is Ok again: libvirt is away.
+  void FailAll(absl::Status error);
+  // What OpenChannel() of a running machine gives; without it there is no channel.
+  void SetChannel(std::function<absl::StatusOr<int>(const MachineIdentity&)> channel);
+  // Somebody else's hand: virsh edit, virsh destroy, a crash.
+  void EditPersistent(const MachineIdentity& machine, const std::function<void(Config*)>& edit);
+  void PowerOff(const MachineIdentity& machine);
+  // Root disks made for the machine so far: a reset makes one more.
+  int DisksMade(const MachineIdentity& machine);
+  // The names of the calls that change something, in order.
+  std::vector<std::string> Changes();
+
+  absl::StatusOr<DomainState> Inspect(const MachineIdentity& machine) override;
+  absl::Status Define(const MachineIdentity& machine, const Config& config, bool reset) override;
+  absl::Status Start(const MachineIdentity& machine) override;
+  absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override;
+  absl::StatusOr<std::vector<std::string>> Remove(const MachineIdentity& machine) override;
+  absl::StatusOr<int> OpenChannel(const MachineIdentity& machine) override;
+
+ private:
+  absl::Status TakeFailure();
+  void Tell(const MachineIdentity& machine);  // without the lock
+
+  const std::function<void(const std::string&)> on_event_;
+  std::mutex mutex_;
+  std::map<std::string, DomainState> domains_;  // by domain name
+  std::map<std::string, int> disks_made_;
+  std::vector<std::string> changes_;
+  absl::Status fail_next_;
+  absl::Status fail_all_;
+  std::function<absl::StatusOr<int>(const MachineIdentity&)> channel_;
+};
+
+}  // namespace rum
+
+#endif  // RUM_TESTS_FAKES_HYPERVISOR_FAKE_HYPERVISOR_H_
