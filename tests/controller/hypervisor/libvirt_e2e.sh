@@ -29,6 +29,9 @@ export RUM_TEST_DIR=/tmp/e RUM_DATA_DIR=/tmp/e/data
 mkdir -p /tmp/e /tmp/bin && cp "$test" /tmp/bin/test && test=/tmp/bin/test
 qemu-img create -q -f qcow2 /tmp/e/base.qcow2 10M
 truncate -s 10M /tmp/e/other.raw
+cp /tmp/e/base.qcow2 /tmp/e/private.qcow2
+cp /tmp/e/other.raw /tmp/e/private.raw
+chmod 600 /tmp/e/private.*
 head -c 300000 /dev/urandom > /tmp/e/agent
 unset XML_OUTPUT_FILE TEST_WARNINGS_OUTPUT_FILE TEST_PREMATURE_EXIT_FILE
 

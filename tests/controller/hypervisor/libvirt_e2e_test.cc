@@ -117,6 +117,18 @@ TEST_F(Files, ADiskWithoutADefinitionIsTakenUpAgain) {
   EXPECT_THAT(Disks(), testing::UnorderedElementsAreArray(first));
 }
 
+// A system libvirt runs QEMU as another user: there the disk is a copy.
+TEST_F(Files, AnImageThatOnlyItsOwnerReadsCanBeUsed) {
+  for (const char* image : {"private.qcow2", "private.raw"}) {
+    config_.mutable_image()->set_base(TestFile(image));
+    ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+    EXPECT_EQ(Disks().size(), 3u);
+    EXPECT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+    EXPECT_EQ(hypervisor_->Inspect(machine_)->live.resources().disk(), 1u << 30);
+    EXPECT_TRUE(hypervisor_->Remove(machine_).ok());
+  }
+}
+
 TEST_F(Files, ADiskSmallerThanItsImageIsRefused) {
   config_.mutable_resources()->set_disk(1 << 20);
   EXPECT_EQ(hypervisor_->Define(machine_, config_, false).code(),
