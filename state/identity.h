@@ -7,15 +7,18 @@
 
 namespace rum {
 
-// Who a machine is. The id comes from the canonical path of its file, so that equal names in two projects never meet.
+// Who a machine is. The id comes from the canonical path of its file, so that equal names in two
+// projects never meet.
 struct MachineIdentity {
   std::string config_path;  // canonical, absolute
-  std::string name;         // "dev" for dev.rum.toml, "my" for my.toml; for rum.toml the folder's name, sanitised
-  std::string id;           // 12 hex digits of SHA-256(config_path)
+  std::string
+      name;  // "dev" for dev.rum.toml, "my" for my.toml; for rum.toml the folder's name, sanitised
+  std::string id;  // 12 hex digits of SHA-256(config_path)
   std::string domain_name() const { return "rum-" + name + "-" + id; }
 };
 
-// The identity for a file; `path` may be relative. The file itself may be gone, its folder must be there.
+// The identity for a file; `path` may be relative. The file itself may be gone, its folder must be
+// there.
 absl::StatusOr<MachineIdentity> IdentityOf(const std::string& path);
 
 // Lower-case hex SHA-256.

@@ -15,7 +15,8 @@ namespace rum {
 class StateStore {
  public:
   virtual ~StateStore() = default;
-  // NotFound: there is none. DataLoss: it was damaged; it has been set aside, the message says where.
+  // NotFound: there is none. DataLoss: it was damaged; it has been set aside, the message says
+  // where.
   virtual absl::StatusOr<MachineRecord> Load(const std::string& id) = 0;
   // Replaces the record as a whole; when it returns Ok the record survives a power cut.
   virtual absl::Status Save(const MachineRecord& record) = 0;
@@ -23,8 +24,9 @@ class StateStore {
   virtual absl::StatusOr<std::vector<std::string>> List() = 0;
 };
 
-// One file a machine below `folder` (made 0700): checksum, write to a temporary, fsync, rename, fsync of the folder.
-// Holds a lock on the folder for its life; FailedPrecondition when another process has it.
+// One file a machine below `folder` (made 0700): checksum, write to a temporary, fsync, rename,
+// fsync of the folder. Holds a lock on the folder for its life; FailedPrecondition when another
+// process has it.
 absl::StatusOr<std::unique_ptr<StateStore>> OpenFileStateStore(const std::string& folder);
 
 }  // namespace rum

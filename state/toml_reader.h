@@ -28,22 +28,25 @@ struct Problem {
 // Dotted path of a field ("ports[1].host", "drives.data.size") to where its value stands.
 using SourceMap = std::map<std::string, SourceRange>;
 
-// A rum.toml as read: defaults filled in, relative paths and `~` resolved against the file's folder. Not valid unless
-// `problems` is empty: the fields that could be read are set all the same, so that validation can find more.
+// A rum.toml as read: defaults filled in, relative paths and `~` resolved against the file's
+// folder. Not valid unless `problems` is empty: the fields that could be read are set all the same,
+// so that validation can find more.
 struct ParsedConfig {
   Config config;
   SourceMap sources;
   std::vector<Problem> problems;
 };
 
-// Reads `text`. `path` is the canonical path of the file; it gives names and relative paths their meaning and is not
-// opened. Problems of reading and of Validate() (validate.h) are all in the result, in the order of the file.
+// Reads `text`. `path` is the canonical path of the file; it gives names and relative paths their
+// meaning and is not opened. Problems of reading and of Validate() (validate.h) are all in the
+// result, in the order of the file.
 ParsedConfig ReadToml(std::string_view text, const std::string& path);
 
 // Opens and reads a file. A file that cannot be read gives one problem with the system's words.
 ParsedConfig ReadTomlFile(const std::string& path);
 
-// The compiler-like text of docs: "FILE:LINE:COL: error: MESSAGE", the source line and a marker, for each problem.
+// The compiler-like text of docs: "FILE:LINE:COL: error: MESSAGE", the source line and a marker,
+// for each problem.
 std::string RenderProblems(const std::string& display_path, std::string_view text,
                            const std::vector<Problem>& problems);
 

@@ -13,7 +13,8 @@
 
 namespace rum {
 
-// One machine's agent as the host sees it. Thread-safe. Unavailable: there is no session now; one is being looked for.
+// One machine's agent as the host sees it. Thread-safe. Unavailable: there is no session now; one
+// is being looked for.
 class GuestAgent {
  public:
   virtual ~GuestAgent() = default;
@@ -22,25 +23,29 @@ class GuestAgent {
   virtual absl::StatusOr<agent::Observation> Observe(const agent::ObserveRequest& request) = 0;
   virtual absl::Status SetHostname(const std::string& hostname) = 0;
   virtual absl::Status SetGroups(const agent::SetGroupsRequest& request) = 0;
-  // `output` gets every chunk of output, from the calling thread; the result is the ended run, also a failed one.
+  // `output` gets every chunk of output, from the calling thread; the result is the ended run, also
+  // a failed one.
   virtual absl::StatusOr<agent::ScriptRun> RunScript(
       const agent::RunScriptRequest& request,
       const std::function<void(const agent::RunScriptEvent&)>& output) = 0;
-  // Runs a command. `next_input` blocks for the next message to send and returns false when there is none left (it is
-  // called on a thread of the implementation, which is joined before Exec returns; it must return once `output` has
-  // seen the exit). `output` sees every message, the last one with exit_status or signal.
+  // Runs a command. `next_input` blocks for the next message to send and returns false when there
+  // is none left (it is called on a thread of the implementation, which is joined before Exec
+  // returns; it must return once `output` has seen the exit). `output` sees every message, the last
+  // one with exit_status or signal.
   virtual absl::Status Exec(const std::function<bool(agent::ExecInput*)>& next_input,
                             const std::function<void(const agent::ExecOutput&)>& output) = 0;
-  // Connects to 127.0.0.1, then ::1, `port` in the guest. `done` is called once, on any thread, with a stream socket
-  // that the callee owns (its half-close is the connection's), or Unavailable (no agent) or FailedPrecondition (refused).
+  // Connects to 127.0.0.1, then ::1, `port` in the guest. `done` is called once, on any thread,
+  // with a stream socket that the callee owns (its half-close is the connection's), or Unavailable
+  // (no agent) or FailedPrecondition (refused).
   virtual void Dial(uint16_t port, std::function<void(absl::StatusOr<int>)> done) = 0;
 };
 
 // Opens the host's end of the guest channel: a stream socket that the caller owns.
 using ChannelOpener = std::function<absl::StatusOr<int>()>;
 
-// Keeps a session with the agent behind `open` for as long as it lives: connects, resynchronises (channel/link.h),
-// reconnects with back-off. `on_change` (may be empty) is called when a session begins or ends, on a thread of its own.
+// Keeps a session with the agent behind `open` for as long as it lives: connects, resynchronises
+// (channel/link.h), reconnects with back-off. `on_change` (may be empty) is called when a session
+// begins or ends, on a thread of its own.
 std::unique_ptr<GuestAgent> ConnectGuestAgent(ChannelOpener open, std::function<void()> on_change);
 
 }  // namespace rum

@@ -21,9 +21,10 @@ struct Forward {
 
 struct ForwardState {
   Forward forward;
-  absl::Status bound;          // Ok: accepting. Else why not, with the owner of the port where the kernel tells
+  absl::Status
+      bound;  // Ok: accepting. Else why not, with the owner of the port where the kernel tells
   int64_t open_connections = 0;
-  int64_t bytes_in = 0;        // towards the guest
+  int64_t bytes_in = 0;  // towards the guest
   int64_t bytes_out = 0;
   std::string last_error;
 };
@@ -35,9 +36,9 @@ using Dialer = std::function<void(uint16_t port, std::function<void(absl::Status
 class ListenerSet {
  public:
   virtual ~ListenerSet() = default;  // closes everything at once
-  // Makes the set of listeners `wanted`: new before old; unchanged ones keep sockets and connections; a changed guest
-  // port is in place; removed ones stop accepting and drain for 30 s. One that fails does not stop the others.
-  // Returns the state of every wanted forward after it.
+  // Makes the set of listeners `wanted`: new before old; unchanged ones keep sockets and
+  // connections; a changed guest port is in place; removed ones stop accepting and drain for 30 s.
+  // One that fails does not stop the others. Returns the state of every wanted forward after it.
   virtual std::vector<ForwardState> Apply(const std::vector<Forward>& wanted) = 0;
   virtual std::vector<ForwardState> Observe() = 0;
 };

@@ -2,6 +2,7 @@
 # Runs libvirt_e2e_test (argument 1) on a libvirt of its own (argument 2: system or session), which no user of this
 # machine shares: in namespaces with empty /run and /var/lib/libvirt; the session as a user without rights.
 set -euo pipefail
+export PATH=$PATH:/usr/sbin:/sbin
 test=$(realpath "$1") kind=$2
 
 if [[ ${RUM_E2E_INSIDE:-} != 1 ]]; then
@@ -19,11 +20,18 @@ cp -a /tmp/.rum-e2e-etc-$$/. /etc/libvirt/ && rm -r /tmp/.rum-e2e-etc-$$
 mount -t tmpfs -o mode=1777 tmpfs /tmp  # short paths for sockets
 ip link set lo up
 
-# Without it libvirt asks QEMU for its abilities anew at every start.
+# A /dev/kvm that QEMU's user cannot open makes libvirt probe QEMU anew for every definition (10 s and more).
+if [[ -c /dev/kvm ]]; then
+  mknod /run/kvm c 10 232 && chown root:kvm /run/kvm && chmod 660 /run/kvm
+  mount --bind /run/kvm /dev/kvm
+fi
 export RUM_TEST_DIR=/tmp/e RUM_DATA_DIR=/tmp/e/data
 mkdir -p /tmp/e /tmp/bin && cp "$test" /tmp/bin/test && test=/tmp/bin/test
 qemu-img create -q -f qcow2 /tmp/e/base.qcow2 10M
 truncate -s 10M /tmp/e/other.raw
+cp /tmp/e/base.qcow2 /tmp/e/private.qcow2
+cp /tmp/e/other.raw /tmp/e/private.raw
+chmod 600 /tmp/e/private.*
 head -c 300000 /dev/urandom > /tmp/e/agent
 unset XML_OUTPUT_FILE TEST_WARNINGS_OUTPUT_FILE TEST_PREMATURE_EXIT_FILE
 
@@ -31,7 +39,6 @@ if [[ $kind == system ]]; then
   mkdir -p /var/lib/libvirt/images
   virtlogd -d
   libvirtd -d
-  virsh -q -c qemu:///system net-define /usr/share/libvirt/networks/default.xml >/dev/null || true
   RUM_TEST_URI=qemu:///system "$test"
 else
   mkdir -p /tmp/e/home /tmp/e/run && chmod 700 /tmp/e/run && chown -R nobody:nogroup /tmp/e

@@ -23,11 +23,10 @@ namespace fs = std::filesystem;
 std::string Uri() { return std::getenv("RUM_TEST_URI"); }
 fs::path Folder() { return std::getenv("RUM_TEST_DIR"); }
 
-// An empty disk; SeaBIOS finds nothing to boot on it and waits.
-std::string Image(const std::string& name) { return (Folder() / name).string(); }
+std::string TestFile(const std::string& name) { return (Folder() / name).string(); }
 
 std::unique_ptr<Hypervisor> Make(std::function<void(const std::string&)> on_event) {
-  auto made = ConnectLibvirt(Uri(), Image("agent"), std::move(on_event));
+  auto made = ConnectLibvirt(Uri(), TestFile("agent"), std::move(on_event));
   EXPECT_TRUE(made.ok()) << made.status();
   return made.ok() ? *std::move(made) : nullptr;
 }
@@ -46,7 +45,7 @@ class Files : public testing::Test {
   void SetUp() override {
     hypervisor_ = Make(nullptr);
     ASSERT_NE(hypervisor_, nullptr);
-    config_.mutable_image()->set_base(Image("base.qcow2"));
+    config_.mutable_image()->set_base(TestFile("base.qcow2"));
     config_.mutable_resources()->set_cpus(1);
     config_.mutable_resources()->set_memory_mb(256);
     config_.mutable_resources()->set_disk(1 << 30);
@@ -54,7 +53,7 @@ class Files : public testing::Test {
     (*config_.mutable_drives())["data"].set_size(64 << 20);
   }
   void TearDown() override {
-    if (hypervisor_) EXPECT_TRUE(hypervisor_->Remove(machine_).ok());
+    ASSERT_TRUE(hypervisor_ == nullptr || hypervisor_->Remove(machine_).ok());
     EXPECT_THAT(Disks(), testing::IsEmpty());
   }
 
@@ -118,6 +117,18 @@ TEST_F(Files, ADiskWithoutADefinitionIsTakenUpAgain) {
   EXPECT_THAT(Disks(), testing::UnorderedElementsAreArray(first));
 }
 
+// A system libvirt runs QEMU as another user: there the disk is a copy.
+TEST_F(Files, AnImageThatOnlyItsOwnerReadsCanBeUsed) {
+  for (const char* image : {"private.qcow2", "private.raw"}) {
+    config_.mutable_image()->set_base(TestFile(image));
+    ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+    EXPECT_EQ(Disks().size(), 3u);
+    EXPECT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+    EXPECT_EQ(hypervisor_->Inspect(machine_)->live.resources().disk(), 1u << 30);
+    EXPECT_TRUE(hypervisor_->Remove(machine_).ok());
+  }
+}
+
 TEST_F(Files, ADiskSmallerThanItsImageIsRefused) {
   config_.mutable_resources()->set_disk(1 << 20);
   EXPECT_EQ(hypervisor_->Define(machine_, config_, false).code(),
@@ -174,8 +185,8 @@ TEST(LibvirtAway, IsUnavailableAndNamed) {
 }  // namespace
 
 const std::vector<Contractor>& Contractors() {
-  static const auto* const all =
-      new std::vector<Contractor>{{"Qemu", Make, Image("base.qcow2"), Image("other.raw"), false}};
+  static const auto* const all = new std::vector<Contractor>{
+      {"Qemu", Make, TestFile("base.qcow2"), TestFile("other.raw"), false}};
   return *all;
 }
 

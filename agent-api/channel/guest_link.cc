@@ -1,0 +1,69 @@
+#include "agent-api/channel/guest_link.h"
+
+#include <poll.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "agent-api/channel/pump.h"
+
+namespace rum {
+namespace {
+
+bool HungUp(int port) {
+  pollfd fd{port, 0, 0};
+  return poll(&fd, 1, 0) == 1 && (fd.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+}  // namespace
+
+std::string ServeGuestLink(int port, int wake, const std::function<void(int)>& on_session) {
+  std::string current;
+  std::string error;
+  Pump* link = nullptr;
+  Pump pump(port, [&](FrameKind kind, const std::string& nonce) {
+    if (kind == FrameKind::kBye && nonce == current) {
+      link->SetSession(-1);
+      current.clear();
+    }
+    if (kind != FrameKind::kHello) return;
+    if (nonce != current) {
+      int ours = -1;
+      int theirs = -1;
+      if (!SocketPair(&ours, &theirs)) {
+        error = std::string("socketpair: ") + std::strerror(errno);
+        return;
+      }
+      link->SetSession(ours);
+      current = nonce;
+      link->SendControl(FrameKind::kAck, nonce);
+      on_session(theirs);
+    } else {
+      link->SendControl(FrameKind::kAck, nonce);
+    }
+  });
+  link = &pump;
+  // A host that talks to an agent of before learns that it is gone.
+  pump.SendControl(FrameKind::kReset, NewNonce());
+  bool suspect = false;
+  while (error.empty()) {
+    pollfd stop{wake, POLLIN, 0};
+    if (poll(&stop, 1, 0) == 1) return "";
+    const Pump::Event event = pump.Step(suspect ? 1000 : -1, wake);
+    if (event == Pump::Event::kSessionClosed) {
+      pump.SetSession(-1);
+      current.clear();
+      pump.SendControl(FrameKind::kReset, NewNonce());
+    }
+    // End of file comes falsely too; only a hang-up that lasts ends a session.
+    if (suspect && event == Pump::Event::kTimeout && pump.has_session() && HungUp(port)) {
+      pump.SetSession(-1);
+      current.clear();
+    }
+    suspect = event == Pump::Event::kChannelClosed ||
+              (suspect && event == Pump::Event::kTimeout && pump.has_session());
+  }
+  return error;
+}
+
+}  // namespace rum

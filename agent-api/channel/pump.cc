@@ -1,0 +1,119 @@
+#include "agent-api/channel/pump.h"
+
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace rum {
+namespace {
+
+constexpr size_t kMostBuffered = 256 * 1024;
+constexpr size_t kChunk = 64 * 1024;
+
+bool Again() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
+
+}  // namespace
+
+Pump::Pump(int channel, FrameDecoder::OnControl on_control)
+    : channel_(channel),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      decoder_(
+          [this](const char* data, size_t size) {
+            if (session_ >= 0) to_session_.append(data, size);
+          },
+          std::move(on_control)) {
+  // Edge-triggered: a virtio port without a listener on the host reports a hang-up all the time.
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLOUT | EPOLLET | EPOLLRDHUP;
+  epoll_ctl(epoll_, EPOLL_CTL_ADD, channel_, &event);
+}
+
+Pump::~Pump() {
+  SetSession(-1);
+  close(epoll_);
+}
+
+void Pump::SetSession(int socket) {
+  if (session_ >= 0) close(session_);
+  session_ = socket;
+  to_channel_.clear();
+  to_session_.clear();
+}
+
+void Pump::SendControl(FrameKind kind, const std::string& nonce) {
+  to_channel_ += EncodeControl(kind, nonce);
+}
+
+Pump::Event Pump::Step(int timeout_ms, int wake) {
+  pollfd fds[3] = {{epoll_, POLLIN, 0}, {session_, 0, 0}, {wake, POLLIN, 0}};
+  if (to_channel_.size() < kMostBuffered) fds[1].events |= POLLIN;
+  if (!to_session_.empty()) fds[1].events |= POLLOUT;
+  const bool work_left = (channel_readable_ && to_session_.size() < kMostBuffered) ||
+                         (channel_writable_ && !to_channel_.empty());
+  const int ready = poll(fds, 3, work_left ? 0 : timeout_ms);
+  if (ready < 0) return Event::kWorked;  // a signal
+  if ((fds[0].revents & POLLIN) != 0) {
+    epoll_event event{};
+    if (epoll_wait(epoll_, &event, 1, 0) == 1) {
+      channel_readable_ = channel_writable_ = true;
+    }
+  }
+  bool open = true;
+  if (channel_readable_ && to_session_.size() < kMostBuffered) open = ReadChannel();
+  if (session_ >= 0 && !to_session_.empty()) WriteSession();
+  bool session_open = true;
+  if (session_ >= 0 && fds[1].fd == session_ &&
+      (fds[1].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
+    session_open = ReadSession();
+  }
+  if (channel_writable_ && !to_channel_.empty()) open = WriteChannel() && open;
+  if (!open) return Event::kChannelClosed;
+  if (!session_open) return Event::kSessionClosed;
+  return ready == 0 && !work_left ? Event::kTimeout : Event::kWorked;
+}
+
+bool Pump::ReadChannel() {
+  char buffer[kChunk];
+  const ssize_t n = read(channel_, buffer, sizeof buffer);
+  if (n > 0) {
+    decoder_.Feed(buffer, static_cast<size_t>(n));
+    return true;
+  }
+  channel_readable_ = false;
+  return n < 0 && Again();
+}
+
+bool Pump::WriteChannel() {
+  const ssize_t n = write(channel_, to_channel_.data(), std::min(to_channel_.size(), kChunk));
+  if (n > 0) to_channel_.erase(0, static_cast<size_t>(n));
+  if (n < 0) channel_writable_ = false;
+  return n >= 0 || Again();
+}
+
+bool Pump::ReadSession() {
+  char buffer[kChunk];
+  const ssize_t n = read(session_, buffer, sizeof buffer);
+  if (n > 0) EncodePayload(buffer, static_cast<size_t>(n), &to_channel_);
+  return n > 0 || (n < 0 && Again());
+}
+
+void Pump::WriteSession() {
+  const ssize_t n =
+      send(session_, to_session_.data(), std::min(to_session_.size(), kChunk), MSG_NOSIGNAL);
+  if (n > 0) to_session_.erase(0, static_cast<size_t>(n));
+  if (n < 0 && !Again()) to_session_.clear();  // reading it will tell that it is closed
+}
+
+bool SocketPair(int* one, int* other) {
+  int fds[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) != 0) return false;
+  *one = fds[0];
+  *other = fds[1];
+  return true;
+}
+
+}  // namespace rum

@@ -1,0 +1,54 @@
+#ifndef RUM_AGENT_API_CHANNEL_PUMP_H_
+#define RUM_AGENT_API_CHANNEL_PUMP_H_
+
+#include <string>
+
+#include "agent-api/channel/frame.h"
+
+namespace rum {
+
+// Moves bytes between a channel (framed) and the socket of the present session (plain), with
+// bounded buffers: 256 KiB each way, after which the side that is too fast is not read. One thread
+// drives it by Step().
+class Pump {
+ public:
+  // Does not own `channel`, a non-blocking descriptor. `on_control` is called from Step().
+  Pump(int channel, FrameDecoder::OnControl on_control);
+  ~Pump();
+  Pump(const Pump&) = delete;
+  Pump& operator=(const Pump&) = delete;
+
+  // Ends the present session, if any, and begins one on `socket`, which it then owns (-1: none).
+  // What was still to be sent or delivered of the old one is dropped.
+  void SetSession(int socket);
+  bool has_session() const { return session_ >= 0; }
+  void SendControl(FrameKind kind, const std::string& nonce);
+
+  enum class Event { kWorked, kTimeout, kChannelClosed, kSessionClosed };
+  // Waits at most `timeout_ms` (-1: for ever) for something to do, or until `wake` is readable, and
+  // does it. kChannelClosed: end of file or hang-up of the channel; kSessionClosed: our own side
+  // closed its socket.
+  Event Step(int timeout_ms, int wake);
+
+ private:
+  bool ReadChannel();
+  bool WriteChannel();
+  bool ReadSession();
+  void WriteSession();
+
+  const int channel_;
+  int session_ = -1;
+  int epoll_;
+  bool channel_readable_ = true;
+  bool channel_writable_ = true;
+  std::string to_channel_;
+  std::string to_session_;
+  FrameDecoder decoder_;
+};
+
+// A connected pair of non-blocking stream sockets; false: errno says why.
+bool SocketPair(int* one, int* other);
+
+}  // namespace rum
+
+#endif  // RUM_AGENT_API_CHANNEL_PUMP_H_

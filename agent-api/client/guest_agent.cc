@@ -1,0 +1,343 @@
+#include "agent-api/client/guest_agent.h"
+
+#include <fcntl.h>
+#include <grpcpp/create_channel_posix.h>
+#include <grpcpp/grpcpp.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "agent-api/agent.grpc.pb.h"
+#include "agent-api/channel/host_link.h"
+#include "agent-api/channel/pump.h"
+
+namespace rum {
+namespace {
+
+using agent::Agent;
+using ForwardStream = grpc::ClientReaderWriter<agent::ForwardChunk, agent::ForwardChunk>;
+
+constexpr auto kUnaryDeadline = std::chrono::seconds(10);
+constexpr auto kFirstBackOff = std::chrono::milliseconds(50);
+constexpr auto kMostBackOff = std::chrono::milliseconds(2000);
+
+absl::Status ToAbsl(const grpc::Status& status) {
+  if (status.ok()) return absl::OkStatus();
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
+                      absl::StrCat("agent: ", status.error_message()));
+}
+
+void SetBlocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK); }
+
+bool SendAll(int fd, const std::string& data) {
+  for (size_t done = 0; done < data.size();) {
+    const ssize_t n = send(fd, data.data() + done, data.size() - done, MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    done += static_cast<size_t>(n);
+  }
+  return true;
+}
+
+// Everything that lives as long as one session: RPCs that are under way keep it.
+struct Session {
+  std::shared_ptr<grpc::Channel> channel;
+  std::unique_ptr<Agent::Stub> stub;
+};
+
+class GrpcGuestAgent : public GuestAgent {
+ public:
+  GrpcGuestAgent(ChannelOpener open, std::function<void()> on_change)
+      : open_(std::move(open)),
+        on_change_(std::move(on_change)),
+        wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    link_ = std::thread([this] { KeepLink(); });
+    notifier_ = std::thread([this] { Notify(); });
+  }
+
+  ~GrpcGuestAgent() override {
+    {
+      const std::lock_guard<std::mutex> guard(mutex_);
+      stopping_ = true;
+      for (grpc::ClientContext* context : forwards_) context->TryCancel();
+    }
+    const uint64_t one = 1;
+    if (write(wake_, &one, sizeof one) < 0) std::abort();  // an eventfd takes a one
+    changed_.notify_all();
+    link_.join();
+    notifier_.join();
+    std::unique_lock<std::mutex> guard(mutex_);
+    changed_.wait(guard, [this] { return dialing_ == 0; });
+    close(wake_);
+  }
+
+  absl::Status WaitConnected(absl::Duration timeout) override {
+    std::unique_lock<std::mutex> guard(mutex_);
+    const bool there = changed_.wait_for(guard, absl::ToChronoMilliseconds(timeout),
+                                         [this] { return session_ != nullptr || stopping_; });
+    if (there && !stopping_) return absl::OkStatus();
+    return absl::DeadlineExceededError(absl::StrCat("the agent did not answer within ",
+                                                    absl::FormatDuration(timeout),
+                                                    last_error_.empty() ? "" : ": " + last_error_));
+  }
+
+  absl::StatusOr<agent::Observation> Observe(const agent::ObserveRequest& request) override {
+    agent::Observation reply;
+    const absl::Status status = Unary(&Agent::Stub::Observe, request, &reply);
+    if (!status.ok()) return status;
+    return reply;
+  }
+
+  absl::Status SetHostname(const std::string& hostname) override {
+    agent::SetHostnameRequest request;
+    request.set_hostname(hostname);
+    agent::SetHostnameReply reply;
+    return Unary(&Agent::Stub::SetHostname, request, &reply);
+  }
+
+  absl::Status SetGroups(const agent::SetGroupsRequest& request) override {
+    agent::SetGroupsReply reply;
+    return Unary(&Agent::Stub::SetGroups, request, &reply);
+  }
+
+  absl::StatusOr<agent::ScriptRun> RunScript(
+      const agent::RunScriptRequest& request,
+      const std::function<void(const agent::RunScriptEvent&)>& output) override {
+    const auto session = Current();
+    if (session == nullptr) return NoSession();
+    grpc::ClientContext context;
+    const auto reader = session->stub->RunScript(&context, request);
+    agent::ScriptRun run;
+    bool ended = false;
+    agent::RunScriptEvent event;
+    while (reader->Read(&event)) {
+      if (event.has_ended()) run = event.ended(), ended = true;
+      if (!event.has_ended() && output) output(event);
+    }
+    const grpc::Status status = reader->Finish();
+    if (ended) return run;
+    if (!status.ok()) return ToAbsl(status);
+    return absl::InternalError("agent: the run ended without an outcome");
+  }
+
+  absl::Status Exec(const std::function<bool(agent::ExecInput*)>& next_input,
+                    const std::function<void(const agent::ExecOutput&)>& output) override {
+    const auto session = Current();
+    if (session == nullptr) return NoSession();
+    grpc::ClientContext context;
+    const auto stream = session->stub->Exec(&context);
+    std::thread sender([&] {
+      agent::ExecInput input;
+      while (next_input(&input)) {
+        if (!stream->Write(input)) break;
+        input.Clear();
+      }
+      stream->WritesDone();
+    });
+    agent::ExecOutput event;
+    bool ended = false;
+    while (stream->Read(&event)) {
+      ended = ended || event.has_exit_status() || event.has_signal();
+      output(event);
+    }
+    if (!ended) {
+      // The session broke: whoever blocks in next_input learns it as the end of the command.
+      agent::ExecOutput lost;
+      lost.set_standard_error("rum: the connection to the agent was lost\n");
+      output(lost);
+      lost.set_exit_status(255);
+      output(lost);
+    }
+    sender.join();
+    const grpc::Status status = stream->Finish();
+    return ended ? absl::OkStatus() : ToAbsl(status);
+  }
+
+  void Dial(uint16_t port, std::function<void(absl::StatusOr<int>)> done) override {
+    const auto session = Current();
+    if (session == nullptr) return done(NoSession());
+    {
+      const std::lock_guard<std::mutex> guard(mutex_);
+      ++dialing_;
+    }
+    std::thread([this, session, port, done = std::move(done)] {
+      Forward(*session, port, done);
+      const std::lock_guard<std::mutex> guard(mutex_);
+      --dialing_;
+      changed_.notify_all();
+    }).detach();
+  }
+
+ private:
+  std::shared_ptr<Session> Current() {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    return session_;
+  }
+
+  absl::Status NoSession() {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    return absl::UnavailableError(
+        absl::StrCat("the agent is not connected", last_error_.empty() ? "" : ": " + last_error_));
+  }
+
+  template <typename Request, typename Reply>
+  absl::Status Unary(grpc::Status (Agent::Stub::*method)(grpc::ClientContext*, const Request&,
+                                                         Reply*),
+                     const Request& request, Reply* reply) {
+    const auto session = Current();
+    if (session == nullptr) return NoSession();
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kUnaryDeadline);
+    return ToAbsl((session->stub.get()->*method)(&context, request, reply));
+  }
+
+  void Forward(const Session& session, uint16_t port,
+               const std::function<void(absl::StatusOr<int>)>& done) {
+    grpc::ClientContext context;
+    {
+      const std::lock_guard<std::mutex> guard(mutex_);
+      if (stopping_) return done(absl::CancelledError("the agent's client ends"));
+      forwards_.insert(&context);
+    }
+    ForwardOn(session, &context, port, done);
+    const std::lock_guard<std::mutex> guard(mutex_);
+    forwards_.erase(&context);
+  }
+
+  void ForwardOn(const Session& session, grpc::ClientContext* context, uint16_t port,
+                 const std::function<void(absl::StatusOr<int>)>& done) {
+    const auto stream = session.stub->Forward(context);
+    agent::ForwardChunk chunk;
+    chunk.set_port(port);
+    const bool asked = stream->Write(chunk);
+    if (!asked || !stream->Read(&chunk)) {
+      stream->WritesDone();
+      absl::Status status = ToAbsl(stream->Finish());
+      return done(status.ok() ? absl::UnavailableError("agent: no connection") : status);
+    }
+    int ours = -1;
+    int theirs = -1;
+    if (!SocketPair(&ours, &theirs)) {
+      context->TryCancel();
+      stream->Finish();
+      return done(absl::ResourceExhaustedError(absl::StrCat("socketpair: ", strerror(errno))));
+    }
+    SetBlocking(ours);
+    done(theirs);
+    std::thread sender([&] { SendFrom(ours, stream.get(), context); });
+    bool whole = false;
+    while (stream->Read(&chunk)) {
+      if (!SendAll(ours, chunk.data())) break;
+      if (chunk.end()) whole = true, shutdown(ours, SHUT_WR);
+    }
+    // Without an end the connection broke; closing both ways is how a stream socket can say so.
+    if (!whole) context->TryCancel(), shutdown(ours, SHUT_RDWR);
+    sender.join();
+    stream->Finish();
+    close(ours);
+  }
+
+  static void SendFrom(int fd, ForwardStream* stream, grpc::ClientContext* context) {
+    std::string buffer(64 * 1024, '\0');
+    agent::ForwardChunk chunk;
+    for (;;) {
+      const ssize_t n = read(fd, buffer.data(), buffer.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) context->TryCancel();
+      if (n <= 0) break;
+      chunk.set_data(buffer.data(), static_cast<size_t>(n));
+      if (!stream->Write(chunk)) return;
+    }
+    chunk.clear_data();
+    chunk.set_end(true);
+    stream->Write(chunk);
+    stream->WritesDone();
+  }
+
+  void KeepLink() {
+    auto back_off = kFirstBackOff;
+    for (;;) {
+      bool worked = false;
+      const absl::StatusOr<int> channel = open_();
+      if (channel.ok()) {
+        fcntl(*channel, F_SETFL, fcntl(*channel, F_GETFL) | O_NONBLOCK);
+        worked = ServeHostLink(
+            *channel, wake_, [this](int socket) { BeginSession(socket); },
+            [this] { EndSession("the session ended"); });
+        close(*channel);
+      } else {
+        EndSession(std::string(channel.status().message()));
+      }
+      back_off = worked ? kFirstBackOff : std::min(back_off * 2, kMostBackOff);
+      pollfd stop{wake_, POLLIN, 0};
+      if (poll(&stop, 1, static_cast<int>(back_off.count())) == 1) return;
+    }
+  }
+
+  void BeginSession(int socket) {
+    auto session = std::make_shared<Session>();
+    session->channel = grpc::CreateInsecureChannelFromFd("rum-agent", socket);
+    session->stub = Agent::NewStub(session->channel);
+    const std::lock_guard<std::mutex> guard(mutex_);
+    session_ = std::move(session);
+    last_error_.clear();
+    ++changes_;
+    changed_.notify_all();
+  }
+
+  void EndSession(const std::string& why) {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    last_error_ = why;
+    if (session_ == nullptr) return;
+    session_ = nullptr;
+    ++changes_;
+    changed_.notify_all();
+  }
+
+  // A thread of its own, so that a slow observer never holds up the link.
+  void Notify() {
+    std::unique_lock<std::mutex> guard(mutex_);
+    for (int seen = 0;;) {
+      changed_.wait(guard, [&] { return stopping_ || changes_ != seen; });
+      if (stopping_) return;
+      seen = changes_;
+      guard.unlock();
+      if (on_change_) on_change_();
+      guard.lock();
+    }
+  }
+
+  const ChannelOpener open_;
+  const std::function<void()> on_change_;
+  const int wake_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::shared_ptr<Session> session_;
+  std::string last_error_;
+  std::set<grpc::ClientContext*> forwards_;
+  int dialing_ = 0;
+  int changes_ = 0;
+  bool stopping_ = false;
+  std::thread link_;
+  std::thread notifier_;
+};
+
+}  // namespace
+
+std::unique_ptr<GuestAgent> ConnectGuestAgent(ChannelOpener open, std::function<void()> on_change) {
+  return std::make_unique<GrpcGuestAgent>(std::move(open), std::move(on_change));
+}
+
+}  // namespace rum

@@ -1,0 +1,58 @@
+// rum-agent: runs in the guest, in the foreground, under any init.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "agent-api/channel/guest_link.h"
+#include "agent-api/guest/scripts.h"
+#include "agent-api/guest/service.h"
+
+namespace {
+
+// Opens the port; udev may be about to make its node, so that a missing one is waited for.
+int OpenPort(const std::string& path) {
+  for (;;) {
+    const int fd = open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (fd >= 0 || (errno != ENOENT && errno != EBUSY && errno != ENXIO)) return fd;
+    usleep(50 * 1000);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("The guest's part of rum: applies what the host asks for over a virtio port.",
+               "rum-agent");
+  std::string port = "/dev/virtio-ports/org.rum.agent.0";
+  std::string folder = "/var/lib/rum";
+  int port_fd = -1;
+  app.add_option("--port", port, "the port's device")->capture_default_str();
+  app.add_option("--port-fd", port_fd, "an open descriptor in place of --port");
+  app.add_option("--state", folder, "where the ledger of scripts and their outputs live")
+      ->capture_default_str();
+  app.set_version_flag("--version", rum::guest::kAgentVersion);
+  CLI11_PARSE(app, argc, argv);
+
+  signal(SIGPIPE, SIG_IGN);
+  rum::guest::Scripts scripts(folder);
+  rum::guest::AgentServer server(&scripts);
+  const int never = eventfd(0, EFD_CLOEXEC);
+  if (port_fd >= 0) fcntl(port_fd, F_SETFL, fcntl(port_fd, F_GETFL) | O_NONBLOCK);
+  const int fd = port_fd >= 0 ? port_fd : OpenPort(port);
+  if (fd < 0) {
+    std::fprintf(stderr, "rum-agent: %s: %s\n", port.c_str(), std::strerror(errno));
+    return 1;
+  }
+  const std::string error =
+      rum::ServeGuestLink(fd, never, [&](int socket) { server.Serve(socket); });
+  std::fprintf(stderr, "rum-agent: %s\n", error.c_str());
+  // Runs and sessions have threads of their own; whoever started us starts us again.
+  _exit(1);
+}

@@ -1,0 +1,198 @@
+#include "agent-api/guest/service.h"
+
+#include <arpa/inet.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/server_posix.h>
+#include <sys/reboot.h>
+#include <sys/socket.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "agent-api/agent.grpc.pb.h"
+#include "agent-api/guest/exec.h"
+#include "agent-api/guest/groups.h"
+#include "agent-api/guest/hostname.h"
+#include "agent-api/guest/spawn.h"
+#include "agent-api/guest/text_file.h"
+
+namespace rum::guest {
+namespace {
+
+constexpr size_t kChunk = 32 * 1024;
+
+grpc::Status ToGrpc(const absl::Status& status) {
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
+}
+
+// Connected to the port on 127.0.0.1, else on ::1; -1 with errno.
+int ConnectLocally(uint16_t port) {
+  sockaddr_in v4{};
+  v4.sin_family = AF_INET;
+  v4.sin_port = htons(port);
+  v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  sockaddr_in6 v6{};
+  v6.sin6_family = AF_INET6;
+  v6.sin6_port = htons(port);
+  v6.sin6_addr = in6addr_loopback;
+  int error = 0;
+  for (const auto& [address, size] : {std::pair{reinterpret_cast<sockaddr*>(&v4), sizeof v4},
+                                      {reinterpret_cast<sockaddr*>(&v6), sizeof v6}}) {
+    const int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, address, size) == 0) return fd;
+    if (error == 0) error = errno;
+    if (fd >= 0) close(fd);
+  }
+  errno = error;
+  return -1;
+}
+
+bool SendAll(int fd, const std::string& data) {
+  for (size_t done = 0; done < data.size();) {
+    const ssize_t n = send(fd, data.data() + done, data.size() - done, MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    done += static_cast<size_t>(n);
+  }
+  return true;
+}
+
+class Service final : public agent::Agent::Service {
+ public:
+  explicit Service(Scripts* scripts) : scripts_(scripts) {}
+
+  grpc::Status Observe(grpc::ServerContext*, const agent::ObserveRequest* request,
+                       agent::Observation* reply) override {
+    utsname names{};
+    uname(&names);
+    reply->set_agent_version(kAgentVersion);
+    reply->set_protocol(1);
+    reply->set_boot_id(BootId());
+    reply->set_hostname(names.nodename);
+    reply->set_static_hostname(FirstLine(ReadFile("/etc/hostname")));
+    reply->set_user_exists(FindAccount(request->user()).has_value());
+    for (const std::string& group : GroupsOf(request->user())) reply->add_groups(group);
+    for (const agent::ScriptRun& run : scripts_->Runs()) *reply->add_runs() = run;
+    return grpc::Status::OK;
+  }
+
+  grpc::Status SetHostname(grpc::ServerContext*, const agent::SetHostnameRequest* request,
+                           agent::SetHostnameReply*) override {
+    return ToGrpc(guest::SetHostname(request->hostname()));
+  }
+
+  grpc::Status SetGroups(grpc::ServerContext*, const agent::SetGroupsRequest* request,
+                         agent::SetGroupsReply*) override {
+    return ToGrpc(guest::SetGroups(request->user(), {request->add().begin(), request->add().end()},
+                                   {request->remove().begin(), request->remove().end()}));
+  }
+
+  grpc::Status RunScript(grpc::ServerContext* context, const agent::RunScriptRequest* request,
+                         grpc::ServerWriter<agent::RunScriptEvent>* writer) override {
+    return ToGrpc(scripts_->Run(*request, [&](const agent::RunScriptEvent& event) {
+      return !context->IsCancelled() && writer->Write(event);
+    }));
+  }
+
+  grpc::Status Exec(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<agent::ExecOutput, agent::ExecInput>* stream) override {
+    return ToGrpc(
+        guest::Exec([&](agent::ExecInput* input) { return stream->Read(input); },
+                    [&](const agent::ExecOutput& output) { return stream->Write(output); },
+                    [&] { return context->IsCancelled(); }));
+  }
+
+  grpc::Status Forward(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<agent::ForwardChunk, agent::ForwardChunk>* stream) override {
+    agent::ForwardChunk chunk;
+    if (!stream->Read(&chunk) || chunk.port() < 1 || chunk.port() > 65535) {
+      return {grpc::StatusCode::INVALID_ARGUMENT, "the first message must name a port"};
+    }
+    const int fd = ConnectLocally(static_cast<uint16_t>(chunk.port()));
+    if (fd < 0) {
+      return {grpc::StatusCode::FAILED_PRECONDITION,
+              absl::StrCat("port ", chunk.port(), ": ", std::strerror(errno))};
+    }
+    stream->Write(agent::ForwardChunk());  // connected
+    std::thread sender([&] { SendToHost(fd, context, stream); });
+    bool whole = false;
+    while (stream->Read(&chunk)) {
+      if (!SendAll(fd, chunk.data())) break;
+      if (chunk.end()) whole = true, shutdown(fd, SHUT_WR);
+    }
+    if (!whole) {
+      // The host's side broke: the connection is reset, not ended as if all had been said.
+      linger reset{1, 0};
+      setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+      shutdown(fd, SHUT_RDWR);
+    }
+    sender.join();
+    close(fd);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status PowerOff(grpc::ServerContext*, const agent::PowerOffRequest*,
+                        agent::PowerOffReply*) override {
+    SpawnRequest spawn;
+    spawn.argv = {"poweroff"};
+    spawn.environment = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
+    const auto child = Spawn(spawn);
+    if (!child.ok()) return ToGrpc(child.status());
+    int exit_status = 0;
+    int signal = 0;
+    Reap(child->pid, &exit_status, &signal);
+    close(child->pidfd);
+    if (exit_status == 0 && signal == 0) return grpc::Status::OK;
+    return {grpc::StatusCode::INTERNAL, absl::StrCat("poweroff ended with ", exit_status)};
+  }
+
+ private:
+  static void SendToHost(
+      int fd, grpc::ServerContext* context,
+      grpc::ServerReaderWriter<agent::ForwardChunk, agent::ForwardChunk>* stream) {
+    std::string buffer(kChunk, '\0');
+    agent::ForwardChunk chunk;
+    for (;;) {
+      const ssize_t n = read(fd, buffer.data(), buffer.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return context->TryCancel();  // reset by the guest's side
+      if (n == 0) break;
+      chunk.set_data(buffer.data(), static_cast<size_t>(n));
+      if (!stream->Write(chunk)) return;
+    }
+    chunk.clear_data();
+    chunk.set_end(true);
+    stream->Write(chunk);
+  }
+
+  Scripts* const scripts_;
+};
+
+}  // namespace
+
+struct AgentServer::Parts {
+  explicit Parts(Scripts* scripts) : service(scripts) {}
+  Service service;
+  std::unique_ptr<grpc::Server> server;
+};
+
+AgentServer::AgentServer(Scripts* scripts) : parts_(std::make_unique<Parts>(scripts)) {
+  grpc::ServerBuilder builder;
+  builder.RegisterService(&parts_->service);
+  builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
+  parts_->server = builder.BuildAndStart();
+}
+
+AgentServer::~AgentServer() = default;
+
+void AgentServer::Serve(int socket) {
+  grpc::AddInsecureChannelFromFd(parts_->server.get(), socket);
+}
+
+}  // namespace rum::guest

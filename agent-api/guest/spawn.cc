@@ -1,0 +1,157 @@
+#include "agent-api/guest/spawn.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "agent-api/guest/groups.h"
+
+namespace rum::guest {
+namespace {
+
+// Everything that the child needs, made ready before the fork: there only system calls are allowed.
+struct Prepared {
+  std::vector<char*> argv;
+  std::vector<char*> environment;
+  std::vector<std::string> candidates;  // paths of the program, in the order to try
+  const char* cwd;
+  int fds[3];
+  bool controlling_terminal;
+  bool switch_user = false;
+  uid_t uid = 0;
+  gid_t gid = 0;
+  std::vector<gid_t> groups;
+};
+
+std::vector<char*> Pointers(const std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  for (const std::string& s : strings) pointers.push_back(const_cast<char*>(s.c_str()));
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+std::vector<std::string> Candidates(const std::string& program,
+                                    const std::vector<std::string>& environment) {
+  if (program.find('/') != std::string::npos) return {program};
+  std::string path = "/usr/bin:/bin";
+  for (const std::string& line : environment) {
+    if (line.rfind("PATH=", 0) == 0) path = line.substr(5);
+  }
+  std::vector<std::string> candidates;
+  for (const auto& folder : absl::StrSplit(path, ':', absl::SkipEmpty())) {
+    candidates.push_back(absl::StrCat(std::string(folder), "/", program));
+  }
+  return candidates;
+}
+
+// Raw system calls: glibc's setuid would reach out for all threads, which this child shares memory
+// with.
+int BecomeUser(const Prepared& p) {
+  if (!p.switch_user) return 0;
+  if (syscall(SYS_setgroups, p.groups.size(), p.groups.data()) != 0) return errno;
+  if (syscall(SYS_setresgid, p.gid, p.gid, p.gid) != 0) return errno;
+  return syscall(SYS_setresuid, p.uid, p.uid, p.uid) != 0 ? errno : 0;
+}
+
+// In the child after vfork: returns only with an errno.
+int RunChild(const Prepared& p) {
+  syscall(SYS_setsid);
+  struct sigaction defaults {};
+  defaults.sa_handler = SIG_DFL;
+  for (int signal = 1; signal < 32; ++signal) sigaction(signal, &defaults, nullptr);
+  sigset_t none;
+  sigemptyset(&none);
+  for (int i = 0; i < 3; ++i) {
+    if (dup2(p.fds[i], i) < 0) return errno;
+  }
+  if (p.controlling_terminal) ioctl(0, TIOCSCTTY, 0);
+  if (const int failed = BecomeUser(p)) return failed;
+  if (chdir(p.cwd) != 0) return errno;
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  int error = ENOENT;
+  for (const std::string& path : p.candidates) {
+    execve(path.c_str(), p.argv.data(), p.environment.data());
+    if (errno != ENOENT && errno != ENOTDIR) error = errno;
+  }
+  return error;
+}
+
+}  // namespace
+
+absl::StatusOr<Child> Spawn(const SpawnRequest& request) {
+  if (request.argv.empty() || request.argv[0].empty())
+    return absl::InvalidArgumentError("there is no command to run");
+  Prepared p;
+  p.argv = Pointers(request.argv);
+  p.environment = Pointers(request.environment);
+  p.candidates = Candidates(request.argv[0], request.environment);
+  p.cwd = request.cwd.c_str();
+  p.controlling_terminal = request.controlling_terminal;
+  if (!request.user.empty()) {
+    const auto account = FindAccount(request.user);
+    if (!account)
+      return absl::FailedPreconditionError(absl::StrCat("the guest has no user ", request.user));
+    p.switch_user = true;
+    p.uid = account->uid;
+    p.gid = account->gid;
+    p.groups = GroupIdsOf(request.user);
+  }
+  const int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+  const int given[3] = {request.stdin_fd, request.stdout_fd, request.stderr_fd};
+  for (int i = 0; i < 3; ++i) p.fds[i] = given[i] >= 0 ? given[i] : null_fd;
+
+  // Signals stay blocked across vfork: a handler of ours must not run in the child, which has our
+  // memory.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  volatile int child_error = 0;
+  const pid_t pid = vfork();
+  if (pid == 0) {
+    child_error = RunChild(p);
+    _exit(127);
+  }
+  const int fork_error = errno;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  close(null_fd);
+  if (pid < 0)
+    return absl::ResourceExhaustedError(absl::StrCat("vfork: ", std::strerror(fork_error)));
+  if (child_error != 0) {
+    waitpid(pid, nullptr, 0);
+    const std::string text = absl::StrCat(request.argv[0], ": ", std::strerror(child_error));
+    if (child_error == ENOENT) return absl::NotFoundError(text);
+    return absl::PermissionDeniedError(text);
+  }
+  Child child;
+  child.pid = pid;
+  child.pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+  if (child.pidfd < 0) {
+    const int error = errno;
+    kill(-pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+    return absl::UnimplementedError(absl::StrCat("pidfd_open (Linux 5.3): ", std::strerror(error)));
+  }
+  fcntl(child.pidfd, F_SETFD, FD_CLOEXEC);
+  return child;
+}
+
+void Reap(pid_t pid, int* exit_status, int* signal) {
+  int status = 0;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  *exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+  *signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+}  // namespace rum::guest

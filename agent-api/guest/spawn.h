@@ -1,0 +1,39 @@
+#ifndef RUM_AGENT_API_GUEST_SPAWN_H_
+#define RUM_AGENT_API_GUEST_SPAWN_H_
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace rum::guest {
+
+struct SpawnRequest {
+  std::vector<std::string> argv;         // argv[0] is looked up in PATH of `environment`
+  std::vector<std::string> environment;  // NAME=value
+  std::string cwd = "/";
+  int stdin_fd = -1;  // -1: /dev/null. The caller keeps all three
+  int stdout_fd = -1;
+  int stderr_fd = -1;
+  bool controlling_terminal = false;  // stdin_fd is a terminal that becomes the session's
+  std::string user;                   // empty: as we are
+};
+
+struct Child {
+  pid_t pid = -1;
+  int pidfd = -1;  // readable when it has ended; the caller closes it
+};
+
+// Starts a program as the leader of a session and process group of its own, with all signals at
+// their defaults. NotFound, PermissionDenied or another error of execve(2) when it cannot be
+// started.
+absl::StatusOr<Child> Spawn(const SpawnRequest& request);
+
+// Reaps a child that has ended: exit status, or 0 and the signal.
+void Reap(pid_t pid, int* exit_status, int* signal);
+
+}  // namespace rum::guest
+
+#endif  // RUM_AGENT_API_GUEST_SPAWN_H_

@@ -1,0 +1,60 @@
+#include "agent-api/guest/text_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+
+namespace rum::guest {
+namespace {
+
+absl::Status Failed(const std::string& what, const std::string& path) {
+  return absl::InternalError(absl::StrCat(what, " ", path, ": ", std::strerror(errno)));
+}
+
+absl::Status WriteAll(int fd, const std::string& path, const std::string& bytes) {
+  for (size_t done = 0; done < bytes.size();) {
+    const ssize_t n = write(fd, bytes.data() + done, bytes.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return Failed("write", path);
+    done += static_cast<size_t>(n);
+  }
+  return fsync(fd) == 0 ? absl::OkStatus() : Failed("fsync", path);
+}
+
+}  // namespace
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  if (file) text << file.rdbuf();
+  return text.str();
+}
+
+std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+absl::Status WriteFileAtomically(const std::string& path, const std::string& bytes, mode_t mode) {
+  const std::string temporary = path + ".rum-new";
+  const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return Failed("create", temporary);
+  struct stat old {};
+  const bool exists = stat(path.c_str(), &old) == 0;
+  absl::Status status = WriteAll(fd, temporary, bytes);
+  if (status.ok() && exists && fchown(fd, old.st_uid, old.st_gid) != 0)
+    status = Failed("chown", temporary);
+  if (status.ok() && fchmod(fd, exists ? old.st_mode & 07777 : mode) != 0)
+    status = Failed("chmod", temporary);
+  close(fd);
+  if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0)
+    status = Failed("rename to", path);
+  if (!status.ok()) unlink(temporary.c_str());
+  return status;
+}
+
+}  // namespace rum::guest

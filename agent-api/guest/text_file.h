@@ -1,0 +1,22 @@
+#ifndef RUM_AGENT_API_GUEST_TEXT_FILE_H_
+#define RUM_AGENT_API_GUEST_TEXT_FILE_H_
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace rum::guest {
+
+// The whole file; empty when it cannot be read.
+std::string ReadFile(const std::string& path);
+// The first line without its end.
+std::string FirstLine(const std::string& text);
+// Writes beside the file, flushes to disk, renames: a reader sees the old or the new text. Keeps
+// owner and mode of an old file, else `mode`.
+absl::Status WriteFileAtomically(const std::string& path, const std::string& bytes, mode_t mode);
+
+}  // namespace rum::guest
+
+#endif  // RUM_AGENT_API_GUEST_TEXT_FILE_H_

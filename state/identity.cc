@@ -1,0 +1,93 @@
+#include "state/identity.h"
+
+#include <openssl/sha.h>
+
+#include <cctype>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "state/validate.h"
+
+namespace rum {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string EnvironmentOr(const char* name, const std::string& otherwise) {
+  const char* value = std::getenv(name);
+  return value != nullptr && *value != '\0' ? value : otherwise;
+}
+
+std::string Home() { return EnvironmentOr("HOME", "/"); }
+
+bool EndsWith(const std::string& text, const std::string& end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+// A folder may have any name; a machine may not.
+std::string Sanitized(const std::string& folder) {
+  std::string name;
+  for (const char c : folder)
+    name.push_back(std::isalnum(static_cast<unsigned char>(c)) ||
+                           (!name.empty() && std::strchr("._-", c))
+                       ? c
+                       : 'x');
+  return name.empty() ? "rum" : name;
+}
+
+}  // namespace
+
+absl::StatusOr<MachineIdentity> IdentityOf(const std::string& path) {
+  std::error_code error;
+  const fs::path given(path);
+  const fs::path folder =
+      fs::canonical(given.parent_path().empty() ? "." : given.parent_path(), error);
+  if (error) return absl::NotFoundError(absl::StrCat(path, ": its folder: ", error.message()));
+  fs::path canonical = fs::weakly_canonical(folder / given.filename(), error);
+  if (error) return absl::InvalidArgumentError(absl::StrCat(path, ": ", error.message()));
+  MachineIdentity identity;
+  identity.config_path = canonical;
+  const std::string file = canonical.filename();
+  if (file == "rum.toml") {
+    identity.name = Sanitized(canonical.parent_path().filename());
+  } else if (EndsWith(file, ".rum.toml")) {
+    identity.name = file.substr(0, file.size() - 9);
+  } else if (EndsWith(file, ".toml")) {
+    identity.name = file.substr(0, file.size() - 5);
+  } else {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": the name of a machine's file must end in .toml"));
+  }
+  if (!IsMachineName(identity.name)) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": the machine's name \"", identity.name,
+                                                   "\" must match [a-zA-Z0-9][a-zA-Z0-9._-]*"));
+  }
+  identity.id = Sha256Hex(identity.config_path).substr(0, 12);
+  return identity;
+}
+
+std::string Sha256Hex(const std::string& bytes) {
+  unsigned char digest[SHA256_DIGEST_LENGTH];
+  SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), digest);
+  return absl::BytesToHexString(std::string(reinterpret_cast<char*>(digest), sizeof digest));
+}
+
+std::string StateDir() {
+  return EnvironmentOr("RUM_STATE_DIR",
+                       EnvironmentOr("XDG_STATE_HOME", Home() + "/.local/state") + "/rum");
+}
+
+std::string RuntimeDir() {
+  const std::string runtime = EnvironmentOr("XDG_RUNTIME_DIR", "");
+  return EnvironmentOr("RUM_RUNTIME_DIR", runtime.empty() ? StateDir() + "/run" : runtime + "/rum");
+}
+
+std::string DataDir() {
+  return EnvironmentOr("RUM_DATA_DIR",
+                       EnvironmentOr("XDG_DATA_HOME", Home() + "/.local/share") + "/rum");
+}
+
+}  // namespace rum

@@ -1,0 +1,72 @@
+#include "state/paths.h"
+
+#include <cctype>
+#include <cstdlib>
+#include <filesystem>
+
+#include "state/identity.h"
+
+namespace rum {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string Absolute(const fs::path& folder, const std::string& text) {
+  const char* home = std::getenv("HOME");
+  if (home != nullptr && (text == "~" || text.rfind("~/", 0) == 0)) return home + text.substr(1);
+  std::error_code error;
+  const fs::path path = fs::weakly_canonical(folder / text, error);
+  return error ? (folder / text).lexically_normal().string() : path.string();
+}
+
+std::string RepositoryTop(const fs::path& folder) {
+  std::error_code error;
+  for (fs::path at = folder;; at = at.parent_path()) {
+    if (fs::exists(at / ".git", error)) return at;
+    if (at == at.root_path())
+      return (folder / ".git").string();  // not a folder: validation says so
+  }
+}
+
+bool IsPath(const fs::path& folder, const std::string& base) {
+  if (base.find("://") != std::string::npos) return false;
+  std::error_code error;
+  return base.find('/') != std::string::npos || base[0] == '~' ||
+         fs::is_regular_file(folder / base, error);
+}
+
+// virtio limits a tag to 36 bytes; the readable end of the target and a hash of all of it fit.
+std::string TagFrom(const std::string& target) {
+  std::string tag;
+  for (const char c : target) {
+    const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0;
+    if (plain || (!tag.empty() && tag.back() != '-')) tag.push_back(plain ? c : '-');
+  }
+  if (tag.size() <= 36 && !tag.empty() && tag.back() != '-') return tag;
+  return "m-" + Sha256Hex(target).substr(0, 16);
+}
+
+}  // namespace
+
+void ResolvePaths(const std::string& path, Config* config) {
+  const fs::path folder = fs::path(path).parent_path();
+  std::string* base = config->mutable_image()->mutable_base();
+  if (!base->empty() && IsPath(folder, *base)) *base = Absolute(folder, *base);
+  for (Mount& mount : *config->mutable_mounts()) {
+    if (mount.source() == "git") {
+      mount.set_source(RepositoryTop(folder));
+    } else if (!mount.source().empty()) {
+      mount.set_source(Absolute(folder, mount.source()));
+    }
+    if (mount.tag().empty() && !mount.target().empty()) mount.set_tag(TagFrom(mount.target()));
+  }
+}
+
+std::string HostnameFrom(const std::string& machine_name) {
+  std::string hostname;
+  for (const char c : machine_name) hostname.push_back(c == '.' || c == '_' ? '-' : c);
+  while (!hostname.empty() && hostname.back() == '-') hostname.pop_back();
+  return hostname.empty() ? "rum" : hostname.substr(0, 63);
+}
+
+}  // namespace rum

@@ -1,0 +1,33 @@
+#ifndef RUM_STATE_SCHEMA_H_
+#define RUM_STATE_SCHEMA_H_
+
+#include <google/protobuf/descriptor.h>
+
+#include <string>
+#include <vector>
+
+#include "state/config.pb.h"
+
+namespace rum {
+
+// What the options of the fields from Config down to one field say together: the innermost word
+// counts.
+struct FieldMeaning {
+  Effect effect = RESTART;
+  std::string reason;
+  FieldMeaning Below(const google::protobuf::FieldDescriptor& field) const;
+};
+
+// The fields along a dotted path ("ports[1].host", "drives.data.size"); empty when there is no such
+// path. Names of maps' entries may be any.
+std::vector<const google::protobuf::FieldDescriptor*> FieldsAlong(const std::string& path);
+
+// The one of `names` that a person who typed `typed` most probably meant; empty when none is near.
+std::string Nearest(const std::string& typed, const std::vector<std::string>& names);
+
+// "string", "integer", "size", "true or false", "table", "array of tables", "array of strings".
+std::string TypeName(const google::protobuf::FieldDescriptor& field);
+
+}  // namespace rum
+
+#endif  // RUM_STATE_SCHEMA_H_

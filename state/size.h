@@ -1,0 +1,19 @@
+#ifndef RUM_STATE_SIZE_H_
+#define RUM_STATE_SIZE_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace rum {
+
+// Bytes of "20G", "512 MiB" is not one: an integer and K, M, G or T (binary), an optional B, any
+// case; a bare number is bytes. nullopt: not a size, or more than 64 bits hold.
+std::optional<uint64_t> ParseSize(const std::string& text);
+
+// The shortest text that ParseSize reads back: "20G", "1536M", "17".
+std::string FormatSize(uint64_t bytes);
+
+}  // namespace rum
+
+#endif  // RUM_STATE_SIZE_H_

@@ -1,0 +1,153 @@
+#include "state/state_store.h"
+
+#include <fcntl.h>
+#include <google/protobuf/util/json_util.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "state/identity.h"
+
+namespace rum {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kMagic[] = "rum-record 1 sha256=";
+constexpr char kEnding[] = ".record";
+
+absl::Status Failed(const std::string& what, const std::string& path) {
+  return absl::InternalError(absl::StrCat(what, " ", path, ": ", std::strerror(errno)));
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+absl::Status WriteDurably(const std::string& path, const std::string& bytes) {
+  const std::string temporary = path + ".new";
+  {
+    Descriptor file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    if (file.get() < 0) return Failed("create", temporary);
+    for (size_t done = 0; done < bytes.size();) {
+      const ssize_t n = write(file.get(), bytes.data() + done, bytes.size() - done);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return Failed("write", temporary);
+      done += static_cast<size_t>(n);
+    }
+    if (fsync(file.get()) != 0) return Failed("fsync", temporary);
+  }
+  if (rename(temporary.c_str(), path.c_str()) != 0) return Failed("rename to", path);
+  Descriptor folder(open(fs::path(path).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.get() < 0 || fsync(folder.get()) != 0) return Failed("fsync the folder of", path);
+  return absl::OkStatus();
+}
+
+class FileStateStore : public StateStore {
+ public:
+  FileStateStore(std::string folder, int lock) : folder_(std::move(folder)), lock_(lock) {}
+
+  absl::StatusOr<MachineRecord> Load(const std::string& id) override {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    std::ifstream file(PathOf(id), std::ios::binary);
+    if (!file) {
+      if (errno == ENOENT) return absl::NotFoundError(absl::StrCat("no record of ", id));
+      return Failed("open", PathOf(id));
+    }
+    std::string header;
+    std::getline(file, header);
+    std::ostringstream body;
+    body << file.rdbuf();
+    MachineRecord record;
+    const bool whole = header == kMagic + Sha256Hex(body.str());
+    if (whole && google::protobuf::util::JsonStringToMessage(body.str(), &record).ok() &&
+        record.id() == id) {
+      return record;
+    }
+    return SetAside(id);
+  }
+
+  absl::Status Save(const MachineRecord& record) override {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    std::string json;
+    google::protobuf::util::JsonPrintOptions options;
+    options.add_whitespace = true;
+    options.preserve_proto_field_names = true;
+    if (!google::protobuf::util::MessageToJsonString(record, &json, options).ok()) {
+      return absl::InternalError(
+          absl::StrCat("the record of ", record.id(), " is not valid UTF-8"));
+    }
+    return WriteDurably(PathOf(record.id()), absl::StrCat(kMagic, Sha256Hex(json), "\n", json));
+  }
+
+  absl::Status Remove(const std::string& id) override {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    if (unlink(PathOf(id).c_str()) != 0 && errno != ENOENT) return Failed("remove", PathOf(id));
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::vector<std::string>> List() override {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    std::vector<std::string> ids;
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(folder_, error)) {
+      if (entry.path().extension() == kEnding) ids.push_back(entry.path().stem());
+    }
+    if (error) return absl::InternalError(absl::StrCat(folder_, ": ", error.message()));
+    return ids;
+  }
+
+ private:
+  std::string PathOf(const std::string& id) const { return folder_ + "/" + id + kEnding; }
+
+  absl::Status SetAside(const std::string& id) {
+    std::string aside;
+    for (int n = 1; aside.empty() || fs::exists(aside); ++n) {
+      aside = absl::StrCat(folder_, "/", id, ".damaged-", n);
+    }
+    if (rename(PathOf(id).c_str(), aside.c_str()) != 0) return Failed("set aside", PathOf(id));
+    return absl::DataLossError(
+        absl::StrCat("the record of this machine was damaged; it has been kept as ", aside));
+  }
+
+  const std::string folder_;
+  Descriptor lock_;
+  std::mutex mutex_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<StateStore>> OpenFileStateStore(const std::string& folder) {
+  std::error_code error;
+  if (fs::create_directories(folder, error); error) {
+    return absl::InternalError(absl::StrCat("create ", folder, ": ", error.message()));
+  }
+  fs::permissions(folder, fs::perms::owner_all, error);
+  const std::string path = folder + "/lock";
+  const int lock = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (lock < 0) return Failed("open", path);
+  if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
+    close(lock);
+    return absl::FailedPreconditionError(absl::StrCat(folder, " is in use by another controller"));
+  }
+  return std::make_unique<FileStateStore>(folder, lock);
+}
+
+}  // namespace rum

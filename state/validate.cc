@@ -1,0 +1,318 @@
+#include "state/validate.h"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <regex>
+#include <set>
+
+#include "state/identity.h"
+
+namespace rum {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool Matches(const std::string& text, const char* pattern) {
+  return std::regex_match(text, std::regex(pattern));
+}
+
+enum class Family { kNone, kIpv4, kIpv6 };
+
+Family FamilyOf(const std::string& address) {
+  unsigned char bytes[16];
+  if (inet_pton(AF_INET, address.c_str(), bytes) == 1) return Family::kIpv4;
+  if (inet_pton(AF_INET6, address.c_str(), bytes) == 1) return Family::kIpv6;
+  return Family::kNone;
+}
+
+bool IsWildcard(const std::string& bind) { return bind == "0.0.0.0" || bind == "::"; }
+
+// One target is the other, or lies in it.
+bool Nested(const std::string& a, const std::string& b) {
+  const std::string x = fs::path(a).lexically_normal() / "";
+  const std::string y = fs::path(b).lexically_normal() / "";
+  return x.rfind(y, 0) == 0 || y.rfind(x, 0) == 0;
+}
+
+class Validator {
+ public:
+  Validator(const Config& config, const SourceMap& sources) : config_(config), sources_(sources) {}
+
+  std::vector<Problem> Run() {
+    CheckImageAndResources();
+    CheckNetwork();
+    CheckPorts();
+    CheckUser();
+    CheckMounts();
+    CheckDrives();
+    CheckFilesystems();
+    CheckTargets();
+    CheckAdvanced();
+    return std::move(problems_);
+  }
+
+ private:
+  void Report(const std::string& field, const std::string& message) {
+    problems_.push_back({field, message, Where(field)});
+  }
+
+  // The value's place, or that of the nearest thing around it which stands in the file.
+  SourceRange Where(std::string field) const {
+    for (;;) {
+      if (const auto at = sources_.find(field); at != sources_.end()) return at->second;
+      const size_t end = field.find_last_of(".[");
+      if (end == std::string::npos) return {};
+      field.resize(end);
+    }
+  }
+
+  void CheckImageAndResources() {
+    const Image& image = config_.image();
+    if (image.base().empty()) Report("image.base", "image.base must not be empty");
+    if (!image.sha256().empty() && !Matches(image.sha256(), "[0-9a-fA-F]{64}")) {
+      Report("image.sha256", "image.sha256 must be 64 hex digits (got " +
+                                 std::to_string(image.sha256().size()) + " characters)");
+    }
+    const Resources& resources = config_.resources();
+    if (resources.cpus() < 1) Report("resources.cpus", "resources.cpus must be at least 1 (got 0)");
+    if (resources.memory_mb() < 256) {
+      Report("resources.memory_mb", "resources.memory_mb must be at least 256 (got " +
+                                        std::to_string(resources.memory_mb()) + ")");
+    } else if (resources.memory_mb() > (uint64_t{1} << 32)) {
+      Report("resources.memory_mb", "resources.memory_mb must be at most 4294967296 (got " +
+                                        std::to_string(resources.memory_mb()) + ")");
+    }
+    if (resources.disk() == 0) Report("resources.disk", "resources.disk must be more than 0");
+  }
+
+  void CheckNetwork() {
+    const std::string& hostname = config_.network().hostname();
+    if (!IsHostname(hostname)) {
+      Report("network.hostname",
+             "network.hostname must be an RFC 1123 name: labels of 1 to 63 letters, digits and "
+             "'-', no '-' "
+             "at an edge, 253 characters in all (got \"" +
+                 hostname + "\")");
+    }
+    std::set<std::string> names;
+    for (int i = 0; i < config_.network().interfaces_size(); ++i) {
+      const Interface& card = config_.network().interfaces(i);
+      const std::string at = "network.interfaces[" + std::to_string(i) + "]";
+      if (card.network().empty()) Report(at + ".network", at + ".network must not be empty");
+      if (!names.insert(card.network()).second) {
+        Report(at + ".network", at + ".network \"" + card.network() + "\" is used twice");
+      }
+      if (!card.ip().empty()) CheckFixedAddress(at + ".ip", card.ip());
+    }
+  }
+
+  void CheckFixedAddress(const std::string& field, const std::string& ip) {
+    unsigned char bytes[4];
+    if (inet_pton(AF_INET, ip.c_str(), bytes) != 1) {
+      Report(field, field + " must be an IPv4 address (got \"" + ip + "\")");
+    } else if (bytes[3] <= 1 || bytes[3] == 255) {
+      Report(field, field + " must not end in .0, .1 or .255 (got " + ip +
+                        "): they are the network, the host and broadcast");
+    }
+  }
+
+  void CheckPorts() {
+    for (int i = 0; i < config_.ports_size(); ++i) {
+      const Port& port = config_.ports(i);
+      const std::string at = "ports[" + std::to_string(i) + "]";
+      CheckPortNumber(at + ".host", port.host());
+      CheckPortNumber(at + ".guest", port.guest());
+      if (FamilyOf(port.bind()) == Family::kNone) {
+        Report(at + ".bind",
+               at + ".bind must be an IPv4 or IPv6 address (got \"" + port.bind() + "\")");
+        continue;
+      }
+      for (int j = 0; j < i; ++j) {
+        const Port& other = config_.ports(j);
+        if (other.host() != port.host() || !Collide(other.bind(), port.bind())) continue;
+        Report(at + ".host", at + ".host " + std::to_string(port.host()) + " on " + port.bind() +
+                                 " collides with ports[" + std::to_string(j) + "] on " +
+                                 other.bind());
+        break;
+      }
+    }
+  }
+
+  static bool Collide(const std::string& a, const std::string& b) {
+    return a == b || IsWildcard(a) || IsWildcard(b);
+  }
+
+  void CheckPortNumber(const std::string& field, uint32_t number) {
+    if (number >= 1 && number <= 65535) return;
+    Report(field, field + " must be from 1 to 65535 (got " + std::to_string(number) + ")");
+  }
+
+  void CheckUser() {
+    CheckName("user.name", config_.user().name(), "user");
+    for (int i = 0; i < config_.user().groups_size(); ++i) {
+      CheckName("user.groups[" + std::to_string(i) + "]", config_.user().groups(i), "group");
+    }
+    if (config_.ssh().command().empty()) Report("ssh.command", "ssh.command must not be empty");
+    for (int i = 0; i < config_.ssh().authorized_keys_size(); ++i) {
+      const std::string at = "ssh.authorized_keys[" + std::to_string(i) + "]";
+      const std::string& key = config_.ssh().authorized_keys(i);
+      if (!Matches(key,
+                   "(ssh-(ed25519|rsa|dss)|ecdsa-sha2-nistp(256|384|521)|"
+                   "sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\\.com) [A-Za-z0-9+/]+={0,2}( "
+                   "[^\\n]*)?")) {
+        Report(at,
+               at + " is not an OpenSSH public key (a line such as `ssh-ed25519 AAAA... comment`)");
+      }
+    }
+  }
+
+  void CheckName(const std::string& field, const std::string& name, const std::string& kind) {
+    if (IsUserName(name)) return;
+    Report(field, field + " must be a Linux " + kind +
+                      " name: a-z or _, then a-z, 0-9, _ and -, at most 32 "
+                      "characters (got \"" +
+                      name + "\")");
+  }
+
+  void CheckMounts() {
+    std::set<std::string> tags;
+    int defaults = 0;
+    for (int i = 0; i < config_.mounts_size(); ++i) {
+      const Mount& mount = config_.mounts(i);
+      const std::string at = "mounts[" + std::to_string(i) + "]";
+      std::error_code error;
+      if (!fs::is_directory(mount.source(), error)) {
+        Report(at + ".source", at + ".source must be a folder: there is none at " + mount.source());
+      }
+      if (mount.tag().size() > 36) {
+        Report(at + ".tag", at + ".tag must be at most 36 bytes (got " +
+                                std::to_string(mount.tag().size()) + ")");
+      }
+      if (!tags.insert(mount.tag()).second) {
+        Report(at + ".tag", at + ".tag \"" + mount.tag() + "\" is used twice");
+      }
+      if (mount.default_() && ++defaults == 2) {
+        Report(at + ".default", at + ".default: only one mount can be the default one");
+      }
+    }
+  }
+
+  void CheckDrives() {
+    if (config_.drives_size() > 24) {
+      Report("drives",
+             "drives: at most 24 are possible (got " + std::to_string(config_.drives_size()) + ")");
+    }
+    for (const auto& [name, drive] : config_.drives()) {
+      const std::string at = "drives." + name;
+      if (!IsMachineName(name)) {
+        Report(at, at + ": the name must match [a-zA-Z0-9][a-zA-Z0-9._-]*");
+      }
+      if (drive.size() == 0) Report(at + ".size", at + ".size must be more than 0");
+    }
+  }
+
+  void CheckFilesystems() {
+    for (const auto& [type, list] : config_.fs()) {
+      const bool many = type == "zfs" || type == "btrfs";
+      if (!many && !Matches(type, "ext[234]|xfs|vfat|f2fs|exfat|ntfs|swap")) {
+        Report("fs." + type,
+               "fs." + type + ": unknown filesystem (ext4, xfs, btrfs, zfs, vfat, ...)");
+        continue;
+      }
+      for (int i = 0; i < list.entries_size(); ++i) {
+        CheckFilesystem("fs." + type + "[" + std::to_string(i) + "]", type, many, list.entries(i));
+      }
+    }
+  }
+
+  void CheckFilesystem(const std::string& at, const std::string& type, bool many, const Fs& fs) {
+    if (many && !fs.drive().empty())
+      Report(at + ".drive", at + ": " + type + " takes `drives`, not `drive`");
+    if (!many && fs.drives_size() > 0)
+      Report(at + ".drives", at + ": " + type + " takes `drive`, not `drives`");
+    if (many && fs.drives_size() == 0 && fs.drive().empty())
+      Report(at, at + ".drives must name at least one drive");
+    if (!many && fs.drive().empty() && fs.drives_size() == 0)
+      Report(at, at + ".drive must name a drive");
+    if (!many && !fs.mode().empty()) Report(at + ".mode", at + ".mode is for zfs and btrfs only");
+    if (type != "zfs" && !fs.pool().empty()) Report(at + ".pool", at + ".pool is for zfs only");
+    std::vector<std::string> names(fs.drives().begin(), fs.drives().end());
+    if (!fs.drive().empty()) names.push_back(fs.drive());
+    for (const std::string& name : names) {
+      const std::string field = at + (many ? ".drives" : ".drive");
+      if (config_.drives().count(name) == 0) {
+        Report(field,
+               field + " names the drive \"" + name + "\", and there is no [drives." + name + "]");
+      } else if (!used_drives_.emplace(name, at).second) {
+        Report(field, field + ": the drive \"" + name + "\" is used by " + used_drives_[name] +
+                          " already");
+      }
+    }
+  }
+
+  void CheckTargets() {
+    std::vector<std::pair<std::string, std::string>> targets;
+    for (int i = 0; i < config_.mounts_size(); ++i) {
+      targets.emplace_back("mounts[" + std::to_string(i) + "].target", config_.mounts(i).target());
+    }
+    for (const auto& [type, list] : std::map(config_.fs().begin(), config_.fs().end())) {
+      for (int i = 0; i < list.entries_size(); ++i) {
+        targets.emplace_back("fs." + type + "[" + std::to_string(i) + "].target",
+                             list.entries(i).target());
+      }
+    }
+    for (size_t i = 0; i < targets.size(); ++i) {
+      const auto& [field, target] = targets[i];
+      if (target.empty() || target[0] != '/') {
+        Report(field, field + " must be an absolute path (got \"" + target + "\")");
+        continue;
+      }
+      for (size_t j = 0; j < i; ++j) {
+        if (targets[j].second.empty() || !Nested(target, targets[j].second)) continue;
+        Report(field, field + " " + target + " is equal to or nested with " + targets[j].first +
+                          " " + targets[j].second);
+        break;
+      }
+    }
+  }
+
+  void CheckAdvanced() {
+    const Advanced& advanced = config_.advanced();
+    if (!Matches(advanced.domain_type(), "auto|kvm|qemu")) {
+      Report("advanced.domain_type",
+             "advanced.domain_type must be \"auto\", \"kvm\" or \"qemu\" (got \"" +
+                 advanced.domain_type() + "\")");
+    }
+    if (!Matches(advanced.machine(), "[A-Za-z0-9][A-Za-z0-9._-]*")) {
+      Report("advanced.machine",
+             "advanced.machine must be a QEMU machine type such as \"q35\" (got \"" +
+                 advanced.machine() + "\")");
+    }
+  }
+
+  const Config& config_;
+  const SourceMap& sources_;
+  std::vector<Problem> problems_;
+  std::map<std::string, std::string> used_drives_;
+};
+
+}  // namespace
+
+bool IsHostname(const std::string& text) {
+  return text.size() <= 253 && Matches(text,
+                                       "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\\.[A-Za-z0-9]("
+                                       "[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*");
+}
+
+bool IsUserName(const std::string& text) { return Matches(text, "[a-z_][a-z0-9_-]{0,31}"); }
+
+bool IsMachineName(const std::string& text) { return Matches(text, "[a-zA-Z0-9][a-zA-Z0-9._-]*"); }
+
+std::vector<Problem> Validate(const Config& config, const SourceMap& sources) {
+  return Validator(config, sources).Run();
+}
+
+}  // namespace rum
