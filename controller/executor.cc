@@ -30,8 +30,8 @@ absl::Status Define(const Action::DefineDomain& define, const ActionTargets& tar
   } else {
     *message = "Wrote the new definition for the next start";
   }
-  return WithContext("definition", targets.hypervisor.Define(targets.machine, targets.desired,
-                                                             define.reset()));
+  return WithContext("definition",
+                     targets.hypervisor.Define(targets.machine, targets.desired, define.reset()));
 }
 
 bool IsOneOf(const Forward& forward, const google::protobuf::RepeatedPtrField<Port>& ports) {
@@ -63,8 +63,8 @@ absl::Status SetForwards(const Action::SetForwards& set, const ActionTargets& ta
   if (targets.listeners == nullptr) return absl::UnavailableError("ports: no listeners");
   std::vector<Forward> wanted;
   for (const Port& port : set.wanted()) {
-    wanted.push_back({port.bind(), static_cast<uint16_t>(port.host()),
-                      static_cast<uint16_t>(port.guest())});
+    wanted.push_back(
+        {port.bind(), static_cast<uint16_t>(port.host()), static_cast<uint16_t>(port.guest())});
   }
   std::vector<std::string> added, removed, failures;
   absl::StatusCode code = absl::StatusCode::kOk;
@@ -140,8 +140,9 @@ absl::Status RunScript(const Action::RunScript& script, const ActionTargets& tar
         if (targets.script_output) targets.script_output(bytes);
       });
   if (!run.ok()) return WithContext(absl::StrCat(script.kind(), " script"), run.status());
-  *message = absl::StrFormat("%s %s provisioning script (%.1f s)", script.rerun() ? "Re-ran" : "Ran",
-                             script.kind(), absl::ToDoubleSeconds(absl::Now() - begin));
+  *message =
+      absl::StrFormat("%s %s provisioning script (%.1f s)", script.rerun() ? "Re-ran" : "Ran",
+                      script.kind(), absl::ToDoubleSeconds(absl::Now() - begin));
   absl::Status outcome = JudgeRun(script.kind(), *run);
   if (!outcome.ok()) result->set_output_tail(tail);
   return outcome;

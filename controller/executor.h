@@ -9,7 +9,8 @@
 
 namespace rum {
 
-// What actions act on. `agent` and `listeners` may be null: actions that need them fail as unavailable.
+// What actions act on. `agent` and `listeners` may be null: actions that need them fail as
+// unavailable.
 struct ActionTargets {
   const MachineIdentity& machine;
   const Config& desired;

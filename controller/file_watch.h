@@ -11,9 +11,9 @@
 
 namespace rum {
 
-// Tells when files change, also by being replaced. Watches folders, since editors rename; one thread for all. Tells of a
-// file once it has been quiet for 100 ms, and after 1 s at the latest. A file that cannot be watched is left to whoever
-// looks now and then.
+// Tells when files change, also by being replaced. Watches folders, since editors rename; one
+// thread for all. Tells of a file once it has been quiet for 100 ms, and after 1 s at the latest. A
+// file that cannot be watched is left to whoever looks now and then.
 class FileWatch {
  public:
   // `on_change` gets the path as it was given to Add, on the watch's own thread.
@@ -39,8 +39,8 @@ class FileWatch {
   const int inotify_;
   const int stop_;  // eventfd
   std::mutex mutex_;
-  std::map<std::string, int> files_;                // path to watch descriptor of its folder
-  std::map<std::string, Pending> pending_;          // the thread's own
+  std::map<std::string, int> files_;        // path to watch descriptor of its folder
+  std::map<std::string, Pending> pending_;  // the thread's own
   std::thread thread_;
 };
 

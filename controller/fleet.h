@@ -28,8 +28,9 @@ struct ControllerParts {
   RunLoopOptions loop;
 };
 
-// All machines of one user, by the canonical path of their files. Thread-safe; every call blocks until it is done. Looks
-// after the machines that are wanted up: their ports, agent links, files and drift.
+// All machines of one user, by the canonical path of their files. Thread-safe; every call blocks
+// until it is done. Looks after the machines that are wanted up: their ports, agent links, files
+// and drift.
 class Controller {
  public:
   explicit Controller(ControllerParts parts);

@@ -18,8 +18,8 @@ namespace rum {
 // How the parts of the world are reached: the real ones, or fakes in tests.
 using HypervisorSource =
     std::function<absl::StatusOr<std::shared_ptr<Hypervisor>>(const std::string& uri)>;
-using AgentFactory = std::function<std::unique_ptr<GuestAgent>(ChannelOpener open,
-                                                               std::function<void()> on_change)>;
+using AgentFactory =
+    std::function<std::unique_ptr<GuestAgent>(ChannelOpener open, std::function<void()> on_change)>;
 using ListenerFactory = std::function<std::unique_ptr<ListenerSet>(Dialer dial)>;
 
 struct LinkSources {
@@ -28,8 +28,8 @@ struct LinkSources {
   ListenerFactory listeners;
 };
 
-// One machine's ends of the world: libvirt, the agent while the domain runs, the host's listeners. Thread-safe: a status
-// is asked for while a reconcile is at work.
+// One machine's ends of the world: libvirt, the agent while the domain runs, the host's listeners.
+// Thread-safe: a status is asked for while a reconcile is at work.
 class MachineLinks {
  public:
   // `on_change` is called when the agent comes or goes; it must not block.
@@ -41,13 +41,13 @@ class MachineLinks {
   const MachineIdentity& machine() const { return machine_; }
   absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor(const std::string& uri) const;
 
-  // What is so now. Opens the link to the agent of a running domain, drops that of one that is off. Waits up to `patience`
-  // for the agent to answer; without one that is no error.
+  // What is so now. Opens the link to the agent of a running domain, drops that of one that is off.
+  // Waits up to `patience` for the agent to answer; without one that is no error.
   absl::StatusOr<Observed> Look(const Config& desired, const MachineRecord& record,
                                 absl::Duration patience);
 
-  std::shared_ptr<GuestAgent> agent() const;          // null: the domain is not known to run
-  std::shared_ptr<ListenerSet> OpenListeners();       // made when there is none
+  std::shared_ptr<GuestAgent> agent() const;     // null: the domain is not known to run
+  std::shared_ptr<ListenerSet> OpenListeners();  // made when there is none
   bool has_listeners() const;
   void Close();  // listeners and agent: the machine goes down
   void Stop();   // every wait ends soon; for the end of the process
@@ -69,7 +69,8 @@ class MachineLinks {
   std::atomic<bool> stopping_ = false;
 };
 
-// The libvirt that has the machine's domain: the one that it was made in, whatever the file says now.
+// The libvirt that has the machine's domain: the one that it was made in, whatever the file says
+// now.
 std::string UriOf(const Config& desired, const MachineRecord& record);
 
 }  // namespace rum

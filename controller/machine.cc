@@ -12,7 +12,8 @@ namespace rum {
 namespace {
 
 constexpr absl::Duration kStopGrace = absl::Seconds(30);
-// A link that was made just now gets a moment, so that the first status of a controller does not say "unreachable".
+// A link that was made just now gets a moment, so that the first status of a controller does not
+// say "unreachable".
 constexpr absl::Duration kFirstLook = absl::Seconds(2);
 
 std::string FileText(const std::string& path) {

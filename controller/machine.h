@@ -15,8 +15,8 @@
 
 namespace rum {
 
-// One machine of the controller: its file, its record and its links. Thread-safe. What changes the machine runs one at a
-// time; Status and Agent never wait for that.
+// One machine of the controller: its file, its record and its links. Thread-safe. What changes the
+// machine runs one at a time; Status and Agent never wait for that.
 class Machine {
  public:
   // `store` outlives it. `on_change`: see MachineLinks.
@@ -27,8 +27,9 @@ class Machine {
 
   // apply, reload and up: by the file as it is now. A file with problems touches nothing.
   ApplyOutcome Apply(const ApplyOptions& options, const EventSink& sink);
-  // What the loop does by itself for a machine that is wanted up: corrects drift and applies a changed file, unless
-  // reconcile.auto is false; then it only opens the ports again that were open before.
+  // What the loop does by itself for a machine that is wanted up: corrects drift and applies a
+  // changed file, unless reconcile.auto is false; then it only opens the ports again that were open
+  // before.
   absl::Status Background(const EventSink& sink);
   MachineStatus Status();
   ApplyOutcome Down(const EventSink& sink);

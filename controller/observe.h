@@ -7,8 +7,9 @@
 
 namespace rum {
 
-// Asks everything that can be asked now; changes nothing. `agent` and `listeners` may be null. An agent that does not
-// answer gives no guest, which is a state and no error; a hypervisor that does not answer is one.
+// Asks everything that can be asked now; changes nothing. `agent` and `listeners` may be null. An
+// agent that does not answer gives no guest, which is a state and no error; a hypervisor that does
+// not answer is one.
 absl::StatusOr<Observed> Observe(const MachineIdentity& machine, Hypervisor& hypervisor,
                                  GuestAgent* agent, ListenerSet* listeners, const Config& desired,
                                  const MachineRecord& record);

@@ -231,7 +231,8 @@ std::string PortText(const Port& port) {
   const std::string bind = BindOf(port);
   std::string address;
   if (bind != kDefaultBind) {
-    address = absl::StrContains(bind, ":") ? absl::StrCat("[", bind, "]:") : absl::StrCat(bind, ":");
+    address =
+        absl::StrContains(bind, ":") ? absl::StrCat("[", bind, "]:") : absl::StrCat(bind, ":");
   }
   return absl::StrCat(address, port.host(), "→", port.guest());
 }

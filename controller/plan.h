@@ -18,7 +18,7 @@ struct Observed {
   DomainState domain;
   std::vector<ForwardState> forwards;
   std::optional<agent::Observation> guest;  // nullopt: no agent
-  bool agent_was_here = false;  // it answered before in this run of the domain
+  bool agent_was_here = false;              // it answered before in this run of the domain
 };
 
 struct PlanOptions {
@@ -28,9 +28,10 @@ struct PlanOptions {
   bool retry_failed = true;          // run a script again that failed; the background loop does not
 };
 
-// Decides. Pure: equal arguments give an equal plan; a converged machine gives an empty one. `record.applied` is what rum
-// may take away again. Guest actions are planned from `observed.guest`; without an agent there are none, and after a start
-// the reconciler observes and plans again.
+// Decides. Pure: equal arguments give an equal plan; a converged machine gives an empty one.
+// `record.applied` is what rum may take away again. Guest actions are planned from
+// `observed.guest`; without an agent there are none, and after a start the reconciler observes and
+// plans again.
 Plan MakePlan(const Config& desired, const MachineRecord& record, const Observed& observed,
               const PlanOptions& options);
 
@@ -41,7 +42,8 @@ std::string UserInGuest(const Config& desired, const DomainState& domain);
 std::string PortText(const Port& port);
 
 // The drift report of the same three states.
-MachineStatus MakeStatus(const Config& desired, const MachineRecord& record, const Observed& observed);
+MachineStatus MakeStatus(const Config& desired, const MachineRecord& record,
+                         const Observed& observed);
 
 }  // namespace rum
 

@@ -13,8 +13,8 @@
 namespace rum {
 namespace {
 
-// Define and start, then ports, then what the guest's agent shows; one more to see that nothing is left, and two for what
-// moved meanwhile.
+// Define and start, then ports, then what the guest's agent shows; one more to see that nothing is
+// left, and two for what moved meanwhile.
 constexpr int kMostRounds = 6;
 
 // An action is tried once in a reconcile, whatever it says the second time.
@@ -103,7 +103,8 @@ class Reconciliation {
     return !changed || Save();
   }
 
-  // A fresh disk needs the machine off; in another libvirt, the old one must be gone from the first.
+  // A fresh disk needs the machine off; in another libvirt, the old one must be gone from the
+  // first.
   bool MakeWayForReset() {
     if (!options_.up || !options_.reset) return true;
     const std::string old_uri = UriOf(desired_, *record_);
@@ -226,7 +227,8 @@ class Reconciliation {
   void CheckReachable() {
     const DomainState& domain = observed_.domain;
     if (!domain.defined && !domain.running && !options_.up) {
-      const std::string error = absl::StrCat(links_.machine().name, " does not exist: `rum up` makes it");
+      const std::string error =
+          absl::StrCat(links_.machine().name, " does not exist: `rum up` makes it");
       Fail(absl::FailedPreconditionError(error), error);
     } else if (started_ && !domain.running) {
       Fail(absl::UnavailableError("stopped"), "the machine went off while it booted");

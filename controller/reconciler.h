@@ -32,19 +32,21 @@ struct EventSink {
 };
 
 struct ApplyOutcome {
-  Plan plan;             // dry run: what would be done; else `waiting` alone: what still waits
+  Plan plan;  // dry run: what would be done; else `waiting` alone: what still waits
   bool failed = false;
-  std::string error;     // why nothing, or not everything, could be tried: bad file, libvirt gone, no agent
+  std::string
+      error;  // why nothing, or not everything, could be tried: bad file, libvirt gone, no agent
   bool already_running = false;
   std::vector<std::string> removed;  // destroy
-  int actions = 0;       // executed, to success or not
-  absl::Status status;   // the first failure; its code decides retry
+  int actions = 0;                   // executed, to success or not
+  absl::Status status;               // the first failure; its code decides retry
 };
 
-// Makes the machine behind `links` match `desired`: observes, plans, acts, and observes again, until the plan is empty or
-// nothing is left that was not tried. `record` follows, and is saved before anything that must not be forgotten and after
-// everything was seen. One action that fails stops no other, but a script that fails stops the scripts after it.
-// Safe to be killed anywhere: the next call ends in the same state.
+// Makes the machine behind `links` match `desired`: observes, plans, acts, and observes again,
+// until the plan is empty or nothing is left that was not tried. `record` follows, and is saved
+// before anything that must not be forgotten and after everything was seen. One action that fails
+// stops no other, but a script that fails stops the scripts after it. Safe to be killed anywhere:
+// the next call ends in the same state.
 ApplyOutcome Reconcile(MachineLinks& links, StateStore& store, const Config& desired,
                        const ApplyOptions& options, const EventSink& sink, MachineRecord* record);
 

@@ -12,8 +12,7 @@ namespace {
 using Lock = std::unique_lock<std::mutex>;
 
 bool MayRetry(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
-         absl::IsAborted(status);
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsAborted(status);
 }
 
 }  // namespace

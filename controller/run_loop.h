@@ -22,9 +22,10 @@ struct RunLoopOptions {
   absl::Duration resync = absl::Seconds(10);  // what every event missed is found then
 };
 
-// A queue of keys, each worked on by one worker at a time. Wake-ups only mark a key: any number of them before a run is one
-// run, and one during a run is one more after it. A run that fails with Unavailable, DeadlineExceeded or Aborted is
-// repeated after a back-off with jitter; every key is run again now and then. A slow key holds one worker and no other key.
+// A queue of keys, each worked on by one worker at a time. Wake-ups only mark a key: any number of
+// them before a run is one run, and one during a run is one more after it. A run that fails with
+// Unavailable, DeadlineExceeded or Aborted is repeated after a back-off with jitter; every key is
+// run again now and then. A slow key holds one worker and no other key.
 class RunLoop {
  public:
   RunLoop(std::function<absl::Status(const std::string& key)> run, RunLoopOptions options = {});

@@ -8,8 +8,8 @@
 namespace rum {
 namespace {
 
-// Equal for equal ledgers, and new once the run of that name has ended. The boot is in it because the ledger outlives
-// boots, and a name must never attach to a run of an older one.
+// Equal for equal ledgers, and new once the run of that name has ended. The boot is in it because
+// the ledger outlives boots, and a name must never attach to a run of an older one.
 std::string NextRunId(const std::string& kind, const std::string& hash,
                       const agent::Observation& guest) {
   const std::string stem = absl::StrCat(kind, "-", hash.substr(0, 12), "-",
@@ -61,7 +61,8 @@ ScriptVerdict JudgeScript(const std::string& kind, const std::string& script,
   } else if (verdict.ran_hash == verdict.content_hash) {
     verdict.state = ScriptVerdict::kHolds;
   } else if (kind == "system" && !verdict.ran_hash.empty()) {
-    verdict.state = ScriptVerdict::kChanged;  // asking again is up to the person, also after a failure
+    verdict.state =
+        ScriptVerdict::kChanged;  // asking again is up to the person, also after a failure
   } else if (failed) {
     verdict.state = ScriptVerdict::kFailed;
   } else {

@@ -19,12 +19,13 @@ struct ScriptVerdict {
   };
   State state = kNone;
   std::string content_hash;
-  std::string ran_hash;  // of the text that ran to success last; empty: none did
-  std::string run_id;    // of the run that goes on, else of the next one
+  std::string ran_hash;           // of the text that ran to success last; empty: none did
+  std::string run_id;             // of the run that goes on, else of the next one
   agent::ScriptRun last_failure;  // valid for kFailed, and for kChanged when the text was tried
 };
 
-// `kind`: "system" or "boot". A system script counts once for all boots, a boot script in each boot anew.
+// `kind`: "system" or "boot". A system script counts once for all boots, a boot script in each boot
+// anew.
 ScriptVerdict JudgeScript(const std::string& kind, const std::string& script,
                           const agent::Observation& guest);
 

@@ -145,8 +145,8 @@ class Reporter {
       return;
     }
     Add("network.hostname", Item::WILL_APPLY,
-        absl::StrCat(action->set_hostname().before(), " in the guest, ", wanted, " wanted: ",
-                     Remedy("set")))
+        absl::StrCat(action->set_hostname().before(), " in the guest, ", wanted,
+                     " wanted: ", Remedy("set")))
         ->set_moved_by(MovedBy("network.hostname", Item::GUEST));
   }
 
@@ -214,9 +214,8 @@ class Reporter {
       if (change.effect != RESTART || !reported->insert(change.field).second) continue;
       Add(change.field, Item::WILL_APPLY,
           absl::StrCat(change.before.empty() ? "absent" : change.before,
-                       " in libvirt's definition, ",
-                       change.after.empty() ? "absent" : change.after, " wanted: ",
-                       Remedy("written")))
+                       " in libvirt's definition, ", change.after.empty() ? "absent" : change.after,
+                       " wanted: ", Remedy("written")))
           ->set_moved_by(MovedBy(change.field, Item::LIBVIRT));
     }
   }
@@ -234,8 +233,8 @@ class Reporter {
         Add(field, Item::WILL_APPLY, "is running");
         return;
       case ScriptVerdict::kFailed:
-        Add(field, Item::FAILING, absl::StrCat(FailureText(verdict.last_failure),
-                                               ": `rum apply` tries again"));
+        Add(field, Item::FAILING,
+            absl::StrCat(FailureText(verdict.last_failure), ": `rum apply` tries again"));
         return;
       case ScriptVerdict::kNeverRan:
         Add(field, Item::WILL_APPLY, absl::StrCat("has not run: ", Remedy("run")))

@@ -1,0 +1,146 @@
+#include "tests/controller/fake_world.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace rum {
+namespace {
+
+// Lends a hypervisor to a controller: it goes on when the controller ends.
+class LentHypervisor : public Hypervisor {
+ public:
+  explicit LentHypervisor(std::shared_ptr<Hypervisor> lent) : lent_(std::move(lent)) {}
+  absl::StatusOr<DomainState> Inspect(const MachineIdentity& machine) override {
+    return lent_->Inspect(machine);
+  }
+  absl::Status Define(const MachineIdentity& machine, const Config& config, bool reset) override {
+    return lent_->Define(machine, config, reset);
+  }
+  absl::Status Start(const MachineIdentity& machine) override { return lent_->Start(machine); }
+  absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override {
+    return lent_->Stop(machine, grace);
+  }
+  absl::StatusOr<std::vector<std::string>> Remove(const MachineIdentity& machine) override {
+    return lent_->Remove(machine);
+  }
+  absl::StatusOr<int> OpenChannel(const MachineIdentity& machine) override {
+    return lent_->OpenChannel(machine);
+  }
+
+ private:
+  const std::shared_ptr<Hypervisor> lent_;
+};
+
+}  // namespace
+
+std::string FileSpec::Toml() const {
+  std::string text = absl::StrCat(
+      "[image]\nbase = \"", image, "\"\n[resources]\ncpus = ", cpus, "\nmemory_mb = ", memory_mb,
+      "\n[network]\nhostname = \"", hostname, "\"\n[provision.system]\nscript = \"", system,
+      "\"\n[provision.boot]\nscript = \"", boot, "\"\n[user]\ngroups = [");
+  for (const std::string& group : groups) absl::StrAppend(&text, "\"", group, "\", ");
+  absl::StrAppend(&text, "]\n[reconcile]\nauto = ", auto_reconcile ? "true" : "false", "\n");
+  for (const auto& [host, guest] : ports) {
+    absl::StrAppend(&text, "[[ports]]\nhost = ", host, "\nguest = ", guest, "\n");
+  }
+  return text;
+}
+
+FakeWorld::FakeWorld()
+    : hypervisor(std::make_shared<FakeHypervisor>([this](const std::string& name) {
+        if (on_event) on_event(name);
+      })) {
+  std::string folder = absl::StrCat(std::getenv("TEST_TMPDIR"), "/world.XXXXXX");
+  folder_ = mkdtemp(folder.data());
+  identity = *IdentityOf(folder_ + "/dev.rum.toml");
+  store_ = std::make_unique<MemoryStateStore>(disk);
+  Save();
+}
+
+FakeWorld::~FakeWorld() { std::filesystem::remove_all(folder_); }
+
+void FakeWorld::Save() const { SaveText(file.Toml()); }
+
+void FakeWorld::SaveText(const std::string& text) const {
+  const std::string temporary = identity.config_path + ".new";
+  std::ofstream(temporary) << text;
+  std::rename(temporary.c_str(), identity.config_path.c_str());
+}
+
+LinkSources FakeWorld::Sources() {
+  LinkSources sources;
+  sources.hypervisor = [this](const std::string&) -> absl::StatusOr<std::shared_ptr<Hypervisor>> {
+    return hypervisor;
+  };
+  sources.agent = [this](ChannelOpener, std::function<void()>) {
+    return std::make_unique<FakeGuestAgent>(guest);
+  };
+  sources.listeners = [this](Dialer) { return std::make_unique<FakeListenerSet>(host); };
+  return sources;
+}
+
+std::unique_ptr<Machine> FakeWorld::NewMachine() {
+  return std::make_unique<Machine>(identity, Sources(), store_.get(), [] {});
+}
+
+ControllerParts FakeWorld::Parts() {
+  ControllerParts parts;
+  parts.hypervisor = [this](const std::string&, std::function<void(const std::string&)> event)
+      -> absl::StatusOr<std::unique_ptr<Hypervisor>> {
+    on_event = std::move(event);
+    return std::make_unique<LentHypervisor>(hypervisor);
+  };
+  parts.agent = Sources().agent;
+  parts.listeners = Sources().listeners;
+  parts.store = std::make_unique<MemoryStateStore>(disk);
+  return parts;
+}
+
+MachineRecord FakeWorld::Record() const {
+  absl::StatusOr<MachineRecord> record = store_->Load(identity.id);
+  return record.ok() ? *record : MachineRecord();
+}
+
+void FakeWorld::ExpectConverged() const {
+  EXPECT_EQ(guest->hostname, file.hostname);
+  EXPECT_EQ(guest->static_hostname, file.hostname);
+  for (const std::string& group : file.groups) EXPECT_EQ(guest->groups.count(group), 1u) << group;
+  EXPECT_EQ(host->open.size(), file.ports.size());
+  for (const auto& [port, target] : file.ports) EXPECT_EQ(host->open[port].guest, target);
+  absl::StatusOr<DomainState> domain = hypervisor->Inspect(identity);
+  ASSERT_TRUE(domain.ok());
+  EXPECT_TRUE(domain->running);
+  EXPECT_EQ(domain->persistent.resources().memory_mb(), static_cast<uint64_t>(file.memory_mb));
+  const MachineRecord record = Record();
+  EXPECT_TRUE(record.want_running());
+  EXPECT_EQ(record.applied_generation(), record.generation());
+  EXPECT_EQ(record.applied().network().hostname(), file.hostname);
+  EXPECT_EQ(record.applied().ports_size(), static_cast<int>(file.ports.size()));
+}
+
+Seen Apply(Machine& machine, const ApplyOptions& options) {
+  Seen seen;
+  EventSink sink;
+  sink.progress = [&](const std::string& text) { seen.progress.push_back(text); };
+  sink.result = [&](const ActionResult& result) {
+    std::string text = result.message();
+    const size_t time = text.find(" (0.");  // how long a script took
+    if (result.action().has_run_script() && time != std::string::npos) text.resize(time);
+    (result.ok() ? seen.done : seen.failed).push_back(text);
+  };
+  sink.script_output = [&](const std::string& bytes) { seen.output += bytes; };
+  seen.outcome = machine.Apply(options, sink);
+  return seen;
+}
+
+}  // namespace rum

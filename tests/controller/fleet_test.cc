@@ -1,0 +1,147 @@
+#include "controller/fleet.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <thread>
+
+#include "absl/time/clock.h"
+#include "tests/controller/fake_world.h"
+
+namespace rum {
+namespace {
+
+// The loop works on threads of its own: what it brings about is waited for.
+bool Eventually(const std::function<bool()>& holds) {
+  const absl::Time deadline = absl::Now() + absl::Seconds(20);
+  while (absl::Now() < deadline) {
+    if (holds()) return true;
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  return false;
+}
+
+class FleetTest : public testing::Test {
+ protected:
+  std::string Hostname() {
+    std::lock_guard<std::mutex> lock(world_.guest->mutex);
+    return world_.guest->hostname;
+  }
+  size_t OpenPorts() {
+    std::lock_guard<std::mutex> lock(world_.host->mutex);
+    return world_.host->open.size();
+  }
+  void Type(const std::string& hostname) {
+    std::lock_guard<std::mutex> lock(world_.guest->mutex);
+    world_.guest->hostname = hostname;
+  }
+  void StartController() {
+    controller_ = std::make_unique<Controller>(world_.Parts());
+    ASSERT_TRUE(controller_->Start().ok());
+  }
+
+  FakeWorld world_;
+  std::unique_ptr<Controller> controller_;
+  const std::string path_ = world_.identity.config_path;
+};
+
+TEST_F(FleetTest, LooksAfterAMachineFromItsUpOn) {
+  StartController();
+  EXPECT_EQ(controller_->machines(), 0);
+  EXPECT_FALSE(controller_->Apply(path_, Up(), {}).failed);
+  EXPECT_EQ(controller_->machines(), 1);
+  world_.ExpectConverged();
+  Type("typed");
+  world_.on_event(world_.identity.domain_name());
+  EXPECT_TRUE(Eventually([&] { return Hostname() == "dev"; }));
+}
+
+TEST_F(FleetTest, AppliesASavedFileByItself) {
+  StartController();
+  controller_->Apply(path_, Up(), {});
+  world_.file.hostname = "devbox";
+  world_.file.ports = {{8080, 80}};
+  world_.Save();
+  EXPECT_TRUE(Eventually([&] { return Hostname() == "devbox" && OpenPorts() == 1; }));
+}
+
+TEST_F(FleetTest, ABrokenFileLeavesTheLastGoodOneInForce) {
+  StartController();
+  controller_->Apply(path_, Up(), {});
+  world_.SaveText("[resources\n");
+  Type("typed");
+  EXPECT_TRUE(Eventually([&] { return Hostname() == "dev"; }));
+  EXPECT_NE(controller_->Status(path_)->config_error(), "");
+}
+
+TEST_F(FleetTest, ANewControllerTakesUpWhatWasWanted) {
+  StartController();
+  controller_->Apply(path_, Up(), {});
+  controller_.reset();
+  EXPECT_EQ(OpenPorts(), 0u);
+  StartController();
+  EXPECT_TRUE(Eventually([&] { return OpenPorts() == 2; }));
+  EXPECT_EQ(controller_->machines(), 1);
+  EXPECT_EQ(world_.guest->TimesRun("boot 1"), 1);
+}
+
+TEST_F(FleetTest, WhatIsDownStaysDown) {
+  StartController();
+  controller_->Apply(path_, Up(), {});
+  EXPECT_FALSE(controller_->Down(path_, {}).failed);
+  controller_.reset();
+  StartController();
+  EXPECT_EQ(controller_->machines(), 0);
+  EXPECT_EQ(controller_->Status(path_)->phase(), MachineStatus::STOPPED);
+  EXPECT_FALSE(controller_->Agent(path_).ok());
+}
+
+TEST_F(FleetTest, GivesTheAgentOfARunningMachine) {
+  StartController();
+  controller_->Apply(path_, Up(), {});
+  EXPECT_TRUE(controller_->Agent(path_).ok());
+  EXPECT_FALSE(controller_->Destroy(path_, {}).failed);
+  EXPECT_EQ(controller_->machines(), 0);
+  EXPECT_EQ(controller_->Status(path_)->phase(), MachineStatus::NOT_DEFINED);
+}
+
+TEST_F(FleetTest, AStatusDoesNotWaitForAnUp) {
+  StartController();
+  world_.guest->SetConnected(false);
+  std::thread up([&] { controller_->Apply(path_, Up(), {}); });
+  EXPECT_TRUE(Eventually([&] {
+    absl::StatusOr<MachineStatus> status = controller_->Status(path_);
+    return status.ok() && status->phase() == MachineStatus::STARTING;
+  }));
+  world_.guest->SetConnected(true);
+  up.join();
+  EXPECT_EQ(controller_->Status(path_)->phase(), MachineStatus::RUNNING);
+}
+
+TEST_F(FleetTest, StopEndsAWaitForTheAgent) {
+  StartController();
+  world_.guest->SetConnected(false);
+  std::thread up([&] { EXPECT_TRUE(controller_->Apply(path_, Up(), {}).failed); });
+  EXPECT_TRUE(Eventually([&] { return OpenPorts() == 2; }));
+  const absl::Time begin = absl::Now();
+  controller_->Stop();
+  up.join();
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(5));
+}
+
+TEST_F(FleetTest, TwoAppliesAtOnceAreOneAfterTheOther) {
+  StartController();
+  controller_->Apply(path_, Up(), {});
+  world_.file.boot = "boot 2";
+  world_.Save();
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] { EXPECT_FALSE(controller_->Apply(path_, {}, {}).failed); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(world_.guest->TimesRun("boot 2"), 1);
+}
+
+}  // namespace
+}  // namespace rum

@@ -1,0 +1,169 @@
+#include "tests/controller/model.h"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "controller/hypervisor/definition.h"
+#include "controller/record_update.h"
+#include "state/identity.h"
+
+namespace rum {
+namespace {
+
+void AddPort(uint32_t host, uint32_t guest, Config* config) {
+  Port* port = config->add_ports();
+  port->set_bind("127.0.0.1");
+  port->set_host(host);
+  port->set_guest(guest);
+}
+
+std::string Name(const Action& action) {
+  std::string name = action.field();
+  switch (action.kind_case()) {
+    case Action::kDefineDomain:
+      return action.define_domain().reset() ? "domain: reset" : "domain: define";
+    case Action::kStartDomain:
+      return "domain: start";
+    case Action::kSetForwards:
+      for (const Port& port : action.set_forwards().added()) {
+        absl::StrAppend(&name, " +", PortText(port));
+      }
+      for (const Port& port : action.set_forwards().removed()) {
+        absl::StrAppend(&name, " -", PortText(port));
+      }
+      return name;
+    case Action::kSetHostname:
+      return absl::StrCat(name, " ", action.set_hostname().before(), " → ",
+                          action.set_hostname().after());
+    case Action::kSetGroups:
+      for (const std::string& group : action.set_groups().add()) {
+        absl::StrAppend(&name, " +", group);
+      }
+      for (const std::string& group : action.set_groups().remove()) {
+        absl::StrAppend(&name, " -", group);
+      }
+      return name;
+    case Action::kRunScript:
+      return absl::StrCat(name, action.run_script().rerun() ? " again" : "");
+    case Action::KIND_NOT_SET:
+      break;
+  }
+  return "nothing";
+}
+
+}  // namespace
+
+Plan Model::MakePlan(const PlanOptions& options) const {
+  return rum::MakePlan(desired, record, observed, options);
+}
+
+MachineStatus Model::Status() const { return MakeStatus(desired, record, observed); }
+
+void Model::Apply(const Plan& plan) {
+  for (const Action& action : plan.actions()) Apply(action);
+  NoteObserved(desired, observed, true, 1, &record);
+}
+
+void Model::Apply(const Action& action) {
+  NoteIntent(desired, observed, action, &record);
+  DomainState& domain = observed.domain;
+  if (action.has_define_domain()) {
+    const bool keep = domain.defined && !action.define_domain().reset();
+    std::optional<Config> present;
+    if (keep) present = domain.persistent;
+    domain.persistent = DefinitionFor(desired, present);
+    domain.defined = true;
+  } else if (action.has_start_domain()) {
+    domain.running = true;
+    domain.live = domain.persistent;
+  } else if (action.has_set_forwards()) {
+    observed.forwards.clear();
+    for (const Port& port : action.set_forwards().wanted()) {
+      ForwardState state;
+      state.forward = {port.bind(), static_cast<uint16_t>(port.host()),
+                       static_cast<uint16_t>(port.guest())};
+      observed.forwards.push_back(state);
+    }
+  } else if (action.has_set_hostname()) {
+    observed.guest->set_hostname(action.set_hostname().after());
+    observed.guest->set_static_hostname(action.set_hostname().after());
+  } else if (action.has_set_groups()) {
+    std::set<std::string> groups(observed.guest->groups().begin(), observed.guest->groups().end());
+    for (const std::string& group : action.set_groups().add()) groups.insert(group);
+    for (const std::string& group : action.set_groups().remove()) groups.erase(group);
+    observed.guest->clear_groups();
+    for (const std::string& group : groups) observed.guest->add_groups(group);
+  } else if (action.has_run_script()) {
+    agent::ScriptRun run = EndedRun(action.run_script().kind(), action.run_script().script(),
+                                    observed.guest->boot_id(), 0);
+    run.set_run_id(action.run_script().run_id());
+    *observed.guest->add_runs() = run;
+  }
+}
+
+Config SampleConfig() {
+  Config config;
+  config.mutable_image()->set_base("/images/debian.qcow2");
+  config.mutable_resources()->set_cpus(2);
+  config.mutable_resources()->set_memory_mb(1024);
+  config.mutable_resources()->set_disk(20ULL << 30);
+  config.mutable_network()->set_nat(true);
+  config.mutable_network()->set_hostname("dev");
+  config.mutable_provision()->mutable_system()->set_script("echo system");
+  config.mutable_provision()->mutable_boot()->set_script("echo boot");
+  AddPort(8080, 80, &config);
+  AddPort(5432, 5432, &config);
+  config.mutable_user()->set_name("rum");
+  config.mutable_user()->add_groups("docker");
+  config.mutable_user()->add_groups("wheel");
+  config.mutable_advanced()->set_domain_type("auto");
+  config.mutable_advanced()->set_machine("q35");
+  config.mutable_reconcile()->set_auto_(true);
+  return config;
+}
+
+Model Converged(const Config& desired) {
+  Model model;
+  model.desired = desired;
+  NoteDesired(desired, &model.record);
+  PlanOptions up;
+  up.start = true;
+  model.Apply(model.MakePlan(up));
+  model.observed.guest.emplace();
+  model.observed.guest->set_boot_id("boot-1");
+  model.observed.guest->set_hostname("localhost");
+  model.Apply(model.MakePlan());
+  return model;
+}
+
+agent::ScriptRun EndedRun(const std::string& kind, const std::string& script,
+                          const std::string& boot_id, int exit_status) {
+  agent::ScriptRun run;
+  run.set_kind(kind);
+  run.set_content_hash(Sha256Hex(script));
+  run.set_boot_id(boot_id);
+  run.set_run_id(absl::StrCat(kind, "-", Sha256Hex(script + boot_id).substr(0, 8), exit_status));
+  run.set_started_ms(1);
+  run.set_ended_ms(2);
+  run.set_exit_status(exit_status);
+  return run;
+}
+
+std::vector<std::string> Names(const Plan& plan) {
+  std::vector<std::string> names;
+  for (const Action& action : plan.actions()) names.push_back(Name(action));
+  return names;
+}
+
+std::vector<std::string> Waiting(const Plan& plan) {
+  std::vector<std::string> lines;
+  for (const Change& change : plan.waiting()) {
+    lines.push_back(absl::StrCat(change.field(), " ", change.before(), " → ", change.after(), " ",
+                                 Effect_Name(change.effect())));
+  }
+  return lines;
+}
+
+}  // namespace rum

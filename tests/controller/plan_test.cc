@@ -1,0 +1,303 @@
+#include "controller/plan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "controller/record_update.h"
+#include "controller/script_ledger.h"
+#include "tests/controller/model.h"
+
+namespace rum {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+TEST(Plan, OfAConvergedMachineIsEmpty) {
+  const Model model = Converged(SampleConfig());
+  EXPECT_THAT(Names(model.MakePlan()), IsEmpty());
+  EXPECT_THAT(Waiting(model.MakePlan()), IsEmpty());
+}
+
+TEST(Plan, UpDefinesAndStartsWhatIsNotThere) {
+  Model model;
+  model.desired = SampleConfig();
+  EXPECT_THAT(Names(model.MakePlan({.start = true})),
+              ElementsAre("domain: define", "domain: start"));
+  EXPECT_THAT(Names(model.MakePlan()), IsEmpty());
+}
+
+TEST(Plan, UpStartsWhatIsDefinedAsItIs) {
+  Model model = Converged(SampleConfig());
+  model.observed.domain.running = false;
+  model.observed.guest.reset();
+  model.observed.forwards.clear();
+  EXPECT_THAT(Names(model.MakePlan({.start = true})), ElementsAre("domain: start"));
+  EXPECT_THAT(Names(model.MakePlan({.start = true, .reset = true})),
+              ElementsAre("domain: reset", "domain: start"));
+  EXPECT_THAT(Names(model.MakePlan()), IsEmpty());
+}
+
+TEST(Plan, WritesTheDefinitionOfAStoppedMachineWithoutStartingIt) {
+  Model model = Converged(SampleConfig());
+  model.observed.domain.running = false;
+  model.observed.guest.reset();
+  model.desired.mutable_resources()->set_cpus(4);
+  EXPECT_THAT(Names(model.MakePlan()), ElementsAre("domain: define"));
+  EXPECT_THAT(Waiting(model.MakePlan()), IsEmpty());
+}
+
+TEST(Plan, AppliesTheWholeStoryOfAnEditedFile) {
+  Model model = Converged(SampleConfig());
+  Config& file = model.desired;
+  file.mutable_ports(1)->set_host(3000);
+  file.mutable_ports(1)->set_guest(3000);
+  file.mutable_network()->set_hostname("devbox");
+  file.mutable_user()->set_groups(1, "video");
+  file.mutable_provision()->mutable_boot()->set_script("echo boot 2");
+  file.mutable_provision()->mutable_system()->set_script("echo system 2");
+  file.mutable_resources()->set_memory_mb(2048);
+  EXPECT_THAT(
+      Names(model.MakePlan()),
+      ElementsAre("domain: define", "ports +3000→3000 -5432→5432", "network.hostname dev → devbox",
+                  "user.groups +video -wheel", "provision.boot.script again"));
+  const Plan plan = model.MakePlan();
+  ASSERT_THAT(plan.waiting(), SizeIs(2));
+  EXPECT_EQ(Waiting(plan)[0], "resources.memory_mb 1024 → 2048 RESTART");
+  EXPECT_NE(plan.waiting(0).reason(), "");
+  EXPECT_EQ(plan.waiting(1).field(), "provision.system.script");
+  EXPECT_EQ(plan.waiting(1).effect(), LIVE_OPT_IN);
+}
+
+TEST(Plan, AChangeThatIsTakenBackLeavesNothing) {
+  Model model = Converged(SampleConfig());
+  model.desired.mutable_resources()->set_memory_mb(2048);
+  model.Apply(model.MakePlan());
+  EXPECT_THAT(Names(model.MakePlan()), IsEmpty());
+  EXPECT_THAT(Waiting(model.MakePlan()), ElementsAre("resources.memory_mb 1024 → 2048 RESTART"));
+  model.desired = SampleConfig();
+  EXPECT_THAT(Names(model.MakePlan()), ElementsAre("domain: define"));
+  EXPECT_THAT(Waiting(model.MakePlan()), IsEmpty());
+  model.Apply(model.MakePlan());
+  EXPECT_THAT(Names(model.MakePlan()), IsEmpty());
+}
+
+TEST(Plan, WhatNeedsANewDiskWaitsAndIsNeverDefined) {
+  Model model = Converged(SampleConfig());
+  model.desired.mutable_image()->set_base("/images/other.qcow2");
+  model.desired.mutable_user()->set_name("me");
+  model.desired.mutable_resources()->set_disk(10ULL << 30);
+  const Plan plan = model.MakePlan();
+  EXPECT_THAT(Names(plan), IsEmpty());
+  ASSERT_THAT(plan.waiting(), SizeIs(3));
+  for (const Change& change : plan.waiting())
+    EXPECT_EQ(change.effect(), RECREATE) << change.field();
+}
+
+TEST(Plan, GroupsAreThoseOfTheUserThatTheDiskHas) {
+  Model model = Converged(SampleConfig());
+  model.desired.mutable_user()->set_name("me");
+  model.desired.mutable_user()->add_groups("video");
+  ASSERT_THAT(Names(model.MakePlan()), ElementsAre("user.groups +video"));
+  EXPECT_EQ(model.MakePlan().actions(0).set_groups().user(), "rum");
+}
+
+TEST(Plan, RemovesOnlyGroupsThatRumAdded) {
+  Model model = Converged(SampleConfig());
+  model.observed.guest->add_groups("byhand");
+  model.desired.mutable_user()->clear_groups();
+  EXPECT_THAT(Names(model.MakePlan()), ElementsAre("user.groups -docker -wheel"));
+}
+
+TEST(Plan, APortThatCouldNotBeBoundIsTriedAgain) {
+  Model model = Converged(SampleConfig());
+  model.observed.forwards[0].bound = absl::UnavailableError("in use");
+  EXPECT_THAT(Names(model.MakePlan()), ElementsAre("ports +5432→5432"));
+}
+
+TEST(Plan, AnotherGuestPortIsAnotherForward) {
+  Model model = Converged(SampleConfig());
+  model.desired.mutable_ports(0)->set_guest(81);
+  EXPECT_THAT(Names(model.MakePlan()), ElementsAre("ports +8080→81 -8080→80"));
+}
+
+TEST(Plan, WithoutAnAgentLeavesTheGuestAlone) {
+  Model model = Converged(SampleConfig());
+  model.observed.guest.reset();
+  model.desired.mutable_network()->set_hostname("devbox");
+  model.desired.mutable_ports()->RemoveLast();
+  EXPECT_THAT(Names(model.MakePlan()), ElementsAre("ports -5432→5432"));
+}
+
+TEST(Plan, BothHostnamesMustHold) {
+  Model model = Converged(SampleConfig());
+  model.observed.guest->set_static_hostname("old");
+  EXPECT_THAT(Names(model.MakePlan()), ElementsAre("network.hostname old → dev"));
+}
+
+TEST(Plan, RewritesADefinitionThatSomebodyChanged) {
+  Model model = Converged(SampleConfig());
+  model.observed.domain.persistent.mutable_resources()->set_cpus(7);
+  EXPECT_THAT(Names(model.MakePlan()), ElementsAre("domain: define"));
+  EXPECT_THAT(Waiting(model.MakePlan()), IsEmpty());
+}
+
+struct ScriptCase {
+  const char* name;
+  std::vector<agent::ScriptRun> runs;
+  PlanOptions options;
+  std::vector<std::string> planned;
+};
+
+agent::ScriptRun Unended(agent::ScriptRun run) {
+  run.set_ended_ms(0);
+  return run;
+}
+
+TEST(Plan, RunsScriptsAsOftenAsTheLedgerSays) {
+  const std::string system = "provision.system.script", boot = "provision.boot.script";
+  const agent::ScriptRun system_ran = EndedRun("system", "echo system", "boot-0", 0);
+  const agent::ScriptRun boot_ran = EndedRun("boot", "echo boot", "boot-1", 0);
+  const PlanOptions loop{.retry_failed = false}, force{.force_system_script = true};
+  const std::vector<ScriptCase> cases = {
+      {"the first boot", {}, {}, {system, boot}},
+      {"the first boot, by the loop", {}, loop, {system, boot}},
+      {"both ran", {system_ran, boot_ran}, {}, {}},
+      {"both ran, forced", {system_ran, boot_ran}, force, {}},
+      {"another boot", {system_ran, EndedRun("boot", "echo boot", "boot-0", 0)}, {}, {boot}},
+      {"the boot script's text changed",
+       {system_ran, EndedRun("boot", "echo old", "boot-1", 0)},
+       {},
+       {boot + " again"}},
+      {"the boot script's text changed and changed back",
+       {system_ran, boot_ran, EndedRun("boot", "echo old", "boot-1", 0)},
+       {},
+       {boot + " again"}},
+      {"the boot script failed",
+       {system_ran, EndedRun("boot", "echo boot", "boot-1", 3)},
+       {},
+       {boot}},
+      {"the boot script failed, by the loop",
+       {system_ran, EndedRun("boot", "echo boot", "boot-1", 3)},
+       loop,
+       {}},
+      {"the boot script failed in another boot, by the loop",
+       {system_ran, EndedRun("boot", "echo boot", "boot-0", 3)},
+       loop,
+       {boot}},
+      {"the system script failed",
+       {EndedRun("system", "echo system", "boot-0", 1), boot_ran},
+       {},
+       {system}},
+      {"the system script failed, by the loop",
+       {EndedRun("system", "echo system", "boot-0", 1), boot_ran},
+       loop,
+       {}},
+      {"the system script was interrupted, by the loop",
+       {Unended(system_ran), boot_ran},
+       loop,
+       {system}},
+      {"the boot script is going on", {system_ran, Unended(boot_ran)}, {}, {boot}},
+      {"the system script's text changed",
+       {EndedRun("system", "old", "boot-0", 0), boot_ran},
+       {},
+       {}},
+      {"the system script's text changed, forced",
+       {EndedRun("system", "old", "boot-0", 0), boot_ran},
+       force,
+       {system + " again"}},
+      {"a forced system script is going on",
+       {EndedRun("system", "old", "boot-0", 0),
+        Unended(EndedRun("system", "echo system", "boot-1", 0)), boot_ran},
+       {},
+       {system + " again"}},
+      {"a forced system script failed",
+       {EndedRun("system", "old", "boot-0", 0), EndedRun("system", "echo system", "boot-1", 1),
+        boot_ran},
+       {},
+       {}},
+  };
+  for (const ScriptCase& c : cases) {
+    Model model = Converged(SampleConfig());
+    model.observed.guest->clear_runs();
+    for (const agent::ScriptRun& run : c.runs) *model.observed.guest->add_runs() = run;
+    EXPECT_EQ(Names(model.MakePlan(c.options)), c.planned) << c.name;
+  }
+}
+
+TEST(Plan, ARunThatGoesOnIsAttachedToAndNeverStartedTwice) {
+  Model model = Converged(SampleConfig());
+  agent::ScriptRun* boot = model.observed.guest->mutable_runs(1);
+  ASSERT_EQ(boot->kind(), "boot");
+  boot->set_ended_ms(0);
+  ASSERT_THAT(model.MakePlan().actions(), SizeIs(1));
+  EXPECT_EQ(model.MakePlan().actions(0).run_script().run_id(), boot->run_id());
+}
+
+TEST(Plan, RunIdsAreEqualForEqualLedgersAndNewAfterAnEnd) {
+  agent::Observation guest;
+  guest.set_boot_id("boot-1");
+  std::set<std::string> ids;
+  for (int i = 0; i < 20; ++i) {
+    if (i == 10) guest.set_boot_id("boot-2");
+    const ScriptVerdict verdict = JudgeScript("boot", "echo", guest);
+    EXPECT_EQ(verdict.run_id, JudgeScript("boot", "echo", guest).run_id);
+    EXPECT_TRUE(ids.insert(verdict.run_id).second) << verdict.run_id;
+    EXPECT_LE(verdict.run_id.size(), 64u);
+    agent::ScriptRun run = EndedRun("boot", "echo", guest.boot_id(), 1);
+    run.set_run_id(verdict.run_id);
+    *guest.add_runs() = run;
+  }
+}
+
+TEST(Plan, KeysThatTheDiskWasNotMadeWithWaitForANewOne) {
+  Model model = Converged(SampleConfig());
+  model.desired.mutable_ssh()->add_authorized_keys("ssh-ed25519 AAAA me");
+  ASSERT_THAT(Waiting(model.MakePlan()), SizeIs(1));
+  EXPECT_EQ(model.MakePlan().waiting(0).effect(), RECREATE);
+  EXPECT_THAT(Names(model.MakePlan()), IsEmpty());
+}
+
+TEST(Record, AGenerationIsAChangeOfTheFile) {
+  MachineRecord record;
+  EXPECT_TRUE(NoteDesired(SampleConfig(), &record));
+  EXPECT_FALSE(NoteDesired(SampleConfig(), &record));
+  EXPECT_EQ(record.generation(), 1);
+  Config changed = SampleConfig();
+  changed.mutable_resources()->set_cpus(3);
+  EXPECT_TRUE(NoteDesired(changed, &record));
+  EXPECT_EQ(record.generation(), 2);
+}
+
+TEST(Record, AppliedIsOnlyWhatWasSeen) {
+  Model model = Converged(SampleConfig());
+  EXPECT_EQ(model.record.applied().ports_size(), 2);
+  model.desired.mutable_network()->set_hostname("devbox");
+  model.desired.mutable_resources()->set_memory_mb(2048);
+  model.desired.mutable_provision()->mutable_boot()->set_script("echo boot 2");
+  model.observed.forwards[1].bound = absl::UnavailableError("in use");
+  NoteObserved(model.desired, model.observed, false, 2, &model.record);
+  const Config& applied = model.record.applied();
+  EXPECT_EQ(applied.network().hostname(), "dev");
+  EXPECT_EQ(applied.resources().memory_mb(), 1024u);
+  EXPECT_EQ(applied.provision().boot().script(), "echo boot");
+  EXPECT_EQ(applied.ports_size(), 1);
+}
+
+TEST(Record, SeeingTheSameAgainChangesNothing) {
+  Model model = Converged(SampleConfig());
+  EXPECT_FALSE(NoteObserved(model.desired, model.observed, true, 99, &model.record));
+}
+
+TEST(Record, AGroupThatIsNeitherWantedNorThereIsNobodys) {
+  Model model = Converged(SampleConfig());
+  model.desired.mutable_user()->clear_groups();
+  model.Apply(model.MakePlan());
+  EXPECT_THAT(model.record.owned_groups(), IsEmpty());
+  model.observed.guest->add_groups("docker");  // by hand, this time
+  EXPECT_THAT(Names(model.MakePlan()), IsEmpty());
+}
+
+}  // namespace
+}  // namespace rum

@@ -1,0 +1,125 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/controller/model.h"
+
+namespace rum {
+namespace {
+
+const Item* Find(const MachineStatus& status, const std::string& field) {
+  for (const Item& item : status.items()) {
+    if (item.field() == field) return &item;
+  }
+  return nullptr;
+}
+
+void ExpectItem(const Model& model, const std::string& field, Item::State state,
+                Item::Author author, const std::string& text) {
+  const MachineStatus status = model.Status();
+  const Item* item = Find(status, field);
+  ASSERT_NE(item, nullptr) << field << " in " << status.DebugString();
+  EXPECT_EQ(Item::State_Name(item->state()), Item::State_Name(state)) << field;
+  EXPECT_EQ(Item::Author_Name(item->moved_by()), Item::Author_Name(author)) << field;
+  EXPECT_EQ(item->text(), text);
+}
+
+TEST(Status, OfAConvergedMachineHoldsEverywhere) {
+  const MachineStatus status = Converged(SampleConfig()).Status();
+  EXPECT_EQ(status.phase(), MachineStatus::RUNNING);
+  EXPECT_TRUE(status.agent_connected());
+  EXPECT_EQ(status.generation(), 1);
+  EXPECT_EQ(status.applied_generation(), 1);
+  for (const Item& item : status.items()) EXPECT_EQ(item.state(), Item::HOLDS) << item.field();
+  EXPECT_EQ(status.items_size(), 8);
+}
+
+TEST(Status, NamesThePhase) {
+  Model model;
+  model.desired = SampleConfig();
+  EXPECT_EQ(model.Status().phase(), MachineStatus::NOT_DEFINED);
+  model = Converged(SampleConfig());
+  model.observed.guest.reset();
+  EXPECT_EQ(model.Status().phase(), MachineStatus::STARTING);
+  model.observed.agent_was_here = true;
+  EXPECT_EQ(model.Status().phase(), MachineStatus::UNREACHABLE);
+  model.observed.domain.running = false;
+  EXPECT_EQ(model.Status().phase(), MachineStatus::STOPPED);
+}
+
+TEST(Status, TellsPortsWithTheirTrafficAndTheirTrouble) {
+  Model model = Converged(SampleConfig());
+  ForwardState& first = model.observed.forwards[0];
+  first.bound = absl::UnavailableError("port 127.0.0.1:" + std::to_string(first.forward.host) +
+                                       ": in use by postgres (pid 812)");
+  ForwardState& second = model.observed.forwards[1];
+  ASSERT_EQ(second.forward.host, 8080);
+  second.open_connections = 3;
+  second.bytes_in = 12000000;
+  ExpectItem(model, "ports[127.0.0.1:5432]", Item::FAILING, Item::HOST,
+             "127.0.0.1:5432 → 5432: in use by postgres (pid 812)");
+  ExpectItem(model, "ports[127.0.0.1:8080]", Item::HOLDS, Item::NOBODY,
+             "127.0.0.1:8080 → 80 (3 open, 12 MB)");
+}
+
+TEST(Status, TellsWhoMovedWhat) {
+  Model model = Converged(SampleConfig());
+  model.observed.guest->set_hostname("typed");
+  ExpectItem(model, "network.hostname", Item::WILL_APPLY, Item::GUEST,
+             "typed in the guest, dev wanted: will be set");
+  model.desired.mutable_network()->set_hostname("devbox");
+  ExpectItem(model, "network.hostname", Item::WILL_APPLY, Item::FILE,
+             "typed in the guest, devbox wanted: will be set");
+  model.observed.guest->mutable_groups()->erase(model.observed.guest->groups().begin());
+  ExpectItem(model, "user.groups[docker]", Item::WILL_APPLY, Item::GUEST,
+             "docker missing in the guest: will be restored");
+  model.observed.domain.persistent.mutable_resources()->set_cpus(7);
+  ExpectItem(model, "resources.cpus", Item::WILL_APPLY, Item::LIBVIRT,
+             "7 in libvirt's definition, 2 wanted: will be written");
+}
+
+TEST(Status, TellsWhatTheNextStartBrings) {
+  Model model = Converged(SampleConfig());
+  model.desired.mutable_resources()->set_memory_mb(2048);
+  model.Apply(model.MakePlan());
+  ExpectItem(model, "resources.memory_mb", Item::NEEDS_RESTART, Item::FILE,
+             "1024 MiB now, 2048 MiB at the next start");
+  const MachineStatus status = model.Status();
+  EXPECT_NE(Find(status, "resources.memory_mb")->reason(), "");
+}
+
+TEST(Status, TellsWhatNeedsANewDisk) {
+  Model model = Converged(SampleConfig());
+  model.desired.mutable_user()->set_name("me");
+  ExpectItem(model, "user.name", Item::NEEDS_RECREATE, Item::FILE,
+             "rum now, me needs rum up --reset");
+}
+
+TEST(Status, TellsOfScripts) {
+  Model model = Converged(SampleConfig());
+  model.desired.mutable_provision()->mutable_system()->set_script("echo system 2");
+  ExpectItem(model, "provision.system.script", Item::OPT_IN, Item::FILE,
+             "changed since it ran: `rum reload --force` runs it again");
+  model.desired.mutable_provision()->mutable_boot()->set_script("exit 3");
+  *model.observed.guest->add_runs() = EndedRun("boot", "exit 3", "boot-1", 3);
+  ExpectItem(model, "provision.boot.script", Item::FAILING, Item::NOBODY,
+             "failed with exit status 3: `rum apply` tries again");
+}
+
+TEST(Status, CountsAFileThatNobodyAppliedYetAsTheNextGeneration) {
+  Model model = Converged(SampleConfig());
+  model.desired.mutable_resources()->set_memory_mb(2048);
+  EXPECT_EQ(model.Status().generation(), 2);
+  EXPECT_EQ(model.Status().applied_generation(), 1);
+}
+
+TEST(Status, PromisesNothingWhenTheLoopOnlyReports) {
+  Config config = SampleConfig();
+  config.mutable_reconcile()->set_auto_(false);
+  Model model = Converged(config);
+  model.observed.guest->set_hostname("typed");
+  ExpectItem(model, "network.hostname", Item::WILL_APPLY, Item::GUEST,
+             "typed in the guest, dev wanted: `rum apply` puts it right");
+}
+
+}  // namespace
+}  // namespace rum

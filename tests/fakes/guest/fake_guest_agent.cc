@@ -1,0 +1,117 @@
+#include "tests/fakes/guest/fake_guest_agent.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace rum {
+
+using Lock = std::unique_lock<std::mutex>;
+
+void FakeGuest::SetConnected(bool value) {
+  Lock lock(mutex);
+  connected = value;
+  changed.notify_all();
+}
+
+void FakeGuest::Reboot(const std::string& new_boot_id) {
+  Lock lock(mutex);
+  boot_id = new_boot_id;
+  hostname = static_hostname;
+}
+
+int FakeGuest::TimesRun(const std::string& script) const {
+  Lock lock(mutex);
+  return static_cast<int>(std::count(executed.begin(), executed.end(), script));
+}
+
+absl::Status FakeGuestAgent::WaitConnected(absl::Duration timeout) {
+  Lock lock(guest_->mutex);
+  const bool there = guest_->changed.wait_for(lock, absl::ToChronoNanoseconds(timeout),
+                                              [&] { return guest_->connected; });
+  return there ? absl::OkStatus() : absl::DeadlineExceededError("no session with the agent");
+}
+
+absl::Status FakeGuestAgent::Begin() {
+  if (!guest_->connected) return absl::UnavailableError("no session with the agent");
+  if (absl::Status failure = std::exchange(guest_->fail_next, absl::OkStatus()); !failure.ok()) {
+    return failure;
+  }
+  ++guest_->calls;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<agent::Observation> FakeGuestAgent::Observe(const agent::ObserveRequest& request) {
+  Lock lock(guest_->mutex);
+  if (!guest_->connected) return absl::UnavailableError("no session with the agent");
+  agent::Observation observation;
+  observation.set_protocol(1);
+  observation.set_boot_id(guest_->boot_id);
+  observation.set_hostname(guest_->hostname);
+  observation.set_static_hostname(guest_->static_hostname);
+  observation.set_user_exists(true);
+  for (const std::string& group : guest_->groups) observation.add_groups(group);
+  for (const agent::ScriptRun& run : guest_->runs) *observation.add_runs() = run;
+  return observation;
+}
+
+absl::Status FakeGuestAgent::SetHostname(const std::string& hostname) {
+  Lock lock(guest_->mutex);
+  if (absl::Status begun = Begin(); !begun.ok()) return begun;
+  guest_->hostname = hostname;
+  guest_->static_hostname = hostname;
+  return absl::OkStatus();
+}
+
+absl::Status FakeGuestAgent::SetGroups(const agent::SetGroupsRequest& request) {
+  Lock lock(guest_->mutex);
+  if (absl::Status begun = Begin(); !begun.ok()) return begun;
+  for (const std::string& group : request.add()) guest_->groups.insert(group);
+  for (const std::string& group : request.remove()) guest_->groups.erase(group);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<agent::ScriptRun> FakeGuestAgent::RunScript(
+    const agent::RunScriptRequest& request,
+    const std::function<void(const agent::RunScriptEvent&)>& output) {
+  Lock lock(guest_->mutex);
+  if (absl::Status begun = Begin(); !begun.ok()) return begun;
+  for (agent::ScriptRun& run : guest_->runs) {
+    if (run.run_id() != request.run_id()) continue;
+    if (run.ended_ms() == 0)
+      run.set_ended_ms(run.started_ms() + 1);  // it was going on: now it ends
+    return run;
+  }
+  agent::ScriptRun run;
+  run.set_kind(request.kind());
+  run.set_content_hash(request.content_hash());
+  run.set_boot_id(guest_->boot_id);
+  run.set_run_id(request.run_id());
+  run.set_started_ms(1000 + static_cast<int64_t>(guest_->runs.size()));
+  run.set_ended_ms(run.started_ms() + 1);
+  auto status = guest_->exit_statuses.find(request.script());
+  run.set_exit_status(status == guest_->exit_statuses.end() ? 0 : status->second);
+  guest_->runs.push_back(run);
+  guest_->executed.push_back(request.script());
+  lock.unlock();
+  agent::RunScriptEvent event;
+  event.set_standard_output("output of " + request.script() + "\n");
+  output(event);
+  return run;
+}
+
+absl::Status FakeGuestAgent::Exec(const std::function<bool(agent::ExecInput*)>& next_input,
+                                  const std::function<void(const agent::ExecOutput&)>& output) {
+  agent::ExecInput input;
+  if (!next_input(&input)) return absl::InvalidArgumentError("nothing to run");
+  agent::ExecOutput ended;
+  ended.set_exit_status(0);
+  output(ended);
+  return absl::OkStatus();
+}
+
+void FakeGuestAgent::Dial(uint16_t port, std::function<void(absl::StatusOr<int>)> done) {
+  done(absl::FailedPreconditionError("nothing listens in the guest"));
+}
+
+}  // namespace rum

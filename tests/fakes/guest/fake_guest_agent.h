@@ -1,0 +1,62 @@
+#ifndef RUM_TESTS_FAKES_GUEST_FAKE_GUEST_AGENT_H_
+#define RUM_TESTS_FAKES_GUEST_FAKE_GUEST_AGENT_H_
+
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent-api/client/guest_agent.h"
+
+namespace rum {
+
+// A guest in memory: it outlives the agents that hosts make for it, as a real one does. Members are
+// read and changed by tests between calls, under `mutex` when something else runs.
+struct FakeGuest {
+  mutable std::mutex mutex;
+  std::condition_variable changed;
+  bool connected = true;
+  std::string boot_id = "boot-1";
+  std::string hostname = "localhost";
+  std::string static_hostname = "localhost";
+  std::set<std::string> groups;              // of the user
+  std::vector<agent::ScriptRun> runs;        // the ledger
+  std::map<std::string, int> exit_statuses;  // of scripts by their text; absent: 0
+  std::vector<std::string> executed;         // the texts that ran, in order
+  int calls = 0;                             // that change something
+  absl::Status fail_next;                    // of the next call that changes something
+
+  void SetConnected(bool value);
+  // Another boot: hostname from the file, no script is going on.
+  void Reboot(const std::string& new_boot_id);
+  int TimesRun(const std::string& script) const;
+};
+
+class FakeGuestAgent : public GuestAgent {
+ public:
+  explicit FakeGuestAgent(std::shared_ptr<FakeGuest> guest) : guest_(std::move(guest)) {}
+
+  absl::Status WaitConnected(absl::Duration timeout) override;
+  absl::StatusOr<agent::Observation> Observe(const agent::ObserveRequest& request) override;
+  absl::Status SetHostname(const std::string& hostname) override;
+  absl::Status SetGroups(const agent::SetGroupsRequest& request) override;
+  absl::StatusOr<agent::ScriptRun> RunScript(
+      const agent::RunScriptRequest& request,
+      const std::function<void(const agent::RunScriptEvent&)>& output) override;
+  absl::Status Exec(const std::function<bool(agent::ExecInput*)>& next_input,
+                    const std::function<void(const agent::ExecOutput&)>& output) override;
+  void Dial(uint16_t port, std::function<void(absl::StatusOr<int>)> done) override;
+
+ private:
+  absl::Status Begin();  // of a call that changes something; needs the lock
+
+  const std::shared_ptr<FakeGuest> guest_;
+};
+
+}  // namespace rum
+
+#endif  // RUM_TESTS_FAKES_GUEST_FAKE_GUEST_AGENT_H_

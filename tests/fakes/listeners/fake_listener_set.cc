@@ -1,0 +1,48 @@
+#include "tests/fakes/listeners/fake_listener_set.h"
+
+namespace rum {
+
+using Lock = std::unique_lock<std::mutex>;
+
+FakeListenerSet::~FakeListenerSet() {
+  Lock lock(host_->mutex);
+  for (const Forward& forward : wanted_) host_->open.erase(forward.host);
+}
+
+std::vector<ForwardState> FakeListenerSet::Apply(const std::vector<Forward>& wanted) {
+  Lock lock(host_->mutex);
+  for (const Forward& old : wanted_) {
+    bool kept = false;
+    for (const Forward& forward : wanted) kept = kept || forward.host == old.host;
+    if (!kept) host_->open.erase(old.host);
+  }
+  wanted_ = wanted;
+  for (const Forward& forward : wanted_) {
+    if (host_->taken.count(forward.host) > 0) continue;
+    if (host_->open.count(forward.host) == 0) ++host_->opened;
+    host_->open[forward.host] = forward;
+  }
+  return States();
+}
+
+std::vector<ForwardState> FakeListenerSet::Observe() {
+  Lock lock(host_->mutex);
+  return States();
+}
+
+std::vector<ForwardState> FakeListenerSet::States() {
+  std::vector<ForwardState> states;
+  for (const Forward& forward : wanted_) {
+    ForwardState state;
+    state.forward = forward;
+    if (host_->open.count(forward.host) == 0) {
+      state.bound =
+          absl::UnavailableError("port " + forward.bind + ":" + std::to_string(forward.host) +
+                                 ": in use by postgres (pid 812)");
+    }
+    states.push_back(state);
+  }
+  return states;
+}
+
+}  // namespace rum
