@@ -2,6 +2,7 @@
 #define RUM_CONTROLLER_PLAN_H_
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "agent-api/agent.pb.h"
@@ -17,12 +18,14 @@ struct Observed {
   DomainState domain;
   std::vector<ForwardState> forwards;
   std::optional<agent::Observation> guest;  // nullopt: no agent
+  bool agent_was_here = false;  // it answered before in this run of the domain
 };
 
 struct PlanOptions {
   bool force_system_script = false;  // --force
   bool start = false;                // up: define and start what is not
   bool reset = false;                // up --reset
+  bool retry_failed = true;          // run a script again that failed; the background loop does not
 };
 
 // Decides. Pure: equal arguments give an equal plan; a converged machine gives an empty one. `record.applied` is what rum
@@ -30,6 +33,12 @@ struct PlanOptions {
 // the reconciler observes and plans again.
 Plan MakePlan(const Config& desired, const MachineRecord& record, const Observed& observed,
               const PlanOptions& options);
+
+// The user whose groups are meant: the one that the domain's disk was made with.
+std::string UserInGuest(const Config& desired, const DomainState& domain);
+
+// "3000→3000", with the address in front where it is not 127.0.0.1.
+std::string PortText(const Port& port);
 
 // The drift report of the same three states.
 MachineStatus MakeStatus(const Config& desired, const MachineRecord& record, const Observed& observed);

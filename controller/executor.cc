@@ -1,0 +1,190 @@
+#include "controller/executor.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "controller/script_ledger.h"
+
+namespace rum {
+namespace {
+
+constexpr size_t kTailBytes = 4096;
+
+absl::Status WithContext(const std::string& context, const absl::Status& status) {
+  if (status.ok()) return status;
+  return absl::Status(status.code(), absl::StrCat(context, ": ", std::string(status.message())));
+}
+
+absl::Status Define(const Action::DefineDomain& define, const ActionTargets& targets,
+                    std::string* message) {
+  const DomainState& domain = targets.observed.domain;
+  if (!domain.defined && !domain.running) {
+    *message = "Made the machine's disks and definition";
+  } else if (define.reset()) {
+    *message = "Made a fresh disk and a new definition";
+  } else {
+    *message = "Wrote the new definition for the next start";
+  }
+  return WithContext("definition", targets.hypervisor.Define(targets.machine, targets.desired,
+                                                             define.reset()));
+}
+
+bool IsOneOf(const Forward& forward, const google::protobuf::RepeatedPtrField<Port>& ports) {
+  return std::any_of(ports.begin(), ports.end(), [&](const Port& port) {
+    return port.bind() == forward.bind && port.host() == forward.host &&
+           port.guest() == forward.guest;
+  });
+}
+
+Port ToPort(const Forward& forward) {
+  Port port;
+  port.set_bind(forward.bind);
+  port.set_host(forward.host);
+  port.set_guest(forward.guest);
+  return port;
+}
+
+std::string PortsMessage(const std::vector<std::string>& added,
+                         const std::vector<std::string>& removed) {
+  std::vector<std::string> parts;
+  if (!added.empty()) parts.push_back(absl::StrCat("added ", absl::StrJoin(added, ", ")));
+  if (!removed.empty()) parts.push_back(absl::StrCat("removed ", absl::StrJoin(removed, ", ")));
+  if (parts.empty()) return "";
+  return absl::StrCat("Updated port forwards (", absl::StrJoin(parts, ", "), ")");
+}
+
+absl::Status SetForwards(const Action::SetForwards& set, const ActionTargets& targets,
+                         std::string* message) {
+  if (targets.listeners == nullptr) return absl::UnavailableError("ports: no listeners");
+  std::vector<Forward> wanted;
+  for (const Port& port : set.wanted()) {
+    wanted.push_back({port.bind(), static_cast<uint16_t>(port.host()),
+                      static_cast<uint16_t>(port.guest())});
+  }
+  std::vector<std::string> added, removed, failures;
+  absl::StatusCode code = absl::StatusCode::kOk;
+  for (const ForwardState& state : targets.listeners->Apply(wanted)) {
+    if (!state.bound.ok()) {
+      code = state.bound.code();
+      failures.push_back(std::string(state.bound.message()));
+    } else if (IsOneOf(state.forward, set.added())) {
+      added.push_back(PortText(ToPort(state.forward)));
+    }
+  }
+  for (const Port& port : set.removed()) removed.push_back(PortText(port));
+  *message = PortsMessage(added, removed);
+  if (failures.empty()) return absl::OkStatus();
+  const std::string done = message->empty() ? "" : absl::StrCat(*message, "; ");
+  return absl::Status(code, absl::StrCat(done, absl::StrJoin(failures, "; ")));
+}
+
+absl::Status SetHostname(const Action::SetHostname& set, const ActionTargets& targets,
+                         std::string* message) {
+  if (targets.agent == nullptr) return absl::UnavailableError("hostname: no agent");
+  *message = absl::StrCat("Set hostname ", set.before(), " → ", set.after());
+  return WithContext("hostname", targets.agent->SetHostname(set.after()));
+}
+
+absl::Status SetGroups(const Action::SetGroups& set, const ActionTargets& targets,
+                       std::string* message) {
+  if (targets.agent == nullptr) return absl::UnavailableError("groups: no agent");
+  agent::SetGroupsRequest request;
+  request.set_user(set.user());
+  *request.mutable_add() = set.add();
+  *request.mutable_remove() = set.remove();
+  const std::string added = absl::StrJoin(set.add(), ", ");
+  const std::string removed = absl::StrJoin(set.remove(), ", ");
+  if (removed.empty()) {
+    *message = absl::StrCat("Added ", set.user(), " to groups ", added);
+  } else if (added.empty()) {
+    *message = absl::StrCat("Removed ", set.user(), " from groups ", removed);
+  } else {
+    *message = absl::StrCat("Added ", set.user(), " to groups ", added, "; removed from ", removed);
+  }
+  return WithContext("groups", targets.agent->SetGroups(request));
+}
+
+// The outcome is the script's, not the call's: a status of 1 is a failed action.
+absl::Status JudgeRun(const std::string& kind, const agent::ScriptRun& run) {
+  if (Succeeded(run)) return absl::OkStatus();
+  const std::string name = absl::StrCat(kind, " provisioning script failed");
+  if (run.signal() != 0) {
+    return absl::InternalError(absl::StrCat(name, ": ended by signal ", run.signal()));
+  }
+  return absl::InternalError(absl::StrCat(name, " with exit status ", run.exit_status()));
+}
+
+absl::Status RunScript(const Action::RunScript& script, const ActionTargets& targets,
+                       std::string* message, ActionResult* result) {
+  if (targets.agent == nullptr) return absl::UnavailableError("script: no agent");
+  agent::RunScriptRequest request;
+  request.set_kind(script.kind());
+  request.set_run_id(script.run_id());
+  request.set_script(script.script());
+  request.set_content_hash(script.content_hash());
+  request.set_machine(targets.machine.name);
+  std::string tail;
+  const absl::Time begin = absl::Now();
+  absl::StatusOr<agent::ScriptRun> run =
+      targets.agent->RunScript(request, [&](const agent::RunScriptEvent& event) {
+        const std::string& bytes =
+            event.has_standard_output() ? event.standard_output() : event.standard_error();
+        if (bytes.empty()) return;
+        tail += bytes;
+        if (tail.size() > kTailBytes) tail.erase(0, tail.size() - kTailBytes);
+        if (targets.script_output) targets.script_output(bytes);
+      });
+  if (!run.ok()) return WithContext(absl::StrCat(script.kind(), " script"), run.status());
+  *message = absl::StrFormat("%s %s provisioning script (%.1f s)", script.rerun() ? "Re-ran" : "Ran",
+                             script.kind(), absl::ToDoubleSeconds(absl::Now() - begin));
+  absl::Status outcome = JudgeRun(script.kind(), *run);
+  if (!outcome.ok()) result->set_output_tail(tail);
+  return outcome;
+}
+
+}  // namespace
+
+Execution Execute(const Action& action, const ActionTargets& targets) {
+  Execution execution;
+  ActionResult& result = execution.result;
+  *result.mutable_action() = action;
+  std::string message;
+  const absl::Time begin = absl::Now();
+  switch (action.kind_case()) {
+    case Action::kDefineDomain:
+      execution.status = Define(action.define_domain(), targets, &message);
+      break;
+    case Action::kStartDomain:
+      message = "Started the machine";
+      execution.status = WithContext("start", targets.hypervisor.Start(targets.machine));
+      break;
+    case Action::kSetForwards:
+      execution.status = SetForwards(action.set_forwards(), targets, &message);
+      break;
+    case Action::kSetHostname:
+      execution.status = SetHostname(action.set_hostname(), targets, &message);
+      break;
+    case Action::kSetGroups:
+      execution.status = SetGroups(action.set_groups(), targets, &message);
+      break;
+    case Action::kRunScript:
+      execution.status = RunScript(action.run_script(), targets, &message, &result);
+      break;
+    case Action::KIND_NOT_SET:
+      execution.status = absl::InvalidArgumentError("an action without a kind");
+      break;
+  }
+  result.set_duration_ms(absl::ToInt64Milliseconds(absl::Now() - begin));
+  result.set_ok(execution.status.ok());
+  result.set_message(execution.status.ok() ? message : std::string(execution.status.message()));
+  result.set_needs_new_file(absl::IsInvalidArgument(execution.status) ||
+                            absl::IsFailedPrecondition(execution.status));
+  return execution;
+}
+
+}  // namespace rum

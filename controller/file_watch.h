@@ -1,0 +1,49 @@
+#ifndef RUM_CONTROLLER_FILE_WATCH_H_
+#define RUM_CONTROLLER_FILE_WATCH_H_
+
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "absl/time/time.h"
+
+namespace rum {
+
+// Tells when files change, also by being replaced. Watches folders, since editors rename; one thread for all. Tells of a
+// file once it has been quiet for 100 ms, and after 1 s at the latest. A file that cannot be watched is left to whoever
+// looks now and then.
+class FileWatch {
+ public:
+  // `on_change` gets the path as it was given to Add, on the watch's own thread.
+  explicit FileWatch(std::function<void(const std::string& path)> on_change);
+  ~FileWatch();
+  FileWatch(const FileWatch&) = delete;
+  FileWatch& operator=(const FileWatch&) = delete;
+
+  void Add(const std::string& path);  // absolute; again: nothing more
+  void Remove(const std::string& path);
+
+ private:
+  struct Pending {
+    absl::Time first;
+    absl::Time last;
+  };
+
+  void Watch();
+  void Read();
+  int TellDue();  // returns how long to wait for the next, ms; -1: for ever
+
+  const std::function<void(const std::string& path)> on_change_;
+  const int inotify_;
+  const int stop_;  // eventfd
+  std::mutex mutex_;
+  std::map<std::string, int> files_;                // path to watch descriptor of its folder
+  std::map<std::string, Pending> pending_;          // the thread's own
+  std::thread thread_;
+};
+
+}  // namespace rum
+
+#endif  // RUM_CONTROLLER_FILE_WATCH_H_

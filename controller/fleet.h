@@ -1,0 +1,78 @@
+#ifndef RUM_CONTROLLER_FLEET_H_
+#define RUM_CONTROLLER_FLEET_H_
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "controller/file_watch.h"
+#include "controller/machine.h"
+#include "controller/run_loop.h"
+
+namespace rum {
+
+// Connects to one libvirt; see ConnectLibvirt.
+using HypervisorFactory = std::function<absl::StatusOr<std::unique_ptr<Hypervisor>>(
+    const std::string& uri, std::function<void(const std::string& domain_name)> on_event)>;
+
+// What a controller stands on: the real things, or fakes in tests.
+struct ControllerParts {
+  HypervisorFactory hypervisor;
+  AgentFactory agent;
+  ListenerFactory listeners;
+  std::unique_ptr<StateStore> store;
+  RunLoopOptions loop;
+};
+
+// All machines of one user, by the canonical path of their files. Thread-safe; every call blocks until it is done. Looks
+// after the machines that are wanted up: their ports, agent links, files and drift.
+class Controller {
+ public:
+  explicit Controller(ControllerParts parts);
+  ~Controller();
+  Controller(const Controller&) = delete;
+  Controller& operator=(const Controller&) = delete;
+
+  // Takes up what the records say. An unreadable record is reported and does not stop the others.
+  absl::Status Start();
+  // Ends waits and background work; calls that run scripts end with them.
+  void Stop();
+
+  ApplyOutcome Apply(const std::string& config_path, const ApplyOptions& options,
+                     const EventSink& sink);
+  absl::StatusOr<MachineStatus> Status(const std::string& config_path);
+  ApplyOutcome Down(const std::string& config_path, const EventSink& sink);
+  ApplyOutcome Destroy(const std::string& config_path, const EventSink& sink);
+  absl::StatusOr<std::shared_ptr<GuestAgent>> Agent(const std::string& config_path);
+  int machines() const;  // wanted up
+
+ private:
+  struct Connection {
+    std::mutex mutex;  // of one libvirt alone: a slow one holds up no other
+    std::shared_ptr<Hypervisor> hypervisor;
+  };
+
+  absl::StatusOr<std::shared_ptr<Machine>> Find(const std::string& config_path);
+  std::shared_ptr<Machine> Known(const std::string& key) const;
+  absl::StatusOr<std::shared_ptr<Hypervisor>> Connect(const std::string& uri);
+  void WakeDomain(const std::string& domain_name);
+  absl::Status RunKey(const std::string& key);
+  void LookAfter(const std::shared_ptr<Machine>& machine);
+
+  ControllerParts parts_;
+  mutable std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<Connection>> connections_;  // by URI
+  std::map<std::string, std::shared_ptr<Machine>> machines_;        // by config path
+  std::map<std::string, std::string> by_domain_;                    // domain name to config path
+  bool stopped_ = false;
+  std::unique_ptr<RunLoop> loop_;
+  std::unique_ptr<FileWatch> watch_;
+};
+
+}  // namespace rum
+
+#endif  // RUM_CONTROLLER_FLEET_H_

@@ -1,0 +1,135 @@
+#include "controller/links.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "controller/observe.h"
+
+namespace rum {
+
+struct MachineLinks::AgentSlot {
+  std::mutex mutex;
+  std::shared_ptr<GuestAgent> agent;
+
+  std::shared_ptr<GuestAgent> Get() {
+    std::lock_guard<std::mutex> lock(mutex);
+    return agent;
+  }
+};
+
+MachineLinks::MachineLinks(MachineIdentity machine, LinkSources sources,
+                           std::function<void()> on_change)
+    : machine_(std::move(machine)),
+      sources_(std::move(sources)),
+      on_change_(std::move(on_change)),
+      slot_(std::make_shared<AgentSlot>()) {}
+
+MachineLinks::~MachineLinks() { Close(); }
+
+absl::StatusOr<std::shared_ptr<Hypervisor>> MachineLinks::hypervisor(const std::string& uri) const {
+  absl::StatusOr<std::shared_ptr<Hypervisor>> found = sources_.hypervisor(uri);
+  if (found.ok()) return found;
+  return absl::Status(found.status().code(),
+                      absl::StrCat("libvirt: ", std::string(found.status().message())));
+}
+
+std::shared_ptr<GuestAgent> MachineLinks::agent() const { return slot_->Get(); }
+
+bool MachineLinks::has_listeners() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return listeners_ != nullptr;
+}
+
+std::shared_ptr<ListenerSet> MachineLinks::OpenListeners() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (listeners_ == nullptr) {
+    listeners_ = sources_.listeners(
+        [slot = slot_](uint16_t port, std::function<void(absl::StatusOr<int>)> done) {
+          std::shared_ptr<GuestAgent> agent = slot->Get();
+          if (agent == nullptr) {
+            done(absl::UnavailableError("the machine is off"));
+          } else {
+            agent->Dial(port, std::move(done));
+          }
+        });
+  }
+  return listeners_;
+}
+
+void MachineLinks::Close() {
+  std::shared_ptr<ListenerSet> listeners;
+  std::shared_ptr<GuestAgent> agent;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    listeners.swap(listeners_);
+  }
+  {
+    std::lock_guard<std::mutex> lock(slot_->mutex);
+    agent.swap(slot_->agent);
+  }
+  agent_was_here_ = false;
+  // Their threads end here, outside the locks: listeners first, for they dial through the agent.
+  listeners.reset();
+  agent.reset();
+}
+
+void MachineLinks::Stop() { stopping_ = true; }
+
+void MachineLinks::FitAgent(bool running, const std::shared_ptr<Hypervisor>& hypervisor) {
+  std::shared_ptr<GuestAgent> dropped;
+  std::lock_guard<std::mutex> lock(slot_->mutex);
+  if (running && slot_->agent == nullptr) {
+    slot_->agent = sources_.agent(
+        [hypervisor, machine = machine_] { return hypervisor->OpenChannel(machine); }, on_change_);
+  } else if (!running) {
+    dropped.swap(slot_->agent);
+    agent_was_here_ = false;
+  }
+}
+
+absl::StatusOr<Observed> MachineLinks::LookOnce(const Config& desired,
+                                                const MachineRecord& record) {
+  absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor = this->hypervisor(UriOf(desired, record));
+  if (!hypervisor.ok()) return hypervisor.status();
+  std::shared_ptr<ListenerSet> listeners;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    listeners = listeners_;
+  }
+  absl::StatusOr<Observed> observed =
+      Observe(machine_, **hypervisor, agent().get(), listeners.get(), desired, record);
+  if (!observed.ok()) return observed;
+  FitAgent(observed->domain.running, *hypervisor);
+  if (observed->guest.has_value()) agent_was_here_ = true;
+  observed->agent_was_here = agent_was_here_;
+  return observed;
+}
+
+absl::StatusOr<Observed> MachineLinks::Look(const Config& desired, const MachineRecord& record,
+                                            absl::Duration patience) {
+  const absl::Time deadline = absl::Now() + patience;
+  while (true) {
+    absl::StatusOr<Observed> observed = LookOnce(desired, record);
+    if (!observed.ok() || observed->guest.has_value() || !observed->domain.running) return observed;
+    const absl::Duration left = deadline - absl::Now();
+    if (left <= absl::ZeroDuration() || stopping_) return observed;
+    std::shared_ptr<GuestAgent> agent = this->agent();
+    // In slices, so that a domain that dies meanwhile is noticed.
+    const absl::Duration slice = std::min(left, absl::Seconds(1));
+    if (agent == nullptr || !agent->WaitConnected(slice).ok()) continue;
+    // A session without an answer: not to be asked in a spin.
+    observed = LookOnce(desired, record);
+    if (!observed.ok() || observed->guest.has_value()) return observed;
+    absl::SleepFor(std::min(left, absl::Milliseconds(50)));
+  }
+}
+
+std::string UriOf(const Config& desired, const MachineRecord& record) {
+  // An image in `applied` is a domain that was seen.
+  return record.applied().has_image() ? record.applied().advanced().libvirt_uri()
+                                      : desired.advanced().libvirt_uri();
+}
+
+}  // namespace rum

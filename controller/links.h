@@ -1,0 +1,77 @@
+#ifndef RUM_CONTROLLER_LINKS_H_
+#define RUM_CONTROLLER_LINKS_H_
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "agent-api/client/guest_agent.h"
+#include "controller/plan.h"
+
+namespace rum {
+
+// How the parts of the world are reached: the real ones, or fakes in tests.
+using HypervisorSource =
+    std::function<absl::StatusOr<std::shared_ptr<Hypervisor>>(const std::string& uri)>;
+using AgentFactory = std::function<std::unique_ptr<GuestAgent>(ChannelOpener open,
+                                                               std::function<void()> on_change)>;
+using ListenerFactory = std::function<std::unique_ptr<ListenerSet>(Dialer dial)>;
+
+struct LinkSources {
+  HypervisorSource hypervisor;
+  AgentFactory agent;
+  ListenerFactory listeners;
+};
+
+// One machine's ends of the world: libvirt, the agent while the domain runs, the host's listeners. Thread-safe: a status
+// is asked for while a reconcile is at work.
+class MachineLinks {
+ public:
+  // `on_change` is called when the agent comes or goes; it must not block.
+  MachineLinks(MachineIdentity machine, LinkSources sources, std::function<void()> on_change);
+  ~MachineLinks();
+  MachineLinks(const MachineLinks&) = delete;
+  MachineLinks& operator=(const MachineLinks&) = delete;
+
+  const MachineIdentity& machine() const { return machine_; }
+  absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor(const std::string& uri) const;
+
+  // What is so now. Opens the link to the agent of a running domain, drops that of one that is off. Waits up to `patience`
+  // for the agent to answer; without one that is no error.
+  absl::StatusOr<Observed> Look(const Config& desired, const MachineRecord& record,
+                                absl::Duration patience);
+
+  std::shared_ptr<GuestAgent> agent() const;          // null: the domain is not known to run
+  std::shared_ptr<ListenerSet> OpenListeners();       // made when there is none
+  bool has_listeners() const;
+  void Close();  // listeners and agent: the machine goes down
+  void Stop();   // every wait ends soon; for the end of the process
+  bool stopping() const { return stopping_; }
+
+ private:
+  struct AgentSlot;
+
+  void FitAgent(bool running, const std::shared_ptr<Hypervisor>& hypervisor);
+  absl::StatusOr<Observed> LookOnce(const Config& desired, const MachineRecord& record);
+
+  const MachineIdentity machine_;
+  const LinkSources sources_;
+  const std::function<void()> on_change_;
+  const std::shared_ptr<AgentSlot> slot_;  // shared with dialers, which may outlive this
+  mutable std::mutex mutex_;
+  std::shared_ptr<ListenerSet> listeners_;
+  std::atomic<bool> agent_was_here_ = false;
+  std::atomic<bool> stopping_ = false;
+};
+
+// The libvirt that has the machine's domain: the one that it was made in, whatever the file says now.
+std::string UriOf(const Config& desired, const MachineRecord& record);
+
+}  // namespace rum
+
+#endif  // RUM_CONTROLLER_LINKS_H_

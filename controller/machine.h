@@ -1,0 +1,65 @@
+#ifndef RUM_CONTROLLER_MACHINE_H_
+#define RUM_CONTROLLER_MACHINE_H_
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "controller/links.h"
+#include "controller/reconciler.h"
+#include "state/record.pb.h"
+#include "state/state_store.h"
+
+namespace rum {
+
+// One machine of the controller: its file, its record and its links. Thread-safe. What changes the machine runs one at a
+// time; Status and Agent never wait for that.
+class Machine {
+ public:
+  // `store` outlives it. `on_change`: see MachineLinks.
+  Machine(MachineIdentity identity, LinkSources sources, StateStore* store,
+          std::function<void()> on_change);
+
+  const MachineIdentity& identity() const { return links_.machine(); }
+
+  // apply, reload and up: by the file as it is now. A file with problems touches nothing.
+  ApplyOutcome Apply(const ApplyOptions& options, const EventSink& sink);
+  // What the loop does by itself for a machine that is wanted up: corrects drift and applies a changed file, unless
+  // reconcile.auto is false; then it only opens the ports again that were open before.
+  absl::Status Background(const EventSink& sink);
+  MachineStatus Status();
+  ApplyOutcome Down(const EventSink& sink);
+  ApplyOutcome Destroy(const EventSink& sink);
+  // Of the running machine, connected or not. Unavailable: it is off.
+  absl::StatusOr<std::shared_ptr<GuestAgent>> Agent();
+
+  bool want_running() const { return Snapshot().want_running(); }
+  void Stop() { links_.Stop(); }
+
+ private:
+  class Publisher;
+
+  // The file's configuration, or the last good one; `error` gets the file's problems.
+  Config Desired(std::string* error) const;
+  absl::Status Ready() const;  // the record could be read
+  absl::Status Load() const;
+  MachineRecord Snapshot() const;
+  void Publish(const MachineRecord& record) const;
+  MachineRecord NewRecord() const;
+  absl::Status RestorePorts(const Config& desired, const MachineRecord& record);
+
+  StateStore* const store_;
+  MachineLinks links_;
+  std::mutex changing_;  // held by whatever changes the machine
+  mutable std::mutex mutex_;
+  mutable bool loaded_ = false;
+  mutable std::string load_error_;
+  mutable MachineRecord record_;  // as it was saved last
+};
+
+}  // namespace rum
+
+#endif  // RUM_CONTROLLER_MACHINE_H_

@@ -1,0 +1,244 @@
+#include "controller/plan.h"
+
+#include <algorithm>
+#include <set>
+#include <tuple>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "controller/script_ledger.h"
+#include "state/diff.h"
+#include "state/identity.h"
+
+namespace rum {
+namespace {
+
+using PortKey = std::tuple<std::string, uint32_t, uint32_t>;
+
+constexpr char kDefaultBind[] = "127.0.0.1";
+
+std::string BindOf(const Port& port) { return port.bind().empty() ? kDefaultBind : port.bind(); }
+
+PortKey KeyOf(const Port& port) { return {BindOf(port), port.host(), port.guest()}; }
+
+Port MakePort(const PortKey& key) {
+  Port port;
+  port.set_bind(std::get<0>(key));
+  port.set_host(std::get<1>(key));
+  port.set_guest(std::get<2>(key));
+  return port;
+}
+
+Change ToChange(const FieldChange& field) {
+  Change change;
+  change.set_field(field.field);
+  change.set_before(field.before);
+  change.set_after(field.after);
+  change.set_effect(field.effect);
+  change.set_reason(field.reason);
+  return change;
+}
+
+bool IsRestart(const FieldChange& change) {
+  return change.effect == RESTART || change.effect == EFFECT_UNSPECIFIED;
+}
+
+// A definition carries neither ports nor scripts: they are no difference of it.
+std::vector<FieldChange> DefinitionChanges(const Config& definition, const Config& desired) {
+  Config comparable = desired;
+  *comparable.mutable_ports() = definition.ports();
+  *comparable.mutable_provision() = definition.provision();
+  return Diff(definition, comparable);
+}
+
+bool HasRestart(const std::vector<FieldChange>& changes) {
+  return std::any_of(changes.begin(), changes.end(), IsRestart);
+}
+
+class Planner {
+ public:
+  Planner(const Config& desired, const MachineRecord& record, const Observed& observed,
+          const PlanOptions& options)
+      : desired_(desired), record_(record), observed_(observed), options_(options) {}
+
+  Plan Make() {
+    PlanDomain();
+    ListWaiting();
+    if (!observed_.domain.running) return std::move(plan_);
+    PlanPorts();
+    if (!observed_.guest.has_value()) return std::move(plan_);
+    PlanHostname();
+    PlanGroups();
+    PlanSystemScript();
+    PlanBootScript();
+    return std::move(plan_);
+  }
+
+ private:
+  Action* Add(const std::string& field) {
+    Action* action = plan_.add_actions();
+    action->set_field(field);
+    return action;
+  }
+
+  void PlanDomain() {
+    const DomainState& domain = observed_.domain;
+    const bool starting = options_.start && !domain.running;
+    if (domain.defined) {
+      persistent_changes_ = DefinitionChanges(domain.persistent, desired_);
+    }
+    const bool reset = starting && options_.reset;
+    bool define = reset || (starting && !domain.defined);
+    // The next boot is ready at once; at a start, the seed gets the live fields as well.
+    if (domain.defined || domain.running) define = define || HasRestart(persistent_changes_);
+    if (starting && domain.defined) {
+      define = define || std::any_of(persistent_changes_.begin(), persistent_changes_.end(),
+                                     [](const FieldChange& c) { return c.effect == LIVE; });
+    }
+    // Somebody undefined it while it runs: without a definition it would be gone once it is off.
+    if (domain.running && !domain.defined) define = true;
+    if (define) Add("domain")->mutable_define_domain()->set_reset(reset);
+    if (starting) Add("domain")->mutable_start_domain();
+  }
+
+  void ListWaiting() {
+    const DomainState& domain = observed_.domain;
+    if (!domain.defined && !domain.running) return;
+    if (options_.start && options_.reset && !domain.running) return;  // a new disk settles all
+    const std::vector<FieldChange> live =
+        domain.running ? DefinitionChanges(domain.live, desired_) : persistent_changes_;
+    for (const FieldChange& change : live) {
+      // What only the persistent definition lacks is an action, not a wait.
+      if ((IsRestart(change) && domain.running) || change.effect == RECREATE) {
+        *plan_.add_waiting() = ToChange(change);
+      }
+    }
+    ListKeys();
+  }
+
+  // Keys reach the guest with the seed of a new disk; `applied` remembers which.
+  void ListKeys() {
+    if (!record_.has_applied()) return;
+    Config seeded = desired_;
+    *seeded.mutable_ssh()->mutable_authorized_keys() = record_.applied().ssh().authorized_keys();
+    for (const FieldChange& change : Diff(seeded, desired_)) {
+      if (!absl::StartsWith(change.field, "ssh.authorized_keys")) continue;
+      Change* waiting = plan_.add_waiting();
+      *waiting = ToChange(change);
+      waiting->set_effect(RECREATE);
+      waiting->set_reason("keys are put into the guest at the first boot of its disk");
+    }
+  }
+
+  void PlanPorts() {
+    std::set<PortKey> wanted, open, listed;
+    for (const Port& port : desired_.ports()) wanted.insert(KeyOf(port));
+    for (const ForwardState& state : observed_.forwards) {
+      const PortKey key(state.forward.bind, state.forward.host, state.forward.guest);
+      listed.insert(key);
+      if (state.bound.ok()) open.insert(key);
+    }
+    Action action;
+    Action::SetForwards* set = action.mutable_set_forwards();
+    for (const PortKey& key : wanted) {
+      *set->add_wanted() = MakePort(key);
+      if (open.count(key) == 0) *set->add_added() = MakePort(key);
+    }
+    for (const PortKey& key : listed) {
+      if (wanted.count(key) == 0) *set->add_removed() = MakePort(key);
+    }
+    if (set->added().empty() && set->removed().empty()) return;
+    action.set_field("ports");
+    *plan_.add_actions() = action;
+  }
+
+  void PlanHostname() {
+    const std::string& name = desired_.network().hostname();
+    const agent::Observation& guest = *observed_.guest;
+    if (name.empty() || (guest.hostname() == name && guest.static_hostname() == name)) return;
+    Action::SetHostname* set = Add("network.hostname")->mutable_set_hostname();
+    set->set_before(guest.hostname() == name ? guest.static_hostname() : guest.hostname());
+    set->set_after(name);
+  }
+
+  void PlanGroups() {
+    const std::set<std::string> wanted(desired_.user().groups().begin(),
+                                       desired_.user().groups().end());
+    const std::set<std::string> present(observed_.guest->groups().begin(),
+                                        observed_.guest->groups().end());
+    const std::set<std::string> owned(record_.owned_groups().begin(), record_.owned_groups().end());
+    Action action;
+    Action::SetGroups* set = action.mutable_set_groups();
+    for (const std::string& group : wanted) {
+      if (present.count(group) == 0) set->add_add(group);
+    }
+    for (const std::string& group : owned) {
+      if (wanted.count(group) == 0 && present.count(group) > 0) set->add_remove(group);
+    }
+    if (set->add().empty() && set->remove().empty()) return;
+    set->set_user(UserInGuest(desired_, observed_.domain));
+    action.set_field("user.groups");
+    *plan_.add_actions() = action;
+  }
+
+  void PlanSystemScript() {
+    const std::string& script = desired_.provision().system().script();
+    const ScriptVerdict verdict = JudgeScript("system", script, *observed_.guest);
+    if (verdict.state == ScriptVerdict::kChanged && !options_.force_system_script) {
+      Change* waiting = plan_.add_waiting();
+      waiting->set_field("provision.system.script");
+      waiting->set_before(verdict.ran_hash.substr(0, 12));
+      waiting->set_after(verdict.content_hash.substr(0, 12));
+      waiting->set_effect(LIVE_OPT_IN);
+      waiting->set_reason(ReasonOf("provision.system.script"));
+      return;
+    }
+    AddScript("system", script, verdict);
+  }
+
+  void PlanBootScript() {
+    const std::string& script = desired_.provision().boot().script();
+    AddScript("boot", script, JudgeScript("boot", script, *observed_.guest));
+  }
+
+  void AddScript(const std::string& kind, const std::string& script, const ScriptVerdict& verdict) {
+    if (verdict.state == ScriptVerdict::kNone || verdict.state == ScriptVerdict::kHolds) return;
+    if (verdict.state == ScriptVerdict::kFailed && !options_.retry_failed) return;
+    Action::RunScript* run = Add(absl::StrCat("provision.", kind, ".script"))->mutable_run_script();
+    run->set_kind(kind);
+    run->set_script(script);
+    run->set_content_hash(verdict.content_hash);
+    run->set_rerun(!verdict.ran_hash.empty());
+    run->set_run_id(verdict.run_id);
+  }
+
+  const Config& desired_;
+  const MachineRecord& record_;
+  const Observed& observed_;
+  const PlanOptions& options_;
+  std::vector<FieldChange> persistent_changes_;
+  Plan plan_;
+};
+
+}  // namespace
+
+std::string UserInGuest(const Config& desired, const DomainState& domain) {
+  const std::string& made = domain.running ? domain.live.user().name() : "";
+  return made.empty() ? desired.user().name() : made;
+}
+
+std::string PortText(const Port& port) {
+  const std::string bind = BindOf(port);
+  std::string address;
+  if (bind != kDefaultBind) {
+    address = absl::StrContains(bind, ":") ? absl::StrCat("[", bind, "]:") : absl::StrCat(bind, ":");
+  }
+  return absl::StrCat(address, port.host(), "→", port.guest());
+}
+
+Plan MakePlan(const Config& desired, const MachineRecord& record, const Observed& observed,
+              const PlanOptions& options) {
+  return Planner(desired, record, observed, options).Make();
+}
+
+}  // namespace rum

@@ -1,0 +1,262 @@
+#include "controller/reconciler.h"
+
+#include <memory>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "controller/executor.h"
+#include "controller/failpoint.h"
+#include "controller/record_update.h"
+
+namespace rum {
+namespace {
+
+// Define and start, then ports, then what the guest's agent shows; one more to see that nothing is left, and two for what
+// moved meanwhile.
+constexpr int kMostRounds = 6;
+
+// An action is tried once in a reconcile, whatever it says the second time.
+std::string KeyOf(const Action& action) {
+  return absl::StrCat(action.field(), "/", action.kind_case());
+}
+
+class Reconciliation {
+ public:
+  Reconciliation(MachineLinks& links, StateStore& store, const Config& desired,
+                 const ApplyOptions& options, const EventSink& sink, MachineRecord* record)
+      : links_(links),
+        store_(store),
+        desired_(desired),
+        options_(options),
+        sink_(sink),
+        record_(record) {}
+
+  ApplyOutcome Run() {
+    const bool wait_now = options_.dry_run;  // else there may be things to do before
+    if (!LookAround(wait_now ? options_.agent_patience : absl::ZeroDuration())) {
+      return std::move(outcome_);
+    }
+    outcome_.already_running = observed_.domain.running;
+    if (options_.dry_run) return DryRun();
+    if (!NotePurpose() || !MakeWayForReset()) return std::move(outcome_);
+    for (int round = 0; round < kMostRounds && !links_.stopping(); ++round) {
+      if (!Round()) break;
+    }
+    Conclude();
+    return std::move(outcome_);
+  }
+
+ private:
+  void Progress(const std::string& text) {
+    if (sink_.progress) sink_.progress(text);
+  }
+
+  void Fail(const absl::Status& status, const std::string& error) {
+    outcome_.failed = true;
+    if (outcome_.status.ok()) outcome_.status = status;
+    if (outcome_.error.empty()) outcome_.error = error;
+  }
+
+  bool LookAround(absl::Duration patience) {
+    absl::StatusOr<Observed> observed = links_.Look(desired_, *record_, patience);
+    if (!observed.ok()) {
+      Fail(observed.status(), std::string(observed.status().message()));
+      return false;
+    }
+    observed_ = *std::move(observed);
+    return true;
+  }
+
+  bool Save() {
+    absl::Status saved = store_.Save(*record_);
+    if (!saved.ok()) Fail(saved, absl::StrCat("record: ", std::string(saved.message())));
+    return saved.ok();
+  }
+
+  PlanOptions Options() const {
+    PlanOptions options;
+    options.force_system_script = options_.force;
+    options.start = options_.up && !started_;
+    options.reset = options_.reset && !started_;
+    options.retry_failed = options_.retry_failed;
+    return options;
+  }
+
+  ApplyOutcome DryRun() {
+    Observed seen = observed_;
+    if (options_.up && options_.reset) seen.domain.running = false;  // it would be stopped first
+    outcome_.plan = MakePlan(desired_, *record_, seen, Options());
+    CheckReachable();
+    return std::move(outcome_);
+  }
+
+  // Generation and purpose are on disk before anything moves.
+  bool NotePurpose() {
+    bool changed = NoteDesired(desired_, record_);
+    const bool serve = options_.up || observed_.domain.running;
+    if (serve && !record_->want_running()) {
+      record_->set_want_running(true);
+      changed = true;
+    }
+    return !changed || Save();
+  }
+
+  // A fresh disk needs the machine off; in another libvirt, the old one must be gone from the first.
+  bool MakeWayForReset() {
+    if (!options_.up || !options_.reset) return true;
+    const std::string old_uri = UriOf(desired_, *record_);
+    absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor = links_.hypervisor(old_uri);
+    absl::Status status = hypervisor.status();
+    if (status.ok() && observed_.domain.running) {
+      Progress("stopping the machine");
+      links_.Close();
+      status = (*hypervisor)->Stop(links_.machine(), absl::Seconds(30));
+      outcome_.already_running = false;
+    }
+    if (status.ok() && old_uri != desired_.advanced().libvirt_uri()) {
+      status = (*hypervisor)->Remove(links_.machine()).status();
+      if (status.ok()) {
+        record_->clear_applied();
+        if (!Save()) return false;
+      }
+    }
+    if (!status.ok()) {
+      Fail(status, std::string(status.message()));
+      return false;
+    }
+    return LookAround(absl::ZeroDuration());
+  }
+
+  // One pass of plan and act. False: nothing is left to try.
+  bool Round() {
+    const Plan plan = MakePlan(desired_, *record_, observed_, Options());
+    bool acted = false;
+    for (const Action& action : plan.actions()) {
+      if (links_.stopping()) return false;
+      if (!MayTry(action)) continue;
+      tried_.insert(KeyOf(action));
+      if (!Act(action)) return false;
+      acted = true;
+    }
+    if (acted) return LookAround(absl::ZeroDuration());
+    if (observed_.guest.has_value() || !observed_.domain.running || awaited_) return false;
+    awaited_ = true;
+    return AwaitAgent();
+  }
+
+  bool AwaitAgent() {
+    const bool booting = started_ || options_.up;
+    if (booting) Progress("waiting for the agent");
+    return LookAround(booting ? options_.boot_patience : options_.agent_patience);
+  }
+
+  bool MayTry(const Action& action) const {
+    if (tried_.count(KeyOf(action)) > 0) return false;
+    if (action.has_run_script() && script_failed_) return false;
+    return !(action.has_start_domain() && define_failed_);
+  }
+
+  // False: the record cannot be kept, so that nothing more may be done.
+  bool Act(const Action& action) {
+    if (NoteIntent(desired_, observed_, action, record_) && !Save()) return false;
+    absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor =
+        links_.hypervisor(UriOf(desired_, *record_));
+    if (!hypervisor.ok()) {
+      Fail(hypervisor.status(), std::string(hypervisor.status().message()));
+      return false;
+    }
+    const std::string failpoint = absl::StrCat("action:", outcome_.actions++);
+    Failpoint(failpoint);
+    if (action.has_start_domain()) Progress("starting the machine");
+    if (action.has_run_script()) {
+      Progress(absl::StrCat("running the ", action.run_script().kind(), " provisioning script"));
+    }
+    const std::shared_ptr<GuestAgent> agent = links_.agent();
+    const std::shared_ptr<ListenerSet> listeners =
+        action.has_set_forwards() ? links_.OpenListeners() : nullptr;
+    const Execution execution =
+        Execute(action, {links_.machine(), desired_, observed_, **hypervisor, agent.get(),
+                         listeners.get(), sink_.script_output});
+    Failpoint(absl::StrCat(failpoint, ":done"));
+    Judge(action, execution);
+    return true;
+  }
+
+  void Judge(const Action& action, const Execution& execution) {
+    if (sink_.result) sink_.result(execution.result);
+    if (execution.status.ok()) {
+      if (action.has_start_domain()) started_ = true;
+      return;
+    }
+    outcome_.failed = true;
+    if (outcome_.status.ok()) outcome_.status = execution.status;
+    if (action.has_define_domain()) define_failed_ = true;
+    if (action.has_run_script()) script_failed_ = true;
+  }
+
+  // Applied is what was seen, after the last action.
+  void Conclude() {
+    CheckReachable();
+    const Plan left = MakePlan(desired_, *record_, observed_, Options());
+    *outcome_.plan.mutable_waiting() = left.waiting();
+    // What the loop may not try again by itself is not converged either.
+    PlanOptions all = Options();
+    all.retry_failed = true;
+    const bool converged = observed_.guest.has_value() && !outcome_.failed &&
+                           MakePlan(desired_, *record_, observed_, all).actions().empty();
+    ReportUndone(left);
+    Failpoint("record");
+    if (NoteObserved(desired_, observed_, converged, absl::ToUnixMillis(absl::Now()), record_)) {
+      Save();
+    }
+  }
+
+  // Done, but not seen to hold: somebody or something undid it at once.
+  void ReportUndone(const Plan& left) {
+    if (outcome_.failed) return;
+    for (const Action& action : left.actions()) {
+      if (tried_.count(KeyOf(action)) == 0) continue;
+      const std::string error = absl::StrCat(action.field(), ": was applied, but does not hold");
+      Fail(absl::AbortedError(error), error);
+    }
+  }
+
+  void CheckReachable() {
+    const DomainState& domain = observed_.domain;
+    if (!domain.defined && !domain.running && !options_.up) {
+      const std::string error = absl::StrCat(links_.machine().name, " does not exist: `rum up` makes it");
+      Fail(absl::FailedPreconditionError(error), error);
+    } else if (started_ && !domain.running) {
+      Fail(absl::UnavailableError("stopped"), "the machine went off while it booted");
+    } else if (domain.running && !observed_.guest.has_value()) {
+      const std::string error =
+          "the agent in the guest does not answer: hostname, groups and scripts are as they were";
+      Fail(absl::UnavailableError(error), error);
+    }
+  }
+
+  MachineLinks& links_;
+  StateStore& store_;
+  const Config& desired_;
+  const ApplyOptions& options_;
+  const EventSink& sink_;
+  MachineRecord* const record_;
+  ApplyOutcome outcome_;
+  Observed observed_;
+  std::set<std::string> tried_;
+  bool started_ = false;
+  bool awaited_ = false;
+  bool define_failed_ = false;
+  bool script_failed_ = false;
+};
+
+}  // namespace
+
+ApplyOutcome Reconcile(MachineLinks& links, StateStore& store, const Config& desired,
+                       const ApplyOptions& options, const EventSink& sink, MachineRecord* record) {
+  return Reconciliation(links, store, desired, options, sink, record).Run();
+}
+
+}  // namespace rum

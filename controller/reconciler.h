@@ -1,0 +1,53 @@
+#ifndef RUM_CONTROLLER_RECONCILER_H_
+#define RUM_CONTROLLER_RECONCILER_H_
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "controller/links.h"
+#include "controller/plan.h"
+#include "state/state_store.h"
+
+namespace rum {
+
+struct ApplyOptions {
+  bool dry_run = false;
+  bool force = false;        // run a changed system script
+  bool up = false;           // define and start what is not
+  bool reset = false;        // with up: a fresh root disk
+  bool retry_failed = true;  // false: the background loop
+  // For an agent that has no session yet: after a start, and on a machine that runs already.
+  absl::Duration boot_patience = absl::Seconds(300);
+  absl::Duration agent_patience = absl::Seconds(10);
+};
+
+// What a person sees meanwhile. Members may be empty; called on the calling thread.
+struct EventSink {
+  std::function<void(const std::string& text)> progress;
+  std::function<void(const ActionResult& result)> result;
+  std::function<void(const std::string& bytes)> script_output;
+};
+
+struct ApplyOutcome {
+  Plan plan;             // dry run: what would be done; else `waiting` alone: what still waits
+  bool failed = false;
+  std::string error;     // why nothing, or not everything, could be tried: bad file, libvirt gone, no agent
+  bool already_running = false;
+  std::vector<std::string> removed;  // destroy
+  int actions = 0;       // executed, to success or not
+  absl::Status status;   // the first failure; its code decides retry
+};
+
+// Makes the machine behind `links` match `desired`: observes, plans, acts, and observes again, until the plan is empty or
+// nothing is left that was not tried. `record` follows, and is saved before anything that must not be forgotten and after
+// everything was seen. One action that fails stops no other, but a script that fails stops the scripts after it.
+// Safe to be killed anywhere: the next call ends in the same state.
+ApplyOutcome Reconcile(MachineLinks& links, StateStore& store, const Config& desired,
+                       const ApplyOptions& options, const EventSink& sink, MachineRecord* record);
+
+}  // namespace rum
+
+#endif  // RUM_CONTROLLER_RECONCILER_H_

@@ -1,0 +1,28 @@
+#ifndef RUM_CONTROLLER_RECORD_UPDATE_H_
+#define RUM_CONTROLLER_RECORD_UPDATE_H_
+
+#include <cstdint>
+
+#include "controller/plan.h"
+#include "state/record.pb.h"
+
+namespace rum {
+
+// How a record follows what was wanted, begun and seen. Pure; each returns whether the record changed.
+
+// A configuration that differs from the last one is a new generation.
+bool NoteDesired(const Config& desired, MachineRecord* record);
+
+// Before `action` is executed: what must not be forgotten if the controller dies in the middle of it. Groups that are
+// about to be added are rum's from now on; a new disk has nothing of the old one.
+bool NoteIntent(const Config& desired, const Observed& observed, const Action& action,
+                MachineRecord* record);
+
+// Copies field by field into `applied` what is seen to hold. `converged`: no action is left, so that the generation as a
+// whole is applied.
+bool NoteObserved(const Config& desired, const Observed& observed, bool converged, int64_t now_ms,
+                  MachineRecord* record);
+
+}  // namespace rum
+
+#endif  // RUM_CONTROLLER_RECORD_UPDATE_H_

@@ -1,0 +1,73 @@
+#include "controller/script_ledger.h"
+
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "state/identity.h"
+
+namespace rum {
+namespace {
+
+// Equal for equal ledgers, and new once the run of that name has ended. The boot is in it because the ledger outlives
+// boots, and a name must never attach to a run of an older one.
+std::string NextRunId(const std::string& kind, const std::string& hash,
+                      const agent::Observation& guest) {
+  const std::string stem = absl::StrCat(kind, "-", hash.substr(0, 12), "-",
+                                        Sha256Hex(guest.boot_id()).substr(0, 8), "-");
+  std::set<std::string> known;
+  int count = 0;
+  for (const agent::ScriptRun& run : guest.runs()) {
+    known.insert(run.run_id());
+    if (run.kind() == kind && run.content_hash() == hash && run.boot_id() == guest.boot_id()) {
+      ++count;
+    }
+  }
+  // A ledger that forgets its oldest runs makes the count go back.
+  while (known.count(absl::StrCat(stem, count)) > 0) ++count;
+  return absl::StrCat(stem, count);
+}
+
+}  // namespace
+
+bool Succeeded(const agent::ScriptRun& run) {
+  return run.ended_ms() != 0 && run.exit_status() == 0 && run.signal() == 0;
+}
+
+ScriptVerdict JudgeScript(const std::string& kind, const std::string& script,
+                          const agent::Observation& guest) {
+  ScriptVerdict verdict;
+  if (script.empty()) return verdict;
+  verdict.content_hash = Sha256Hex(script);
+  verdict.run_id = NextRunId(kind, verdict.content_hash, guest);
+  bool failed = false;
+  std::string running;
+  for (const agent::ScriptRun& run : guest.runs()) {
+    const bool this_boot = run.boot_id() == guest.boot_id();
+    if (run.kind() != kind || (kind == "boot" && !this_boot)) continue;
+    const bool same_text = run.content_hash() == verdict.content_hash;
+    if (Succeeded(run)) {
+      verdict.ran_hash = run.content_hash();
+      failed = false;
+    } else if (run.ended_ms() != 0 && same_text) {
+      failed = true;
+      verdict.last_failure = run;
+    } else if (run.ended_ms() == 0 && same_text && this_boot) {
+      running = run.run_id();
+    }
+  }
+  if (!running.empty()) {
+    verdict.state = ScriptVerdict::kRunning;
+    verdict.run_id = running;
+  } else if (verdict.ran_hash == verdict.content_hash) {
+    verdict.state = ScriptVerdict::kHolds;
+  } else if (kind == "system" && !verdict.ran_hash.empty()) {
+    verdict.state = ScriptVerdict::kChanged;  // asking again is up to the person, also after a failure
+  } else if (failed) {
+    verdict.state = ScriptVerdict::kFailed;
+  } else {
+    verdict.state = verdict.ran_hash.empty() ? ScriptVerdict::kNeverRan : ScriptVerdict::kChanged;
+  }
+  return verdict;
+}
+
+}  // namespace rum
