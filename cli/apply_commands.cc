@@ -1,0 +1,96 @@
+#include <signal.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "cli/apply_stream.h"
+#include "cli/commands.h"
+#include "cli/render.h"
+
+namespace rum {
+namespace {
+
+struct ApplyFlags {
+  control::ApplyRequest request;
+  bool detach = false;
+  bool exit_code = false;
+  bool restart = false;
+};
+
+void WaitForInterrupt() {
+  sigset_t ends;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGINT);
+  sigaddset(&ends, SIGTERM);
+  sigaddset(&ends, SIGHUP);
+  int signal = 0;
+  sigwait(&ends, &signal);
+}
+
+void Up(ApplyFlags flags, Globals* globals) {
+  if (!flags.detach) {
+    // From here on Ctrl+C means the machine, in whatever phase.
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &ends, nullptr);
+  }
+  MachineClient client;
+  if (!Connect(globals, &client)) return;
+  flags.request.set_config_path(client.identity.config_path);
+  flags.request.set_up(true);
+  control::ApplyReport report;
+  if (!RunApply(flags.request, client, globals, &report) || flags.detach) return;
+  if (!globals->quiet)
+    std::fprintf(stderr, "%s is up; Ctrl+C stops it\n", client.identity.name.c_str());
+  WaitForInterrupt();
+  if (!globals->quiet) std::fprintf(stderr, "\nstopping %s\n", client.identity.name.c_str());
+  RunDown(client, false, globals);
+}
+
+void Apply(ApplyFlags flags, Globals* globals) {
+  MachineClient client;
+  if (!Connect(globals, &client)) return;
+  flags.request.set_config_path(client.identity.config_path);
+  control::ApplyReport report;
+  if (!RunApply(flags.request, client, globals, &report)) return;
+  const int code = ExitCode(report.outcome().plan());
+  if (flags.restart && !flags.request.dry_run() && code == 5) {
+    flags.request.set_up(true);
+    if (RunDown(client, false, globals)) RunApply(flags.request, client, globals, &report);
+  }
+  if (flags.exit_code && globals->exit_status == 0)
+    globals->exit_status = ExitCode(report.outcome().plan());
+}
+
+}  // namespace
+
+void AddApplyCommands(CLI::App* app, Globals* globals) {
+  const auto up_flags = std::make_shared<ApplyFlags>();
+  CLI::App* up = app->add_subcommand(
+      "up", "create what is missing, start, provision, open ports; apply what changed");
+  up->add_flag("-d,--detach", up_flags->detach,
+               "leave the machine to the controller (else Ctrl+C stops it)");
+  up->add_flag_function(
+      "--reset", [up_flags](int64_t) { up_flags->request.set_reset(true); },
+      "with a fresh root disk");
+  up->callback([up_flags, globals] { Up(*up_flags, globals); });
+
+  const auto flags = std::make_shared<ApplyFlags>();
+  CLI::App* apply = app->add_subcommand("apply", "make the running machine match its file, once")
+                        ->alias("reload");
+  apply->add_flag_function(
+      "--dry-run", [flags](int64_t) { flags->request.set_dry_run(true); },
+      "print the plan and touch nothing");
+  apply->add_flag_function(
+      "--force", [flags](int64_t) { flags->request.set_force(true); },
+      "re-run a changed system script too");
+  apply->add_flag("--restart", flags->restart, "restart the machine if a change needs it");
+  apply->add_flag("--exit-code", flags->exit_code,
+                  "4: live changes pending; 5: restart or recreate needed");
+  apply->callback([flags, globals] { Apply(*flags, globals); });
+}
+
+}  // namespace rum

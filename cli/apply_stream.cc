@@ -1,0 +1,113 @@
+#include "cli/apply_stream.h"
+
+#include <cstdio>
+
+#include "absl/strings/str_cat.h"
+#include "cli/client.h"
+#include "cli/render.h"
+
+namespace rum {
+
+absl::StatusOr<control::ApplyReport> Follow(grpc::ClientReader<control::ApplyEvent>* reader,
+                                            const Globals& globals) {
+  const Style style = StyleOf(globals.color);
+  const bool text = globals.output == "text";
+  control::ApplyReport report;
+  bool ended = false;
+  control::ApplyEvent event;
+  while (reader->Read(&event)) {
+    switch (event.event_case()) {
+      case control::ApplyEvent::kProgress:
+        if (!globals.quiet)
+          std::fprintf(stderr, "  %s %s\n", style.utf8 ? "…" : "...", event.progress().c_str());
+        break;
+      case control::ApplyEvent::kResult:
+        *report.add_results() = event.result();
+        if (text) std::fputs(RenderResult(event.result(), style).c_str(), stdout);
+        std::fflush(stdout);
+        break;
+      case control::ApplyEvent::kScriptOutput:
+        if (globals.verbose)
+          std::fwrite(event.script_output().data(), 1, event.script_output().size(), stderr);
+        break;
+      case control::ApplyEvent::kOutcome:
+        *report.mutable_outcome() = event.outcome();
+        ended = true;
+        break;
+      case control::ApplyEvent::EVENT_NOT_SET:
+        break;
+    }
+  }
+  const grpc::Status status = reader->Finish();
+  if (ended) return report;
+  return absl::UnavailableError(absl::StrCat("the controller went away: ", status.error_message(),
+                                             "; what was done is known, run the command again"));
+}
+
+bool Connect(Globals* globals, MachineClient* client) {
+  auto identity = IdentityOf(globals->file);
+  if (!identity.ok()) return Fail(globals, std::string(identity.status().message())), false;
+  auto stub = ConnectController(true);
+  if (!stub.ok()) return Fail(globals, std::string(stub.status().message())), false;
+  *client = {*std::move(identity), *std::move(stub)};
+  return true;
+}
+
+bool RunApply(const control::ApplyRequest& request, const MachineClient& client, Globals* globals,
+              control::ApplyReport* report) {
+  grpc::ClientContext context;
+  const auto reader = client.stub->Apply(&context, request);
+  auto followed = Follow(reader.get(), *globals);
+  if (!followed.ok()) return Fail(globals, std::string(followed.status().message())), false;
+  *report = *std::move(followed);
+  const control::Outcome& outcome = report->outcome();
+  const Style style = StyleOf(globals->color);
+  if (globals->output == "json") {
+    std::fputs(ToJson(*report).c_str(), stdout);
+  } else {
+    std::fputs(RenderPlan(outcome.plan(), style).c_str(), stdout);
+    const bool nothing = outcome.actions() == 0 && outcome.plan().actions_size() == 0 &&
+                         outcome.plan().waiting_size() == 0 && !outcome.failed() &&
+                         outcome.error().empty();
+    if (nothing && request.up()) {
+      std::printf("%s is running and matches its file: nothing to do\n",
+                  client.identity.name.c_str());
+    } else if (nothing) {
+      std::printf("nothing to do: %s matches its file\n", client.identity.name.c_str());
+    }
+  }
+  if (!outcome.error().empty()) Fail(globals, outcome.error());
+  if (outcome.failed()) globals->exit_status = 1;
+  return globals->exit_status == 0;
+}
+
+bool RunDown(const MachineClient& client, bool destroy, Globals* globals) {
+  grpc::ClientContext context;
+  control::MachineRequest request;
+  request.set_config_path(client.identity.config_path);
+  const auto reader =
+      destroy ? client.stub->Destroy(&context, request) : client.stub->Down(&context, request);
+  const auto report = Follow(reader.get(), *globals);
+  if (!report.ok()) return Fail(globals, std::string(report.status().message())), false;
+  if (globals->output == "json") {
+    std::fputs(ToJson(*report).c_str(), stdout);
+  } else {
+    const Style style = StyleOf(globals->color);
+    for (const std::string& removed : report->outcome().removed()) {
+      ActionResult line;
+      line.set_ok(true);
+      line.set_message("Removed " + removed);
+      std::fputs(RenderResult(line, style).c_str(), stdout);
+    }
+    const bool said = report->results_size() > 0 || report->outcome().removed_size() > 0;
+    if (!said && !report->outcome().failed()) {
+      std::printf("nothing to do: %s %s\n", client.identity.name.c_str(),
+                  destroy ? "is not defined" : "is not running");
+    }
+  }
+  if (!report->outcome().error().empty()) Fail(globals, report->outcome().error());
+  if (report->outcome().failed()) globals->exit_status = 1;
+  return globals->exit_status == 0;
+}
+
+}  // namespace rum

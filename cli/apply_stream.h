@@ -1,0 +1,33 @@
+#ifndef RUM_CLI_APPLY_STREAM_H_
+#define RUM_CLI_APPLY_STREAM_H_
+
+#include <grpcpp/grpcpp.h>
+
+#include "absl/status/statusor.h"
+#include "cli/commands.h"
+#include "controller/service/control.grpc.pb.h"
+#include "state/identity.h"
+
+namespace rum {
+
+// Shows what happens as it happens: results on standard output, progress on standard error.
+absl::StatusOr<control::ApplyReport> Follow(grpc::ClientReader<control::ApplyEvent>* reader,
+                                            const Globals& globals);
+
+// What is common to all commands about one machine: its identity and a controller. Says what is
+// wrong and returns false.
+struct MachineClient {
+  MachineIdentity identity;
+  std::unique_ptr<control::Control::Stub> stub;
+};
+bool Connect(Globals* globals, MachineClient* client);
+
+// Does up or apply and shows it, down to the outcome. False: failed, and said so.
+bool RunApply(const control::ApplyRequest& request, const MachineClient& client, Globals* globals,
+              control::ApplyReport* report);
+// The same for down and destroy.
+bool RunDown(const MachineClient& client, bool destroy, Globals* globals);
+
+}  // namespace rum
+
+#endif  // RUM_CLI_APPLY_STREAM_H_

@@ -1,0 +1,18 @@
+#ifndef RUM_CLI_CLIENT_H_
+#define RUM_CLI_CLIENT_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "controller/service/control.grpc.pb.h"
+
+namespace rum {
+
+// The user's controller. With `start` one that does not run is started, and one of another version
+// is replaced; without, Unavailable says that there is none.
+absl::StatusOr<std::unique_ptr<control::Control::Stub>> ConnectController(bool start);
+
+}  // namespace rum
+
+#endif  // RUM_CLI_CLIENT_H_

@@ -1,0 +1,33 @@
+#ifndef RUM_CLI_COMMANDS_H_
+#define RUM_CLI_COMMANDS_H_
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace rum {
+
+// What stands before any command.
+struct Globals {
+  std::string file = "rum.toml";
+  std::string output = "text";
+  std::string color = "auto";
+  bool quiet = false;
+  bool verbose = false;
+  int exit_status = 0;  // of the command that ran
+};
+
+// Each adds its commands to `app`; their callbacks set globals->exit_status.
+void AddApplyCommands(CLI::App* app, Globals* globals);       // up, apply = reload
+void AddMachineCommands(CLI::App* app, Globals* globals);     // status, down, restart, destroy
+void AddExecCommand(CLI::App* app, Globals* globals);         // exec
+void AddFileCommands(CLI::App* app, Globals* globals);        // check, explain
+void AddControllerCommands(CLI::App* app, Globals* globals);  // controller run, status, stop
+
+// Says it on standard error, and makes the command's exit status 1.
+void Fail(Globals* globals, const std::string& message);
+
+}  // namespace rum
+
+#endif  // RUM_CLI_COMMANDS_H_

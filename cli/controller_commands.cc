@@ -1,0 +1,77 @@
+#include <fcntl.h>
+#include <grpcpp/grpcpp.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "cli/client.h"
+#include "cli/commands.h"
+#include "cli/render.h"
+#include "controller/service/process.h"
+
+namespace rum {
+namespace {
+
+bool Info(control::Control::Stub* stub, control::InfoReply* info, Globals* globals) {
+  grpc::ClientContext context;
+  const grpc::Status status = stub->Info(&context, control::InfoRequest(), info);
+  if (!status.ok()) Fail(globals, status.error_message());
+  return status.ok();
+}
+
+void Status(Globals* globals) {
+  const auto stub = ConnectController(false);
+  if (!stub.ok()) return Fail(globals, std::string(stub.status().message()));
+  control::InfoReply info;
+  if (!Info(stub->get(), &info, globals)) return;
+  if (globals->output == "json") {
+    std::fputs(ToJson(info).c_str(), stdout);
+  } else {
+    std::printf("controller running  pid %d  version %s  machines up: %d\n", info.pid(),
+                info.version().c_str(), info.machines());
+  }
+}
+
+void Stop(Globals* globals) {
+  const auto stub = ConnectController(false);
+  if (!stub.ok()) {
+    std::printf("no controller runs\n");
+    return;
+  }
+  control::InfoReply info;
+  if (!Info(stub->get(), &info, globals)) return;
+  const int process = static_cast<int>(syscall(SYS_pidfd_open, info.pid(), 0));
+  grpc::ClientContext context;
+  control::StopReply reply;
+  (*stub)->Stop(&context, control::StopRequest(), &reply);
+  pollfd gone{process, POLLIN, 0};
+  if (process >= 0 && poll(&gone, 1, 10000) != 1)
+    return Fail(globals, "the controller did not stop within 10 s");
+  if (!globals->quiet) std::printf("controller stopped; machines go on running\n");
+}
+
+}  // namespace
+
+void AddControllerCommands(CLI::App* app, Globals* globals) {
+  CLI::App* controller =
+      app->add_subcommand("controller", "the background process that looks after the machines");
+  controller->require_subcommand(1);
+  const auto ready_fd = std::make_shared<int>(-1);
+  CLI::App* run = controller->add_subcommand("run", "be the controller, in the foreground");
+  run->add_option("--ready-fd", *ready_fd, "for those who start it: gets ok or an error")
+      ->group("");
+  run->callback([ready_fd, globals] {
+    if (*ready_fd >= 0) fcntl(*ready_fd, F_SETFD, FD_CLOEXEC);
+    const absl::Status status = RunController(*ready_fd);
+    if (!status.ok()) Fail(globals, std::string(status.message()));
+  });
+  controller->add_subcommand("status", "whether it runs")->callback([globals] { Status(globals); });
+  controller->add_subcommand("stop", "stop it; machines go on running")->callback([globals] {
+    Stop(globals);
+  });
+}
+
+}  // namespace rum

@@ -1,0 +1,55 @@
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "cli/commands.h"
+#include "state/explain.h"
+#include "state/identity.h"
+#include "state/toml_reader.h"
+
+namespace rum {
+namespace {
+
+void Check(std::vector<std::string> files, Globals* globals) {
+  if (files.empty()) files.push_back(globals->file);
+  for (const std::string& file : files) {
+    const auto identity = IdentityOf(file);
+    if (!identity.ok()) {
+      Fail(globals, std::string(identity.status().message()));
+      continue;
+    }
+    std::ostringstream text;
+    text << std::ifstream(identity->config_path, std::ios::binary).rdbuf();
+    const ParsedConfig parsed = ReadTomlFile(identity->config_path);
+    if (parsed.problems.empty()) {
+      if (!globals->quiet) std::printf("%s: ok\n", file.c_str());
+      continue;
+    }
+    std::fputs(RenderProblems(file, text.str(), parsed.problems).c_str(), stderr);
+    globals->exit_status = 1;
+  }
+}
+
+}  // namespace
+
+void AddFileCommands(CLI::App* app, Globals* globals) {
+  const auto files = std::make_shared<std::vector<std::string>>();
+  CLI::App* check = app->add_subcommand("check", "validate files; needs no libvirt and no machine");
+  check->add_option("FILE", *files, "rum.toml otherwise");
+  check->callback([files, globals] { Check(*files, globals); });
+
+  const auto field = std::make_shared<std::string>();
+  CLI::App* explain = app->add_subcommand(
+      "explain", "what a field is, its default, and what a change costs and why");
+  explain->add_option("FIELD", *field, "such as resources.memory_mb or ports; all otherwise");
+  explain->callback([field, globals] {
+    const auto text = Explain(*field);
+    if (!text.ok()) return Fail(globals, std::string(text.status().message()));
+    std::fputs(text->c_str(), stdout);
+  });
+}
+
+}  // namespace rum

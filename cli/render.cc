@@ -1,0 +1,252 @@
+#include "cli/render.h"
+
+#include <google/protobuf/util/json_util.h>
+#include <langinfo.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <clocale>
+#include <cstdlib>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+
+namespace rum {
+namespace {
+
+enum class Mark { kDone, kWillApply, kNeedsYou, kFailed };
+
+std::string Marked(Mark mark, const Style& style) {
+  static constexpr struct {
+    const char* utf8;
+    const char* plain;
+    const char* color;
+  } kMarks[] = {{"✓", "ok", "32"}, {"~", "~", "36"}, {"⚠", "!", "33"}, {"✗", "x", "31"}};
+  const auto& entry = kMarks[static_cast<int>(mark)];
+  const std::string text = style.utf8 ? entry.utf8 : entry.plain;
+  return style.color ? absl::StrCat("\033[", entry.color, "m", text, "\033[0m") : text;
+}
+
+std::string Plain(const std::string& text, const Style& style) {
+  if (style.utf8) return text;
+  return absl::StrReplaceAll(text, {{"→", "->"}, {"—", "-"}, {"…", "..."}});
+}
+
+std::string PortText(const Port& port) {
+  const std::string text = absl::StrCat(port.host(), "→", port.guest());
+  if (port.bind() == "127.0.0.1") return text;
+  const bool v6 = port.bind().find(':') != std::string::npos;
+  return v6 ? absl::StrCat("[", port.bind(), "]:", text) : absl::StrCat(port.bind(), ":", text);
+}
+
+std::string Forwards(const Action::SetForwards& forwards) {
+  std::vector<std::string> parts;
+  for (const auto& [ports, word] :
+       {std::pair{&forwards.added(), "added "}, {&forwards.removed(), "removed "}}) {
+    for (const Port& port : *ports) parts.push_back(absl::StrCat(word, PortText(port)));
+  }
+  return absl::StrJoin(parts, ", ");
+}
+
+std::string Groups(const Action::SetGroups& groups) {
+  std::vector<std::string> parts;
+  if (groups.add_size() > 0)
+    parts.push_back(absl::StrCat("add ", groups.user(), " to ", absl::StrJoin(groups.add(), ", ")));
+  if (groups.remove_size() > 0) {
+    parts.push_back(
+        absl::StrCat("remove ", groups.user(), " from ", absl::StrJoin(groups.remove(), ", ")));
+  }
+  return absl::StrJoin(parts, "; ");
+}
+
+std::string WouldDo(const Action& action) {
+  switch (action.kind_case()) {
+    case Action::kDefineDomain:
+      return action.define_domain().reset() ? "make the machine anew, with a fresh root disk"
+                                            : "write the new definition for the next start";
+    case Action::kStartDomain:
+      return "start the machine";
+    case Action::kSetForwards:
+      return absl::StrCat("update port forwards (", Forwards(action.set_forwards()), ")");
+    case Action::kSetHostname:
+      return absl::StrCat("set hostname ", action.set_hostname().before(), " → ",
+                          action.set_hostname().after());
+    case Action::kSetGroups:
+      return Groups(action.set_groups());
+    case Action::kRunScript:
+      return absl::StrCat(action.run_script().rerun() ? "re-run " : "run ",
+                          action.run_script().kind(), " provisioning script");
+    case Action::KIND_NOT_SET:
+      break;
+  }
+  return action.field();
+}
+
+std::string Ago(int64_t ms) {
+  const int64_t seconds = std::max<int64_t>(ms / 1000, 0);
+  if (seconds < 120) return absl::StrCat(seconds, " s ago");
+  if (seconds < 7200) return absl::StrCat(seconds / 60, " min ago");
+  return absl::StrCat(seconds / 3600, " h ago");
+}
+
+const char* PhaseName(MachineStatus::Phase phase) {
+  switch (phase) {
+    case MachineStatus::STOPPED:
+      return "stopped";
+    case MachineStatus::STARTING:
+      return "starting";
+    case MachineStatus::RUNNING:
+      return "running";
+    case MachineStatus::UNREACHABLE:
+      return "unreachable";
+    default:
+      return "not defined";
+  }
+}
+
+Mark MarkOf(Item::State state) {
+  switch (state) {
+    case Item::HOLDS:
+      return Mark::kDone;
+    case Item::WILL_APPLY:
+      return Mark::kWillApply;
+    case Item::FAILING:
+      return Mark::kFailed;
+    default:
+      return Mark::kNeedsYou;
+  }
+}
+
+std::string Indented(const std::string& text, const std::string& margin) {
+  std::istringstream lines(text);
+  std::string out;
+  for (std::string line; std::getline(lines, line);) absl::StrAppend(&out, margin, line, "\n");
+  return out;
+}
+
+}  // namespace
+
+Style StyleOf(const std::string& color) {
+  std::setlocale(LC_CTYPE, "");
+  Style style;
+  style.utf8 = std::string(nl_langinfo(CODESET)) == "UTF-8";
+  const char* no_color = std::getenv("NO_COLOR");
+  const bool wanted = (no_color == nullptr || *no_color == '\0') && isatty(STDOUT_FILENO) != 0;
+  style.color = color == "always" || (color == "auto" && wanted);
+  return style;
+}
+
+std::string RenderResult(const ActionResult& result, const Style& style) {
+  const Mark mark = result.ok() ? Mark::kDone : Mark::kFailed;
+  return absl::StrCat("  ", Marked(mark, style), " ", Plain(result.message(), style), "\n",
+                      result.ok() ? "" : Indented(result.output_tail(), "      "));
+}
+
+std::string RenderWaiting(const Change& change, const Style& style) {
+  std::string text = absl::StrCat(change.field(), " changed");
+  if (change.effect() == LIVE_OPT_IN) {
+    absl::StrAppend(&text, " — re-run it with `rum reload --force`");
+  } else {
+    if (change.before().empty()) {
+      absl::StrAppend(&text, " (added: ", change.after(), ")");
+    } else if (change.after().empty()) {
+      absl::StrAppend(&text, " (removed: ", change.before(), ")");
+    } else {
+      absl::StrAppend(&text, " (", change.before(), " → ", change.after(), ")");
+    }
+    absl::StrAppend(&text, change.effect() == RECREATE
+                               ? " — needs a new disk (`rum up --reset`)"
+                               : " — requires restart (`rum down && rum up`)");
+  }
+  std::string line =
+      absl::StrCat("  ", Marked(Mark::kNeedsYou, style), " ", Plain(text, style), "\n");
+  if (!change.reason().empty())
+    absl::StrAppend(&line, "      ", Plain(change.reason(), style), "\n");
+  return line;
+}
+
+std::string RenderPlan(const Plan& plan, const Style& style) {
+  std::string text;
+  for (const Action& action : plan.actions()) {
+    absl::StrAppend(&text, "  ", Marked(Mark::kWillApply, style), " Would ",
+                    Plain(WouldDo(action), style), "\n");
+  }
+  for (const Change& change : plan.waiting()) text += RenderWaiting(change, style);
+  return text;
+}
+
+std::string RenderStatus(const MachineStatus& status, int64_t now_ms, const Style& style) {
+  std::string text = absl::StrCat(status.name(), "  ", PhaseName(status.phase()));
+  if (status.generation() > 0) {
+    absl::StrAppend(&text, "  generation ", status.generation(), ", applied ",
+                    status.applied_generation());
+    if (status.applied_ms() > 0)
+      absl::StrAppend(&text, " (", Ago(now_ms - status.applied_ms()), ")");
+  }
+  if (status.phase() == MachineStatus::RUNNING && !status.agent_connected())
+    absl::StrAppend(&text, "  agent not connected");
+  text += "\n";
+  size_t width = 0;
+  for (const Item& item : status.items()) width = std::max(width, item.field().size());
+  std::string last;
+  for (const Item& item : status.items()) {
+    const std::string name = item.field() == last ? "" : item.field();
+    last = item.field();
+    absl::StrAppend(&text, "  ", name, std::string(width - name.size() + 2, ' '),
+                    Marked(MarkOf(item.state()), style), " ", Plain(item.text(), style));
+    if (!item.reason().empty())
+      absl::StrAppend(&text, Plain(" — ", style), Plain(item.reason(), style));
+    text += "\n";
+  }
+  if (!status.error().empty()) {
+    absl::StrAppend(&text, "  ", Marked(Mark::kFailed, style), " ", Plain(status.error(), style),
+                    "\n");
+  }
+  if (!status.config_error().empty()) {
+    absl::StrAppend(&text, "  ", Marked(Mark::kFailed, style),
+                    " ConfigInvalid: the last good configuration stays\n",
+                    Indented(status.config_error(), "    "));
+  }
+  return text;
+}
+
+std::string ToJson(const google::protobuf::Message& message) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  options.always_print_primitive_fields = true;
+  std::string json;
+  // What is not UTF-8 (a script's output) is base64 in the message: bytes fields cannot fail.
+  if (!google::protobuf::util::MessageToJsonString(message, &json, options).ok()) return "{}\n";
+  return json;
+}
+
+int ExitCode(const Plan& plan) {
+  int code = plan.actions_size() > 0 ? 4 : 0;
+  for (const Change& change : plan.waiting()) {
+    code = std::max(code, change.effect() == LIVE_OPT_IN ? 4 : 5);
+  }
+  return code;
+}
+
+int ExitCode(const MachineStatus& status) {
+  if (status.phase() != MachineStatus::RUNNING || !status.agent_connected()) return 6;
+  if (!status.config_error().empty()) return 1;
+  int code = 0;
+  for (const Item& item : status.items()) {
+    switch (item.state()) {
+      case Item::HOLDS:
+        break;
+      case Item::NEEDS_RESTART:
+      case Item::NEEDS_RECREATE:
+        code = std::max(code, 5);
+        break;
+      default:
+        code = std::max(code, 4);
+    }
+  }
+  return code;
+}
+
+}  // namespace rum

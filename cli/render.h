@@ -1,0 +1,38 @@
+#ifndef RUM_CLI_RENDER_H_
+#define RUM_CLI_RENDER_H_
+
+#include <google/protobuf/message.h>
+
+#include <string>
+
+#include "controller/plan.pb.h"
+#include "controller/service/control.pb.h"
+
+namespace rum {
+
+// How text is shown: marks and arrows need UTF-8, colours a terminal.
+struct Style {
+  bool utf8 = true;
+  bool color = false;
+};
+
+// For standard output: the locale's character set; `color` is auto, always or never (NO_COLOR:
+// https://no-color.org).
+Style StyleOf(const std::string& color);
+
+// Lines for a person, each with its mark and its end of line. Pure.
+std::string RenderResult(const ActionResult& result, const Style& style);
+std::string RenderWaiting(const Change& change, const Style& style);
+std::string RenderPlan(const Plan& plan, const Style& style);  // of a dry run
+std::string RenderStatus(const MachineStatus& status, int64_t now_ms, const Style& style);
+
+std::string ToJson(const google::protobuf::Message& message);
+
+// behaviour.md's exit status of --exit-code: 0 in sync, 4 live or opt-in changes pending, 5 restart
+// or recreate needed, 6 not running or not reachable.
+int ExitCode(const Plan& plan);
+int ExitCode(const MachineStatus& status);
+
+}  // namespace rum
+
+#endif  // RUM_CLI_RENDER_H_

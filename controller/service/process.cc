@@ -1,0 +1,177 @@
+#include "controller/service/process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <spdlog/sinks/rotating_file_sink.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "controller/fleet.h"
+#include "controller/listeners/listener_set.h"
+#include "controller/service/server.h"
+#include "state/identity.h"
+
+extern char** environ;
+
+namespace rum {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::Status MakePrivateFolder(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (!error) fs::permissions(path, fs::perms::owner_all, error);
+  return error ? absl::InternalError(absl::StrCat("create ", path, ": ", error.message()))
+               : absl::OkStatus();
+}
+
+void SetUpLog() {
+  try {
+    spdlog::set_default_logger(
+        spdlog::rotating_logger_mt("rum", StateDir() + "/controller.log", 4 * 1024 * 1024, 2));
+  } catch (const spdlog::spdlog_ex&) {
+    spdlog::set_default_logger(spdlog::stderr_logger_mt("rum"));
+  }
+  const char* level = std::getenv("RUM_LOG");
+  spdlog::set_level(level != nullptr ? spdlog::level::from_str(level) : spdlog::level::info);
+  spdlog::flush_on(spdlog::level::info);
+}
+
+// One controller for each runtime folder; the lock goes with the process, however it ends.
+absl::StatusOr<int> TakeLock() {
+  const std::string path = RuntimeDir() + "/controller.lock";
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return absl::InternalError(absl::StrCat(path, ": ", std::strerror(errno)));
+  if (flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
+  close(fd);
+  return absl::FailedPreconditionError("a controller runs already (`rum controller status`)");
+}
+
+ControllerParts RealParts(std::unique_ptr<StateStore> store, const std::string& agent_binary) {
+  ControllerParts parts;
+  parts.hypervisor = [agent_binary](const std::string& uri,
+                                    std::function<void(const std::string&)> on_event) {
+    return ConnectLibvirt(uri, agent_binary, std::move(on_event));
+  };
+  parts.agent = ConnectGuestAgent;
+  parts.listeners = [](Dialer dial) { return MakeListenerSet(std::move(dial)); };
+  parts.store = std::move(store);
+  return parts;
+}
+
+absl::Status Serve(int ready_fd) {
+  for (const std::string& folder : {StateDir(), RuntimeDir(), DataDir()}) {
+    if (const absl::Status status = MakePrivateFolder(folder); !status.ok()) return status;
+  }
+  SetUpLog();
+  const absl::StatusOr<int> lock = TakeLock();
+  if (!lock.ok()) return lock.status();
+  auto store = OpenFileStateStore(StateDir());
+  if (!store.ok()) return store.status();
+  const std::string agent = FindAgentBinary();
+  if (agent.empty())
+    return absl::NotFoundError("rum-agent was not found: set RUM_AGENT to the static binary");
+
+  Controller controller(RealParts(*std::move(store), agent));
+  const auto on_stop = [] { kill(getpid(), SIGTERM); };
+  auto server = ControlServer::Listen(ControllerSocketPath(), &controller, on_stop);
+  if (!server.ok()) return server.status();
+  if (const absl::Status status = controller.Start(); !status.ok())
+    spdlog::error("start: {}", std::string(status.message()));
+  if (ready_fd >= 0 && write(ready_fd, "ok\n", 3) == 3) close(ready_fd);
+  spdlog::info("controller started pid={} version={}", getpid(), kVersion);
+  sigset_t ends;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGTERM);
+  sigaddset(&ends, SIGINT);
+  int signal = 0;
+  sigwait(&ends, &signal);
+  spdlog::info("controller stops signal={}", signal);
+  controller.Stop();
+  server->reset();
+  close(*lock);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status RunController(int ready_fd) {
+  // Before any thread: all of them leave these to sigwait.
+  sigset_t ends;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGTERM);
+  sigaddset(&ends, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &ends, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  const absl::Status status = Serve(ready_fd);
+  if (!status.ok() && ready_fd >= 0) {
+    const std::string text(status.message());
+    if (write(ready_fd, text.data(), text.size()) < 0) return status;
+  }
+  return status;
+}
+
+absl::Status StartController() {
+  int ready[2];
+  if (pipe2(ready, O_CLOEXEC) != 0)
+    return absl::InternalError(absl::StrCat("pipe: ", std::strerror(errno)));
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, ready[1], 3);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+  std::error_code error;
+  const std::string self = fs::read_symlink("/proc/self/exe", error);
+  std::string words[] = {self, "controller", "run", "--ready-fd", "3"};
+  char* argv[] = {words[0].data(), words[1].data(), words[2].data(),
+                  words[3].data(), words[4].data(), nullptr};
+  pid_t pid = -1;
+  const int failed = posix_spawn(&pid, self.c_str(), &actions, &attributes, argv, environ);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  close(ready[1]);
+  std::string answer;
+  char buffer[4096];
+  for (ssize_t n; failed == 0 && (n = read(ready[0], buffer, sizeof buffer)) > 0;) {
+    answer.append(buffer, static_cast<size_t>(n));
+  }
+  close(ready[0]);
+  if (failed != 0)
+    return absl::InternalError(absl::StrCat("start the controller: ", std::strerror(failed)));
+  if (answer == "ok\n") return absl::OkStatus();
+  if (answer.empty()) {
+    answer = absl::StrCat("it ended without a word; see ", StateDir(), "/controller.log");
+  }
+  return absl::UnavailableError(absl::StrCat("the controller did not start: ", answer));
+}
+
+std::string FindAgentBinary() {
+  if (const char* named = std::getenv("RUM_AGENT"); named != nullptr && *named != '\0')
+    return named;
+  std::error_code error;
+  const fs::path self = fs::read_symlink("/proc/self/exe", error);
+  const fs::path folder = self.parent_path();
+  for (const fs::path& path :
+       {folder / "rum-agent", folder / "../lib/rum/rum-agent",
+        folder / "../agent-api/guest/rum-agent",
+        fs::path(self.string() + ".runfiles/rum/agent-api/guest/rum-agent")}) {
+    if (fs::is_regular_file(path, error)) return fs::canonical(path, error);
+  }
+  return "";
+}
+
+}  // namespace rum

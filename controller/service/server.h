@@ -1,0 +1,39 @@
+#ifndef RUM_CONTROLLER_SERVICE_SERVER_H_
+#define RUM_CONTROLLER_SERVICE_SERVER_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "controller/fleet.h"
+
+namespace rum {
+
+inline constexpr char kVersion[] = "0.1.0";
+
+// The unix socket of the user's controller. Its path may be too long for a socket (107 bytes); then
+// binding says so.
+std::string ControllerSocketPath();
+
+// Answers the CLI for a Controller over a unix socket of mode 0600. Only processes of this user are
+// heard: the kernel's word for who connected (SO_PEERCRED, unix(7)), not only the file's mode,
+// decides.
+class ControlServer {
+ public:
+  // `on_stop`: a client asked the controller to stop. `controller` outlives the server.
+  static absl::StatusOr<std::unique_ptr<ControlServer>> Listen(const std::string& path,
+                                                               Controller* controller,
+                                                               std::function<void()> on_stop);
+  // Calls that are under way get a second to end, then they are cancelled.
+  ~ControlServer();
+
+ private:
+  struct Parts;
+  explicit ControlServer(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace rum
+
+#endif  // RUM_CONTROLLER_SERVICE_SERVER_H_
