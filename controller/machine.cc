@@ -15,6 +15,7 @@ constexpr absl::Duration kStopGrace = absl::Seconds(30);
 // A link that was made just now gets a moment, so that the first status of a controller does not
 // say "unreachable".
 constexpr absl::Duration kFirstLook = absl::Seconds(2);
+constexpr absl::Duration kAgentPatience = absl::Seconds(10);
 
 std::string FileText(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -117,9 +118,9 @@ ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) 
 }
 
 absl::Status Machine::Background(const EventSink& sink) {
-  // Whoever changes the machine now leaves it as it should be, and a worker must not wait for that.
+  // A worker must not wait for an apply that may take minutes: it comes again.
   std::unique_lock<std::mutex> changing(changing_, std::try_to_lock);
-  if (!changing.owns_lock()) return absl::OkStatus();
+  if (!changing.owns_lock()) return absl::AbortedError("the machine is being changed");
   if (absl::Status ready = Ready(); !ready.ok()) return ready;
   MachineRecord record = Snapshot();
   if (!record.want_running()) return absl::OkStatus();
@@ -230,6 +231,9 @@ absl::StatusOr<std::shared_ptr<GuestAgent>> Machine::Agent() {
   }
   if (agent == nullptr) {
     return absl::UnavailableError(absl::StrCat(links_.machine().name, " is not running"));
+  }
+  if (!agent->WaitConnected(kAgentPatience).ok()) {
+    return absl::UnavailableError("the agent in the guest does not answer");
   }
   return agent;
 }

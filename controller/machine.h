@@ -34,7 +34,7 @@ class Machine {
   MachineStatus Status();
   ApplyOutcome Down(const EventSink& sink);
   ApplyOutcome Destroy(const EventSink& sink);
-  // Of the running machine, connected or not. Unavailable: it is off.
+  // Of the running machine, with a session. Unavailable: it is off, or nobody answers in it.
   absl::StatusOr<std::shared_ptr<GuestAgent>> Agent();
 
   bool want_running() const { return Snapshot().want_running(); }
