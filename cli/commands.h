@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 
@@ -15,6 +16,8 @@ struct Globals {
   std::string color = "auto";
   bool quiet = false;
   bool verbose = false;
+  std::vector<std::string>
+      command;          // of exec: the words from the first one on that is not an option of rum's
   int exit_status = 0;  // of the command that ran
 };
 
@@ -24,6 +27,11 @@ void AddMachineCommands(CLI::App* app, Globals* globals);     // status, down, r
 void AddExecCommand(CLI::App* app, Globals* globals);         // exec
 void AddFileCommands(CLI::App* app, Globals* globals);        // check, explain
 void AddControllerCommands(CLI::App* app, Globals* globals);  // controller run, status, stop
+
+// The words of `rum ... exec ...` that are rum's own. The rest goes to `command`, untouched:
+// options there are the command's. Other command lines come back whole.
+std::vector<std::string> CutCommand(const std::vector<std::string>& words,
+                                    std::vector<std::string>* command);
 
 // Says it on standard error, and makes the command's exit status 1.
 void Fail(Globals* globals, const std::string& message);

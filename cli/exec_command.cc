@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -159,22 +160,39 @@ void Exec(const ExecFlags& flags, const std::vector<std::string>& argv, Globals*
 
 }  // namespace
 
+std::vector<std::string> CutCommand(const std::vector<std::string>& words,
+                                    std::vector<std::string>* command) {
+  const std::set<std::string> with_value = {"-c",      "--config", "-o",    "--output",
+                                            "--color", "--user",   "--cwd", "--env"};
+  bool exec = false;
+  for (size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
+    if (with_value.count(word) > 0) {
+      ++i;
+    } else if (word == "--" || word[0] != '-') {
+      if (!exec && word != "exec") break;
+      if (exec) {
+        command->assign(words.begin() + static_cast<ptrdiff_t>(i) + (word == "--" ? 1 : 0),
+                        words.end());
+        return {words.begin(), words.begin() + static_cast<ptrdiff_t>(i)};
+      }
+      exec = true;
+    }
+  }
+  return words;
+}
+
 void AddExecCommand(CLI::App* app, Globals* globals) {
   const auto flags = std::make_shared<ExecFlags>();
   CLI::App* exec = app->add_subcommand(
       "exec", "run a command in the machine: rum exec [OPTIONS] [--] COMMAND...");
-  exec->fallthrough(false);
-  exec->prefix_command();
   exec->add_flag("-t,--tty", flags->tty, "with a terminal");
   exec->add_option("--user", flags->user, "as this user (root otherwise)");
   exec->add_option("--cwd", flags->cwd, "in this folder of the guest");
-  exec->add_option("--env", flags->env, "NAME=VALUE; may stand more than once")
-      ->allow_extra_args(false);
-  exec->callback([flags, exec, globals] {
-    std::vector<std::string> argv = exec->remaining();
-    if (!argv.empty() && argv[0] == "--") argv.erase(argv.begin());
-    if (argv.empty()) throw CLI::RequiredError("COMMAND");
-    Exec(*flags, argv, globals);
+  exec->add_option("--env", flags->env, "NAME=VALUE; may stand more than once");
+  exec->callback([flags, globals] {
+    if (globals->command.empty()) throw CLI::RequiredError("COMMAND");
+    Exec(*flags, globals->command, globals);
   });
 }
 

@@ -1,7 +1,10 @@
 // rum: makes a running VM match its file.
 #include <signal.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <string>
+#include <vector>
 
 #include "cli/commands.h"
 #include "controller/service/server.h"
@@ -37,7 +40,9 @@ int main(int argc, char** argv) {
   rum::AddFileCommands(&app, &globals);
   rum::AddControllerCommands(&app, &globals);
   try {
-    app.parse(argc, argv);
+    std::vector<std::string> words = rum::CutCommand({argv + 1, argv + argc}, &globals.command);
+    std::reverse(words.begin(), words.end());  // as CLI11 takes a vector
+    app.parse(words);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }

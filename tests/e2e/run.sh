@@ -1,7 +1,21 @@
 #!/usr/bin/env bash
-# Runs an e2e binary in a libvirtd of its own: run.sh ISOLATED BINARY RUM AGENT URI. See BUILD.bazel.
+# Runs an e2e binary in a libvirtd of its own: run.sh ISOLATED BINARY RUM AGENT URI [TEST_OPTION...]. See BUILD.bazel.
+# qemu:///session is an ordinary user's: as root there is no session of libvirt's.
 set -euo pipefail
-isolated=$PWD/$1 binary=$PWD/$2 rum=$PWD/$3 agent=$PWD/$4 uri=$5
 : "${RUM_TEST_IMAGE:?is not set: run the tests by tools/test, which builds the guest image}"
-exec "$isolated" env RUM_BINARY="$rum" RUM_AGENT="$agent" RUM_TEST_URI="$uri" \
-  RUM_TEST_IMAGE="$RUM_TEST_IMAGE" LC_ALL=C.UTF-8 "$binary"
+isolated=$PWD/$1 uri=$5
+stage=$(mktemp -d /tmp/rum-e2e-stage-XXXXXX) # where another user can read it
+trap 'rm -rf "$stage"' EXIT
+trap 'exit 130' INT TERM
+chmod 755 "$stage"
+cp "$2" "$stage/test"
+cp "$3" "$stage/rum"
+cp "$4" "$stage/rum-agent"
+chmod 755 "$stage"/*
+ln "$RUM_TEST_IMAGE" "$stage/image.qcow2" 2>/dev/null || cp "$RUM_TEST_IMAGE" "$stage/image.qcow2"
+chmod a+r "$stage/image.qcow2"
+as=()
+[ "$uri" != qemu:///session ] || as=(setpriv --reuid=nobody --regid=nogroup --clear-groups)
+cd "$stage"
+"$isolated" "${as[@]}" env -u XML_OUTPUT_FILE RUM_BINARY="$stage/rum" RUM_AGENT="$stage/rum-agent" \
+  RUM_TEST_IMAGE="$stage/image.qcow2" RUM_TEST_URI="$uri" LC_ALL=C.UTF-8 "$stage/test" "${@:6}"
