@@ -135,14 +135,16 @@ TEST_F(Story, ADryRunShowsThePlanAndTheReloadAppliesItWithoutAnInterruption) {
   EXPECT_TRUE(Contains(done, "Re-ran boot provisioning script (")) << done;
   EXPECT_TRUE(Contains(done, "Set hostname dev → devbox")) << done;
   EXPECT_TRUE(Contains(done, "resources.memory_mb changed (512 → 640) — requires restart")) << done;
-  EXPECT_TRUE(Contains(done, "provision.system.script changed — re-run it with `rum reload --force`"))
+  EXPECT_TRUE(
+      Contains(done, "provision.system.script changed — re-run it with `rum reload --force`"))
       << done;
 
   EXPECT_EQ(world_->Guest("hostname; cat /etc/hostname"), "devbox\ndevbox");
   EXPECT_EQ(world_->Guest("grep -c '^127.0.1.1.*devbox' /etc/hosts"), "1");
   const std::string groups = " " + world_->Guest("id -nG rum") + " ";
   EXPECT_TRUE(Contains(groups, " video ") && Contains(groups, " docker ")) << groups;
-  EXPECT_FALSE(Contains(groups, " builders ")) << "rum added it and the file dropped it: " << groups;
+  EXPECT_FALSE(Contains(groups, " builders "))
+      << "rum added it and the file dropped it: " << groups;
   EXPECT_TRUE(Contains(groups, " byhand ")) << "not rum's to remove: " << groups;
   EXPECT_EQ(Count("boot-2"), 1);
   EXPECT_EQ(Count("system-2"), 0);
@@ -279,13 +281,15 @@ TEST_F(Story, DownAndUpBringWhatNeededARestart) {
   EXPECT_EQ(XmlMemoryMb(false), 640u);
   EXPECT_EQ(world_->Guest("nproc"), "2");
   EXPECT_EQ(world_->Guest("hostname"), world_->file.hostname);
-  EXPECT_GE(std::atoi(world_->Guest("free -m | sed -n 's/^Mem: *\\([0-9]*\\).*/\\1/p'").c_str()), 512);
+  EXPECT_GE(std::atoi(world_->Guest("free -m | sed -n 's/^Mem: *\\([0-9]*\\).*/\\1/p'").c_str()),
+            512);
   EXPECT_FALSE(Contains(Reload(), "✓"));
 }
 
 TEST_F(Story, ExecKeepsArgumentsStreamsAndStatus) {
-  const Result result = world_->Rum(
-      {"exec", "--", "sh", "-c", "cat; echo \"$1\" >&2; exit 7", "sh", "a b  'c'"}, std::string("in\0put", 6));
+  const Result result =
+      world_->Rum({"exec", "--", "sh", "-c", "cat; echo \"$1\" >&2; exit 7", "sh", "a b  'c'"},
+                  std::string("in\0put", 6));
   EXPECT_EQ(result.exit_status, 7);
   EXPECT_EQ(result.out, std::string("in\0put", 6));
   EXPECT_TRUE(Contains(result.err, "a b  'c'")) << result.err;

@@ -111,7 +111,8 @@ Result Run(const std::vector<std::string>& argv, const std::map<std::string, std
   signal(SIGPIPE, SIG_IGN);
   Result result;
   int in[2], out[2], err[2];
-  if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) return result;
+  if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0)
+    return result;
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, in[0], 0);
@@ -144,9 +145,10 @@ std::string FileSpec::Toml() const {
   std::ostringstream toml;
   toml << "[image]\nbase = \"" << image << "\"\n\n[resources]\ncpus = " << cpus
        << "\nmemory_mb = " << memory_mb << "\ndisk = \"4G\"\n\n[network]\nhostname = \"" << hostname
-       << "\"\n\n[user]\ngroups = [" << groups << "]\n\n[provision.system]\nscript = '''\n" << system
-       << "\n'''\n\n[provision.boot]\nscript = '''\n" << boot << "\n'''\n\n[advanced]\nlibvirt_uri = \""
-       << uri << "\"\n\n[reconcile]\nauto = " << (auto_reconcile ? "true" : "false") << "\n";
+       << "\"\n\n[user]\ngroups = [" << groups << "]\n\n[provision.system]\nscript = '''\n"
+       << system << "\n'''\n\n[provision.boot]\nscript = '''\n"
+       << boot << "\n'''\n\n[advanced]\nlibvirt_uri = \"" << uri
+       << "\"\n\n[reconcile]\nauto = " << (auto_reconcile ? "true" : "false") << "\n";
   for (const PortSpec& port : ports) {
     toml << "\n[[ports]]\nhost = " << port.host << "\nguest = " << port.guest << "\n";
   }
@@ -158,12 +160,18 @@ World::World(const std::string& uri) {
   folder_ = mkdtemp(pattern.data());
   // QEMU of the system libvirtd may run as another user.
   fs::permissions(folder_, fs::perms::owner_all | fs::perms::group_exec | fs::perms::others_exec);
-  for (const char* sub : {"/state", "/run", "/data", "/home", "/project"}) fs::create_directory(folder_ + sub);
+  for (const char* sub : {"/state", "/run", "/data", "/home", "/project"})
+    fs::create_directory(folder_ + sub);
   fs::permissions(folder_ + "/run", fs::perms::owner_all);
-  env_ = {{"HOME", folder_ + "/home"},          {"XDG_RUNTIME_DIR", folder_ + "/run"},
-          {"XDG_CONFIG_HOME", folder_ + "/home/.config"}, {"XDG_CACHE_HOME", folder_ + "/home/.cache"},
-          {"RUM_STATE_DIR", folder_ + "/state"}, {"RUM_RUNTIME_DIR", folder_ + "/run/rum"},
-          {"RUM_DATA_DIR", folder_ + "/data"},  {"NO_COLOR", "1"}, {"LC_ALL", "C.UTF-8"}};
+  env_ = {{"HOME", folder_ + "/home"},
+          {"XDG_RUNTIME_DIR", folder_ + "/run"},
+          {"XDG_CONFIG_HOME", folder_ + "/home/.config"},
+          {"XDG_CACHE_HOME", folder_ + "/home/.cache"},
+          {"RUM_STATE_DIR", folder_ + "/state"},
+          {"RUM_RUNTIME_DIR", folder_ + "/run/rum"},
+          {"RUM_DATA_DIR", folder_ + "/data"},
+          {"NO_COLOR", "1"},
+          {"LC_ALL", "C.UTF-8"}};
   file.uri = uri;
   file.image = Need("RUM_TEST_IMAGE");
   Save();

@@ -21,7 +21,8 @@ struct Result {
   std::string err;
 };
 
-// Runs argv with `env` added to the environment, `input` as its standard input; ends it after 10 minutes.
+// Runs argv with `env` added to the environment, `input` as its standard input; ends it after 10
+// minutes.
 Result Run(const std::vector<std::string>& argv, const std::map<std::string, std::string>& env = {},
            const std::string& input = "");
 
@@ -40,14 +41,16 @@ struct FileSpec {
   std::string system = "true";
   uint64_t memory_mb = 512;
   uint32_t cpus = 1;
-  // Off, so that an edit waits for the command that a case is about, instead of being applied as it is saved.
+  // Off, so that an edit waits for the command that a case is about, instead of being applied as it
+  // is saved.
   bool auto_reconcile = false;
   std::vector<PortSpec> ports;
   std::string Toml() const;
 };
 
-// A folder with a rum.toml and homes of its own for state, data, runtime and libvirt's session, so that nothing of the
-// user is met. Destroys the machine and stops the controller at its end, also after a failure.
+// A folder with a rum.toml and homes of its own for state, data, runtime and libvirt's session, so
+// that nothing of the user is met. Destroys the machine and stops the controller at its end, also
+// after a failure.
 class World {
  public:
   // `uri`: qemu:///session or qemu:///system.
@@ -62,7 +65,8 @@ class World {
 
   Result Rum(const std::vector<std::string>& arguments, const std::string& input = "",
              const std::map<std::string, std::string>& env = {}) const;
-  // Standard output of a shell line in the guest, without the last newline. Fails the test if it cannot run.
+  // Standard output of a shell line in the guest, without the last newline. Fails the test if it
+  // cannot run.
   std::string Guest(const std::string& shell_line) const;
   Result Virsh(const std::vector<std::string>& arguments) const;
   MachineStatus Status() const;  // `rum status -o json`
@@ -82,7 +86,8 @@ class World {
 uint16_t FreePort();
 // All listening TCP ports of this network namespace, as lines of text, sorted.
 std::string ListeningPorts();
-// Sends `text` and reads until the same number of bytes came back, at most 20 s. Empty: refused, reset or too late.
+// Sends `text` and reads until the same number of bytes came back, at most 20 s. Empty: refused,
+// reset or too late.
 std::string EchoThrough(uint16_t port, const std::string& text);
 
 // A connection that echoes a counted pattern without pause from its start to Finish().
@@ -91,7 +96,8 @@ class EchoingConnection {
   explicit EchoingConnection(uint16_t port);
   ~EchoingConnection();
   uint64_t verified_bytes() const { return verified_; }
-  // Waits until at least `more` further bytes have come back right; false after 30 s or after any wrong byte.
+  // Waits until at least `more` further bytes have come back right; false after 30 s or after any
+  // wrong byte.
   bool Flows(uint64_t more) const;
 
  private:
