@@ -3,12 +3,10 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <cerrno>
 #include <chrono>
-#include <ctime>
 #include <filesystem>
 #include <string>
 #include <thread>
@@ -170,29 +168,6 @@ TEST_F(ListenerSetTest, NoSocketIsInheritedByChildren) {
     if (at.ss_family != AF_INET) continue;  // the test runner's own
     EXPECT_NE(fcntl(number, F_GETFD) & FD_CLOEXEC, 0) << number;
   }
-}
-
-TEST_F(ListenerSetTest, OutOfDescriptorsItWaitsWithoutSpinningAndRecovers) {
-  const uint16_t port = FreePort();
-  set_->Apply({{"127.0.0.1", port, 80}});
-  Fd client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const int next = dup(client.get());
-  close(next);
-  rlimit old{};
-  getrlimit(RLIMIT_NOFILE, &old);
-  rlimit none = old;
-  none.rlim_cur = static_cast<rlim_t>(next);
-  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
-  sockaddr_in at{};
-  at.sin_family = AF_INET, at.sin_port = htons(port), at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  EXPECT_EQ(connect(client.get(), reinterpret_cast<sockaddr*>(&at), sizeof at), 0);
-  EXPECT_TRUE(Eventually([&] { return absl::IsResourceExhausted(set_->Observe()[0].bound); }));
-  const std::clock_t before = std::clock();
-  std::this_thread::sleep_for(milliseconds(500));
-  EXPECT_LT(std::clock() - before, CLOCKS_PER_SEC / 5) << "CPU time of half a second's waiting";
-  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &old), 0);
-  EXPECT_EQ(ReadLine(client.get()), "80");
-  EXPECT_TRUE(Eventually([&] { return set_->Observe()[0].bound.ok(); }));
 }
 
 TEST_F(ListenerSetTest, CanBeUsedFromManyThreads) {

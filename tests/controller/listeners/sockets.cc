@@ -149,6 +149,8 @@ EchoGuest::EchoGuest() : listener_(Listen("127.0.0.1", 0)) {
         std::thread(Serve, std::move(client), true, 0).detach();
       } else if (errno == EINVAL) {
         return;  // shut down
+      } else {
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
       }
     }
   });
