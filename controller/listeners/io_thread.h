@@ -3,21 +3,23 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
-#include <functional>
 #include <future>
 #include <type_traits>
+#include <utility>
 
 namespace rum {
 
-// The one thread of this process that owns every forwarded socket. It lives until the process ends.
+// The one thread of this process that owns every forwarded socket. It starts at the first call and
+// lives until the process ends, so that whoever holds something to post may always post it.
 boost::asio::io_context& IoContext();
 
-// Runs `work` on that thread and waits for its result. Not to be called from that thread.
+// Runs `work` on that thread and waits for its result; on that thread itself, at once.
 template <typename Work>
 auto OnIoThread(Work work) {
+  if (IoContext().get_executor().running_in_this_thread()) return work();
   std::packaged_task<std::invoke_result_t<Work>()> task(std::move(work));
   auto result = task.get_future();
-  boost::asio::post(IoContext(), [&task] { task(); });
+  boost::asio::post(IoContext(), [task = std::move(task)]() mutable { task(); });
   return result.get();
 }
 

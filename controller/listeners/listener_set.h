@@ -21,15 +21,17 @@ struct Forward {
 
 struct ForwardState {
   Forward forward;
-  absl::Status
-      bound;  // Ok: accepting. Else why not, with the owner of the port where the kernel tells
+  // Ok: accepting. Else why not, with the owner of the port where the kernel tells.
+  absl::Status bound;
   int64_t open_connections = 0;
   int64_t bytes_in = 0;  // towards the guest
   int64_t bytes_out = 0;
   std::string last_error;
 };
 
-// Reaches a port in the guest; see GuestAgent::Dial.
+// Reaches a port in the guest; see GuestAgent::Dial. It is called on the io thread and must not
+// block there; `done` may come on any thread, also after the set is gone. A socket whose peer
+// closes both ways before it was told the end is a connection that broke: the client is reset.
 using Dialer = std::function<void(uint16_t port, std::function<void(absl::StatusOr<int>)> done)>;
 
 // The host ports of one machine. Thread-safe; sockets live on the one io thread of the process.

@@ -10,9 +10,12 @@ namespace rum {
 
 // Times of the listeners, so that tests need not wait for them.
 struct ListenerSetOptions {
-  std::chrono::milliseconds drain =
-      std::chrono::seconds(30);  // for connections of a removed forward
-  std::chrono::milliseconds patience = std::chrono::seconds(2);  // for an agent that is away
+  // For connections of a removed forward.
+  std::chrono::milliseconds drain = std::chrono::seconds(30);
+  // For an agent that is away.
+  std::chrono::milliseconds patience = std::chrono::seconds(2);
+  // For an agent that is there but does not answer.
+  std::chrono::milliseconds answer = std::chrono::seconds(10);
 };
 
 std::unique_ptr<ListenerSet> MakeListenerSet(Dialer dial, ListenerSetOptions options);

@@ -1,10 +1,16 @@
 #include "controller/listeners/relay.h"
 
-#include <unistd.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
 
+#include <array>
 #include <boost/asio/post.hpp>
-#include <boost/asio/write.hpp>
+#include <cerrno>
+#include <cstring>
 
+#include "absl/strings/str_cat.h"
 #include "controller/listeners/io_thread.h"
 
 namespace rum {
@@ -14,95 +20,194 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 
 constexpr auto kRedial = std::chrono::milliseconds(50);
+constexpr size_t kChunk = 64 * 1024;
+// After so many chunks, a busy direction lets others have the thread.
+constexpr int kTurn = 16;
+
+// One for all relays, for they share a thread: an idle connection costs no buffer.
+std::array<char, kChunk>& Scratch() {
+  static auto* const scratch = new std::array<char, kChunk>;
+  return *scratch;
+}
+
+short PollNow(int fd) {
+  pollfd ask{fd, 0, 0};
+  return poll(&ask, 1, 0) == 1 ? ask.revents : 0;
+}
+
+void SetOption(int fd, int level, int name, int value) {
+  setsockopt(fd, level, name, &value, sizeof value);
+}
 
 }  // namespace
 
-std::shared_ptr<Relay> Relay::Start(asio::ip::tcp::socket client, uint16_t guest_port,
-                                    const Dialer& dial, std::shared_ptr<ForwardCounters> counters,
-                                    std::chrono::milliseconds patience,
-                                    std::function<void(Relay*)> on_end) {
-  auto relay = std::make_shared<Relay>(std::move(client), guest_port, dial, std::move(counters),
-                                       patience, std::move(on_end));
-  ++relay->counters_->open_connections;
-  error_code ignored;
-  relay->client_.set_option(asio::ip::tcp::no_delay(true), ignored);
-  relay->Dial();
-  return relay;
+Relay::Relay(Fd client, uint16_t guest_port, const Dialer& dial, const ListenerSetOptions& options,
+             std::shared_ptr<ForwardCounters> counters, std::function<void(Relay*)> on_end)
+    : client_(IoContext()),
+      guest_(IoContext()),
+      redial_(IoContext()),
+      answer_(IoContext()),
+      guest_port_(guest_port),
+      dial_(dial),
+      options_(options),
+      counters_(std::move(counters)),
+      on_end_(std::move(on_end)),
+      to_guest_{"client", client_, guest_, counters_->bytes_in, {}},
+      to_client_{"guest", guest_, client_, counters_->bytes_out, {}} {
+  ++counters_->open_connections;
+  SetOption(client.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  // A client on another host may vanish without a word.
+  SetOption(client.get(), SOL_SOCKET, SO_KEEPALIVE, 1);
+  error_code error;
+  client_.assign(client.get(), error);
+  if (!error) client.Release();
 }
 
-Relay::Relay(asio::ip::tcp::socket client, uint16_t guest_port, Dialer dial,
-             std::shared_ptr<ForwardCounters> counters, std::chrono::milliseconds patience,
-             std::function<void(Relay*)> on_end)
-    : client_(std::move(client)),
-      guest_(IoContext()),
-      retry_(IoContext()),
-      guest_port_(guest_port),
-      dial_(std::move(dial)),
-      counters_(std::move(counters)),
-      give_up_(Clock::now() + patience),
-      on_end_(std::move(on_end)) {}
+void Relay::Start() {
+  if (!client_.is_open()) return Reset("client: the descriptor cannot be watched");
+  answer_.expires_after(options_.answer);
+  answer_.async_wait([weak = weak_from_this()](error_code cancelled) {
+    const auto self = weak.lock();
+    if (self && !cancelled && !self->guest_.is_open()) {
+      self->Reset(absl::StrCat("guest port ", self->guest_port_, ": no answer"));
+    }
+  });
+  Dial();
+}
 
 void Relay::Dial() {
-  // The dialer may answer on any thread, and after this relay has ended: then the socket is closed.
-  dial_(guest_port_, [self = shared_from_this()](absl::StatusOr<int> socket) {
-    asio::post(IoContext(), [self, socket = std::move(socket)] { self->Dialed(socket); });
+  dialing_ = true;
+  // The answer may come on any thread, late or never: it holds only a weak pointer, looked at on
+  // the io thread alone, and the socket closes itself when nobody takes it.
+  dial_(guest_port_, [weak = weak_from_this()](absl::StatusOr<int> socket) {
+    Fd guest(socket.ok() ? *socket : -1);
+    asio::post(IoContext(), [weak, status = socket.status(), guest = std::move(guest)]() mutable {
+      if (const auto self = weak.lock()) self->Dialed(status, std::move(guest));
+    });
   });
 }
 
-void Relay::Dialed(absl::StatusOr<int> socket) {
-  if (ended_) {
-    if (socket.ok()) close(*socket);
-    return;
-  }
-  if (!socket.ok()) {
-    if (!absl::IsUnavailable(socket.status()) || Clock::now() >= give_up_) {
-      return Reset(std::string(socket.status().message()));
+void Relay::Dialed(const absl::Status& status, Fd guest) {
+  if (ended_ || !dialing_) return;
+  dialing_ = false;
+  if (!status.ok()) {
+    if (!absl::IsUnavailable(status) || Clock::now() >= accepted_ + options_.patience) {
+      return Reset(std::string(status.message()));
     }
-    retry_.expires_after(kRedial);
-    retry_.async_wait([self = shared_from_this()](error_code error) {
-      if (!error && !self->ended_) self->Dial();
+    redial_.expires_after(kRedial);
+    redial_.async_wait([weak = weak_from_this()](error_code cancelled) {
+      const auto self = weak.lock();
+      if (self && !cancelled && !self->ended_) self->Dial();
     });
     return;
   }
   error_code error;
-  guest_.assign(asio::local::stream_protocol(), *socket, error);
-  if (error) {
-    close(*socket);
-    return Reset(error.message());
-  }
-  Copy(client_, guest_, to_guest_, counters_->bytes_in);
-  Copy(guest_, client_, to_client_, counters_->bytes_out);
+  guest_.assign(guest.get(), error);
+  if (error) return Reset(absl::StrCat("guest: ", error.message()));
+  SetOption(guest.Release(), IPPROTO_TCP, TCP_NODELAY, 1);  // where it is TCP
+  answer_.cancel(error);
+  WatchForReset(client_, "client");
+  WatchForReset(guest_, "guest");
+  Pump(to_guest_);
+  Pump(to_client_);
 }
 
-template <typename From, typename To>
-void Relay::Copy(From& from, To& to, Buffer& buffer, int64_t& bytes) {
-  from.async_read_some(asio::buffer(buffer), [this, self = shared_from_this(), &from, &to, &buffer,
-                                              &bytes](error_code error, size_t size) {
-    if (ended_) return;
-    if (error == asio::error::eof) {
-      to.shutdown(asio::socket_base::shutdown_send, error);
-      return DirectionEnded();
-    }
-    if (error) return Reset(error.message());
-    bytes += static_cast<int64_t>(size);
-    asio::async_write(to, asio::buffer(buffer, size),
-                      [this, self, &from, &to, &buffer, &bytes](error_code failed, size_t) {
-                        if (ended_) return;
-                        if (failed) return Reset(failed.message());
-                        Copy(from, to, buffer, bytes);
-                      });
+// A reset must be seen also while its direction is held up by the other end.
+void Relay::WatchForReset(Descriptor& end, const char* name) {
+  if (ended_) return;
+  end.async_wait(Descriptor::wait_error, [this, self = shared_from_this(), &end, name](error_code) {
+    if (ended_ || (PollNow(end.native_handle()) & POLLERR) == 0) return;
+    int error = 0;
+    socklen_t size = sizeof error;
+    getsockopt(end.native_handle(), SOL_SOCKET, SO_ERROR, &error, &size);
+    Reset(absl::StrCat(name, ": ", std::strerror(error)));
   });
 }
 
-void Relay::DirectionEnded() {
-  if (--directions_ == 0) End();
+void Relay::Pump(Way& way) {
+  for (int turn = 0; turn < kTurn; ++turn) {
+    if (ended_ || !Fill(way)) return;
+  }
+  asio::post(IoContext(), [this, self = shared_from_this(), &way] { Pump(way); });
+}
+
+// Moves one chunk; false when the direction waits, ended or was reset.
+bool Relay::Fill(Way& way) {
+  if (!way.unsent.empty()) {
+    const std::string data = std::exchange(way.unsent, {});
+    return Send(way, data.data(), data.size());
+  }
+  const ssize_t got = recv(way.from.native_handle(), Scratch().data(), kChunk, MSG_DONTWAIT);
+  if (got == 0) {
+    PassEnd(way);
+    return false;
+  }
+  if (got < 0) {
+    if (errno == EINTR) return true;
+    if (errno == EAGAIN) {
+      WaitThenPump(way, way.from, Descriptor::wait_read);
+    } else {
+      Reset(absl::StrCat(way.name, ": ", std::strerror(errno)));
+    }
+    return false;
+  }
+  way.bytes += got;
+  if (!Send(way, Scratch().data(), static_cast<size_t>(got))) return false;
+  if (static_cast<size_t>(got) == kChunk) return true;
+  // There was less than asked for, so nothing is left: one system call saved on small messages.
+  WaitThenPump(way, way.from, Descriptor::wait_read);
+  return false;
+}
+
+bool Relay::Send(Way& way, const char* data, size_t size) {
+  while (size > 0) {
+    const ssize_t sent = send(way.to.native_handle(), data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent >= 0) {
+      data += sent;
+      size -= static_cast<size_t>(sent);
+    } else if (errno == EAGAIN) {
+      way.unsent.assign(data, size);
+      WaitThenPump(way, way.to, Descriptor::wait_write);
+      return false;
+    } else if (errno != EINTR) {
+      Reset(absl::StrCat("from the ", way.name, ": ", std::strerror(errno)));
+      return false;
+    }
+  }
+  return true;
+}
+
+void Relay::PassEnd(Way& way) {
+  // A stream socket of the agent's cannot say "reset". Its way to say so is to close both ways
+  // before it was told the end; a peer that only has no more to say closes one.
+  if (&way == &to_client_ && !to_guest_.ended && (PollNow(guest_.native_handle()) & POLLHUP) != 0) {
+    return Reset("guest: the connection broke");
+  }
+  way.ended = true;
+  if (shutdown(way.to.native_handle(), SHUT_WR) != 0) {
+    return Reset(absl::StrCat("from the ", way.name, ": ", std::strerror(errno)));
+  }
+  if (to_guest_.ended && to_client_.ended) End();
+}
+
+void Relay::WaitThenPump(Way& way, Descriptor& end, Descriptor::wait_type wait) {
+  end.async_wait(wait, [this, self = shared_from_this(), &way](error_code error) {
+    if (ended_) return;
+    if (error) return Reset(absl::StrCat(way.name, ": ", error.message()));
+    Pump(way);
+  });
 }
 
 void Relay::Reset(const std::string& why) {
   if (ended_) return;
   counters_->last_error = why;
-  error_code ignored;
-  client_.set_option(asio::socket_base::linger(true, 0), ignored);
+  if (client_.is_open()) {
+    const linger reset{1, 0};
+    setsockopt(client_.native_handle(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    if (guest_.is_open()) {
+      setsockopt(guest_.native_handle(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    }
+  }
   End();
 }
 
@@ -111,9 +216,10 @@ void Relay::End() {
   error_code ignored;
   client_.close(ignored);
   guest_.close(ignored);
-  retry_.cancel(ignored);
+  redial_.cancel(ignored);
+  answer_.cancel(ignored);
   --counters_->open_connections;
-  if (on_end_) on_end_(this);
+  on_end_(this);
 }
 
 }  // namespace rum

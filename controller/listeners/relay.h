@@ -1,20 +1,21 @@
 #ifndef RUM_CONTROLLER_LISTENERS_RELAY_H_
 #define RUM_CONTROLLER_LISTENERS_RELAY_H_
 
-#include <array>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 
-#include "controller/listeners/listener_set.h"
+#include "absl/status/status.h"
+#include "controller/listeners/fd.h"
+#include "controller/listeners/listener_set_options.h"
 
 namespace rum {
 
-// Counters of one forward; shared by its connections, also after the forward is gone.
+// Counters of one forward; shared by its connections.
 struct ForwardCounters {
   int64_t open_connections = 0;
   int64_t bytes_in = 0;
@@ -22,44 +23,54 @@ struct ForwardCounters {
   std::string last_error;
 };
 
-// One client's connection to the guest. Memory: 64 KiB each way. Lives as long as its handlers; io
-// thread only.
+// One client's connection to the guest: dials, then carries bytes, half-closes and resets both
+// ways. It holds at most 64 KiB each way, and nothing while both ends keep up. io thread only.
 class Relay : public std::enable_shared_from_this<Relay> {
  public:
-  // An agent that is away is waited for, for `patience`; then, or when the guest refuses, the
-  // client is reset.
-  static std::shared_ptr<Relay> Start(boost::asio::ip::tcp::socket client, uint16_t guest_port,
-                                      const Dialer& dial, std::shared_ptr<ForwardCounters> counters,
-                                      std::chrono::milliseconds patience,
-                                      std::function<void(Relay*)> on_end);
-  Relay(boost::asio::ip::tcp::socket client, uint16_t guest_port, Dialer dial,
-        std::shared_ptr<ForwardCounters> counters, std::chrono::milliseconds patience,
-        std::function<void(Relay*)> on_end);
+  // `dial` must outlive the connection, not the relay: it is not used after the end. `on_end` is
+  // called once, when both ends are closed.
+  Relay(Fd client, uint16_t guest_port, const Dialer& dial, const ListenerSetOptions& options,
+        std::shared_ptr<ForwardCounters> counters, std::function<void(Relay*)> on_end);
 
+  void Start();
   void Reset(const std::string& why);  // both ends, at once
 
  private:
-  using Buffer = std::array<char, 64 * 1024>;
+  using Descriptor = boost::asio::posix::stream_descriptor;
   using Clock = std::chrono::steady_clock;
 
+  struct Way {
+    const char* name;  // of its source, for errors
+    Descriptor& from;
+    Descriptor& to;
+    int64_t& bytes;
+    std::string unsent;  // read, but not taken by `to`
+    bool ended = false;  // the end was read and passed on
+  };
+
   void Dial();
-  void Dialed(absl::StatusOr<int> socket);
-  template <typename From, typename To>
-  void Copy(From& from, To& to, Buffer& buffer, int64_t& bytes);
-  void DirectionEnded();
+  void Dialed(const absl::Status& status, Fd guest);
+  void WatchForReset(Descriptor& end, const char* name);
+  void Pump(Way& way);
+  bool Fill(Way& way);
+  bool Send(Way& way, const char* data, size_t size);
+  void PassEnd(Way& way);
+  void WaitThenPump(Way& way, Descriptor& end, Descriptor::wait_type wait);
   void End();
 
-  boost::asio::ip::tcp::socket client_;
-  boost::asio::local::stream_protocol::socket guest_;
-  boost::asio::steady_timer retry_;
+  Descriptor client_;
+  Descriptor guest_;
+  boost::asio::steady_timer redial_;
+  boost::asio::steady_timer answer_;
   const uint16_t guest_port_;
-  const Dialer dial_;
+  const Dialer& dial_;
+  const ListenerSetOptions options_;
+  const Clock::time_point accepted_ = Clock::now();
   const std::shared_ptr<ForwardCounters> counters_;
-  const Clock::time_point give_up_;
   const std::function<void(Relay*)> on_end_;
-  Buffer to_guest_;
-  Buffer to_client_;
-  int directions_ = 2;
+  Way to_guest_;
+  Way to_client_;
+  bool dialing_ = false;
   bool ended_ = false;
 };
 

@@ -1,241 +1,205 @@
 #include "controller/listeners/listener_set.h"
 
-#include <arpa/inet.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
-#include <atomic>
+#include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <filesystem>
 #include <string>
 #include <thread>
 
+#include "controller/listeners/listener.h"
 #include "controller/listeners/listener_set_options.h"
-#include "controller/listeners/port_owner.h"
+#include "tests/controller/listeners/sockets.h"
 
 namespace rum {
 namespace {
 
 using std::chrono::milliseconds;
 
-int Socket(const std::string& address, uint16_t port, bool listening) {
-  const bool v6 = address.find(':') != std::string::npos;
-  sockaddr_in6 in6{};
-  sockaddr_in in4{};
-  in6.sin6_family = AF_INET6, in6.sin6_port = htons(port);
-  in4.sin_family = AF_INET, in4.sin_port = htons(port);
-  inet_pton(AF_INET6, address.c_str(), &in6.sin6_addr);
-  inet_pton(AF_INET, address.c_str(), &in4.sin_addr);
-  const int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  timeval limit{10, 0};
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-  auto* at = v6 ? reinterpret_cast<sockaddr*>(&in6) : reinterpret_cast<sockaddr*>(&in4);
-  const socklen_t size = v6 ? sizeof in6 : sizeof in4;
-  if ((listening ? bind(fd, at, size) : connect(fd, at, size)) == 0 &&
-      (!listening || listen(fd, 16) == 0))
-    return fd;
-  close(fd);
-  return -1;
-}
+class ListenerSetTest : public testing::Test {
+ protected:
+  EchoGuest guest_;
+  std::unique_ptr<ListenerSet> set_ = MakeListenerSet(guest_.dialer());
+};
 
-uint16_t FreePort() {
-  const int fd = Socket("127.0.0.1", 0, true);
-  sockaddr_in at{};
-  socklen_t size = sizeof at;
-  getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size);
-  close(fd);
-  return ntohs(at.sin_port);
-}
-
-// Stands in for the guest: what is dialed says its port's number, then echoes until it has been
-// told the end.
-void DialEcho(uint16_t port, std::function<void(absl::StatusOr<int>)> done) {
-  if (port == 1) return done(absl::FailedPreconditionError("refused in the guest"));
-  int fds[2];
-  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-  std::thread([fd = fds[0], port] {
-    const std::string hello = std::to_string(port) + "\n";
-    char buffer[4096];
-    bool ok = write(fd, hello.data(), hello.size()) > 0;
-    for (ssize_t n; ok && (n = read(fd, buffer, sizeof buffer)) > 0;) {
-      ok = send(fd, buffer, static_cast<size_t>(n), MSG_NOSIGNAL) == n;
-    }
-    if (ok) send(fd, "bye\n", 4, MSG_NOSIGNAL);
-    close(fd);
-  }).detach();
-  done(fds[1]);
-}
-
-std::string ReadLine(int fd) {
-  std::string line;
-  char byte = 0;
-  while (read(fd, &byte, 1) == 1 && byte != '\n') line.push_back(byte);
-  return line;
-}
-
-std::string Echo(int fd, const std::string& text) {
-  const std::string line = text + "\n";
-  if (send(fd, line.data(), line.size(), MSG_NOSIGNAL) < 0) return "";
-  return ReadLine(fd);
-}
-
-TEST(ListenerSet, ForwardsBytesBothWaysAndKeepsHalfClose) {
-  const auto set = MakeListenerSet(DialEcho);
-  const uint16_t port = FreePort();
-  ASSERT_TRUE(set->Apply({{"127.0.0.1", port, 80}})[0].bound.ok());
-  const int fd = Socket("127.0.0.1", port, false);
-  EXPECT_EQ(ReadLine(fd), "80");
-  EXPECT_EQ(Echo(fd, "hello"), "hello");
-  shutdown(fd, SHUT_WR);
-  EXPECT_EQ(ReadLine(fd), "bye") << "the guest still had something to say";
-  char byte = 0;
-  EXPECT_EQ(read(fd, &byte, 1), 0);
-  close(fd);
-}
-
-TEST(ListenerSet, LeavesConnectionsOfUnchangedAndRetargetedForwardsAlone) {
-  const auto set = MakeListenerSet(DialEcho);
+TEST_F(ListenerSetTest, LeavesConnectionsOfUnchangedAndRetargetedForwardsAlone) {
   const uint16_t kept = FreePort(), moved = FreePort(), other = FreePort();
-  set->Apply({{"127.0.0.1", kept, 80}, {"127.0.0.1", moved, 81}});
-  const int a = Socket("127.0.0.1", kept, false);
-  const int b = Socket("127.0.0.1", moved, false);
-  EXPECT_EQ(ReadLine(a), "80");
-  EXPECT_EQ(ReadLine(b), "81");
+  set_->Apply({{"127.0.0.1", kept, 80}, {"127.0.0.1", moved, 81}});
+  const Fd a = Connect("127.0.0.1", kept), b = Connect("127.0.0.1", moved);
+  EXPECT_EQ(ReadLine(a.get()), "80");
+  EXPECT_EQ(ReadLine(b.get()), "81");
   for (uint16_t i = 0; i < 50; ++i) {
-    set->Apply({{"127.0.0.1", kept, 80},
-                {"127.0.0.1", moved, static_cast<uint16_t>(100 + i)},
-                {i % 2 == 0 ? "127.0.0.1" : "::1", other, 82}});
-    EXPECT_EQ(Echo(a, "a" + std::to_string(i)), "a" + std::to_string(i));
-    EXPECT_EQ(Echo(b, "b" + std::to_string(i)), "b" + std::to_string(i));
+    const auto states = set_->Apply({{"127.0.0.1", kept, 80},
+                                     {"127.0.0.1", moved, static_cast<uint16_t>(100 + i)},
+                                     {i % 2 == 0 ? "127.0.0.1" : "::1", other, 82}});
+    for (const ForwardState& state : states) EXPECT_TRUE(state.bound.ok()) << state.bound;
+    EXPECT_EQ(Echo(a.get(), "a" + std::to_string(i)), "a" + std::to_string(i));
+    EXPECT_EQ(Echo(b.get(), "b" + std::to_string(i)), "b" + std::to_string(i));
   }
-  const int c = Socket("127.0.0.1", moved, false);
-  EXPECT_EQ(ReadLine(c), "149") << "new connections go to the new port";
-  close(a), close(b), close(c);
+  const Fd c = Connect("127.0.0.1", moved);
+  EXPECT_EQ(ReadLine(c.get()), "149") << "new connections go to the new port";
 }
 
-TEST(ListenerSet, ARemovedForwardRefusesNewConnectionsAndDrainsOldOnes) {
-  const auto set =
-      MakeListenerSet(DialEcho, {.drain = milliseconds(300), .patience = milliseconds(100)});
+TEST_F(ListenerSetTest, TellsTheStatesInTheOrderOfTheWanted) {
+  const uint16_t one = FreePort(), two = FreePort();
+  const std::vector<Forward> wanted = {{"::1", two, 82}, {"127.0.0.1", one, 80}, {"::1", one, 81}};
+  const auto applied = set_->Apply(wanted);
+  const auto observed = set_->Observe();
+  ASSERT_EQ(applied.size(), 3u);
+  ASSERT_EQ(observed.size(), 3u);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    EXPECT_EQ(applied[i].forward, wanted[i]);
+    EXPECT_EQ(observed[i].forward, wanted[i]);
+    EXPECT_TRUE(observed[i].bound.ok()) << observed[i].bound;
+  }
+}
+
+TEST_F(ListenerSetTest, ARemovedForwardRefusesNewConnectionsAndDrainsOldOnes) {
+  set_ = MakeListenerSet(guest_.dialer(), {.drain = milliseconds(400)});
   const uint16_t port = FreePort();
-  set->Apply({{"127.0.0.1", port, 80}});
-  const int fd = Socket("127.0.0.1", port, false);
-  EXPECT_EQ(ReadLine(fd), "80");
-  EXPECT_TRUE(set->Apply({}).empty());
-  EXPECT_EQ(Socket("127.0.0.1", port, false), -1);
-  EXPECT_EQ(Echo(fd, "still"), "still");
-  char byte = 0;
-  EXPECT_EQ(read(fd, &byte, 1), -1) << "reset once the drain time is over";
-  EXPECT_EQ(errno, ECONNRESET);
-  close(fd);
+  set_->Apply({{"127.0.0.1", port, 80}});
+  const Fd fd = Connect("127.0.0.1", port);
+  EXPECT_EQ(ReadLine(fd.get()), "80");
+  EXPECT_TRUE(set_->Apply({}).empty());
+  EXPECT_FALSE(Connect("127.0.0.1", port).ok());
+  EXPECT_EQ(Echo(fd.get(), "still"), "still");
+  EXPECT_EQ(EndOf(fd.get()), ECONNRESET) << "once the drain time is over";
 }
 
-TEST(ListenerSet, ARefusalInTheGuestIsAResetForTheClient) {
-  const auto set = MakeListenerSet(DialEcho);
+TEST_F(ListenerSetTest, AForwardThatComesBackWhileItDrainsKeepsItsConnections) {
+  set_ = MakeListenerSet(guest_.dialer(), {.drain = milliseconds(200)});
   const uint16_t port = FreePort();
-  set->Apply({{"127.0.0.1", port, 1}});
-  const int fd = Socket("127.0.0.1", port, false);
-  char byte = 0;
-  EXPECT_EQ(read(fd, &byte, 1), -1);
-  EXPECT_EQ(errno, ECONNRESET);
-  close(fd);
-  EXPECT_EQ(set->Observe()[0].last_error, "refused in the guest");
+  set_->Apply({{"127.0.0.1", port, 80}});
+  const Fd old = Connect("127.0.0.1", port);
+  EXPECT_EQ(ReadLine(old.get()), "80");
+  set_->Apply({});
+  EXPECT_TRUE(set_->Apply({{"127.0.0.1", port, 81}})[0].bound.ok());
+  const Fd fresh = Connect("127.0.0.1", port);
+  EXPECT_EQ(ReadLine(fresh.get()), "81");
+  std::this_thread::sleep_for(milliseconds(400));  // longer than the drain would have taken
+  EXPECT_EQ(Echo(old.get(), "still"), "still");
+  EXPECT_EQ(set_->Observe()[0].open_connections, 2);
 }
 
-TEST(ListenerSet, WaitsForAnAgentThatIsAwayAndGivesUpAfterItsPatience) {
-  std::atomic<int> failures = 3;
-  const auto set = MakeListenerSet(
-      [&](uint16_t port, std::function<void(absl::StatusOr<int>)> done) {
-        if (failures-- > 0) return done(absl::UnavailableError("away"));
-        DialEcho(port, done);
-      },
-      {.drain = milliseconds(100), .patience = milliseconds(2000)});
-  const uint16_t port = FreePort();
-  set->Apply({{"127.0.0.1", port, 80}});
-  const int fd = Socket("127.0.0.1", port, false);
-  EXPECT_EQ(ReadLine(fd), "80");
-  close(fd);
-  failures = 1 << 20;
-  const auto impatient =
-      MakeListenerSet([](uint16_t, auto done) { done(absl::UnavailableError("away")); },
-                      {.drain = milliseconds(100), .patience = milliseconds(100)});
-  const uint16_t other = FreePort();
-  impatient->Apply({{"127.0.0.1", other, 80}});
-  const int lost = Socket("127.0.0.1", other, false);
-  char byte = 0;
-  EXPECT_EQ(read(lost, &byte, 1), -1);
-  EXPECT_EQ(errno, ECONNRESET);
-  close(lost);
-}
-
-TEST(ListenerSet, OneTakenPortNamesItsOwnerAndDoesNotStopTheOthers) {
-  const uint16_t taken = FreePort(), fine = FreePort();
-  const int holder = Socket("127.0.0.1", taken, true);
-  const auto set = MakeListenerSet(DialEcho);
-  auto states = set->Apply({{"127.0.0.1", taken, 80}, {"127.0.0.1", fine, 80}});
-  EXPECT_TRUE(absl::IsUnavailable(states[0].bound));
+TEST_F(ListenerSetTest, OneTakenPortNamesItsOwnerAndDoesNotStopTheOthers) {
+  Fd holder = Listen("127.0.0.1", 0);
+  const uint16_t taken = LocalPort(holder), fine = FreePort();
+  const std::vector<Forward> wanted = {{"127.0.0.1", taken, 80}, {"127.0.0.1", fine, 80}};
+  auto states = set_->Apply(wanted);
+  EXPECT_TRUE(absl::IsUnavailable(states[0].bound)) << "so that it is retried";
   const std::string text(states[0].bound.message());
-  EXPECT_NE(text.find("Address already in use"), std::string::npos) << text;
-  EXPECT_NE(text.find("(pid " + std::to_string(getpid()) + ")"), std::string::npos) << text;
+  EXPECT_EQ(text.find("port 127.0.0.1:" + std::to_string(taken) + ": in use by "), 0u) << text;
+  EXPECT_NE(text.find(" (pid " + std::to_string(getpid()) + ")"), std::string::npos) << text;
   EXPECT_TRUE(states[1].bound.ok());
-  EXPECT_EQ(set->Observe().size(), 2u);
-  close(holder);
-  states = set->Apply({{"127.0.0.1", taken, 80}, {"127.0.0.1", fine, 80}});
-  EXPECT_TRUE(states[0].bound.ok()) << states[0].bound;
+  EXPECT_EQ(ReadLine(Connect("127.0.0.1", fine).get()), "80");
+  EXPECT_EQ(set_->Observe()[0].bound, states[0].bound);
+  holder = Fd();
+  EXPECT_TRUE(Eventually([&] { return set_->Apply(wanted)[0].bound.ok(); }));
 }
 
-TEST(ListenerSet, BindsMoveToAWildcardAndToIpv6) {
-  const auto set = MakeListenerSet(DialEcho);
+TEST_F(ListenerSetTest, BindsMoveToAWildcardAndBack) {
   const uint16_t port = FreePort();
-  ASSERT_TRUE(set->Apply({{"127.0.0.1", port, 80}})[0].bound.ok());
-  const auto wild = set->Apply({{"0.0.0.0", port, 80}});
-  EXPECT_TRUE(wild[0].bound.ok()) << wild[0].bound;
-  const auto v6 = set->Apply({{"::1", port, 80}});
-  EXPECT_TRUE(v6[0].bound.ok()) << v6[0].bound;
-  const int fd = Socket("::1", port, false);
-  EXPECT_EQ(ReadLine(fd), "80");
-  close(fd);
-}
-
-size_t OpenDescriptors() {
-  size_t count = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd"))
-    ++count;
-  return count;
-}
-
-TEST(ListenerSet, ManyConnectionsLeaveNoDescriptorBehind) {
-  MakeListenerSet(DialEcho)->Apply({});  // the io thread's own descriptors
-  const size_t before = OpenDescriptors();
-  {
-    const auto set = MakeListenerSet(DialEcho);
-    const uint16_t port = FreePort();
-    set->Apply({{"127.0.0.1", port, 80}});
-    std::vector<int> fds;
-    for (int i = 0; i < 200; ++i) fds.push_back(Socket("127.0.0.1", port, false));
-    for (const int fd : fds) EXPECT_EQ(ReadLine(fd), "80");
-    for (size_t i = 0; i < fds.size(); ++i)
-      EXPECT_EQ(Echo(fds[i], std::to_string(i)), std::to_string(i));
-    EXPECT_EQ(set->Observe()[0].open_connections, 200);
-    for (const int fd : fds) close(fd);
+  for (const std::string bind : {"127.0.0.1", "0.0.0.0", "127.0.0.1", "::1", "::", "::1"}) {
+    const auto states = set_->Apply({{bind, port, 80}});
+    EXPECT_TRUE(states[0].bound.ok()) << bind << ": " << states[0].bound;
+    const Fd fd = Connect(bind.find(':') == std::string::npos ? "127.0.0.1" : "::1", port);
+    EXPECT_EQ(ReadLine(fd.get()), "80") << bind;
   }
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-  while (OpenDescriptors() > before && std::chrono::steady_clock::now() < deadline)
-    std::this_thread::yield();
-  EXPECT_LE(OpenDescriptors(), before);
 }
 
-TEST(PortOwner, ReadsTheKernelsTable) {
-  const std::string table =
-      "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout "
-      "inode\n"
-      "   0: 0100007F:1538 00000000:0000 0A 00000000:00000000 00:00000000 00000000   113        0 "
-      "20721 1\n"
-      "   1: 0100007F:1538 0100007F:9000 01 00000000:00000000 00:00000000 00000000   113        0 "
-      "20722 1\n";
-  EXPECT_EQ(ListeningInodes(table, 5432), std::set<std::string>{"20721"});
-  EXPECT_TRUE(ListeningInodes(table, 5433).empty());
+TEST_F(ListenerSetTest, BothWildcardsOfAPortAreTwoForwards) {
+  const uint16_t port = FreePort();
+  for (const ForwardState& state : set_->Apply({{"0.0.0.0", port, 80}, {"::", port, 81}})) {
+    EXPECT_TRUE(state.bound.ok()) << state.bound;
+  }
+  EXPECT_EQ(ReadLine(Connect("127.0.0.1", port).get()), "80");
+  EXPECT_EQ(ReadLine(Connect("::1", port).get()), "81");
+}
+
+TEST_F(ListenerSetTest, AnAddressInAnotherSpellingIsTheSameForward) {
+  const uint16_t port = FreePort();
+  set_->Apply({{"::1", port, 80}});
+  const Fd fd = Connect("::1", port);
+  EXPECT_EQ(ReadLine(fd.get()), "80");
+  const auto states = set_->Apply({{"0:0:0:0:0:0:0:1", port, 80}});
+  EXPECT_EQ(states[0].open_connections, 1);
+}
+
+TEST_F(ListenerSetTest, RejectsWhatCanNeverBeBound) {
+  const uint16_t port = FreePort();
+  const auto states = set_->Apply({{"localhost", port, 80},
+                                   {"127.0.0.1", 0, 80},
+                                   {"127.0.0.1", port, 80},
+                                   {"127.0.0.1", port, 81},
+                                   {"192.0.2.1", port, 80}});
+  EXPECT_TRUE(absl::IsInvalidArgument(states[0].bound)) << states[0].bound;
+  EXPECT_TRUE(absl::IsInvalidArgument(states[1].bound)) << states[1].bound;
+  EXPECT_TRUE(states[2].bound.ok()) << states[2].bound;
+  EXPECT_TRUE(absl::IsInvalidArgument(states[3].bound)) << states[3].bound;
+  EXPECT_TRUE(absl::IsUnavailable(states[4].bound)) << "the interface may come up";
+}
+
+TEST(BindError, HintsAtWhatAPrivilegedPortNeeds) {
+  const absl::Status status = BindError({"::1", 80, 80}, EACCES, "");
+  EXPECT_TRUE(absl::IsPermissionDenied(status));
+  EXPECT_EQ(std::string(status.message()),
+            "port [::1]:80: Permission denied; a port below net.ipv4.ip_unprivileged_port_start "
+            "(1024 by default) needs root, CAP_NET_BIND_SERVICE or a lower start: use a port from "
+            "1024 up");
+}
+
+TEST_F(ListenerSetTest, NoSocketIsInheritedByChildren) {
+  const uint16_t port = FreePort();
+  set_->Apply({{"127.0.0.1", port, 80}});
+  const Fd fd = Connect("127.0.0.1", port);
+  EXPECT_EQ(ReadLine(fd.get()), "80");
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    const std::string target = std::filesystem::read_symlink(entry.path(), gone).string();
+    if (gone || target.find("socket:") != 0) continue;
+    const int number = std::stoi(entry.path().filename().string());
+    sockaddr_storage at{};
+    socklen_t size = sizeof at;
+    getsockname(number, reinterpret_cast<sockaddr*>(&at), &size);
+    if (at.ss_family != AF_INET) continue;  // the test runner's own
+    EXPECT_NE(fcntl(number, F_GETFD) & FD_CLOEXEC, 0) << number;
+  }
+}
+
+TEST_F(ListenerSetTest, CanBeUsedFromManyThreads) {
+  const uint16_t kept = FreePort(), other = FreePort();
+  set_->Apply({{"127.0.0.1", kept, 80}});
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 25; ++i) {
+        std::vector<Forward> wanted = {{"127.0.0.1", kept, static_cast<uint16_t>(80 + t)}};
+        if ((i + t) % 2 == 0) wanted.push_back({"127.0.0.1", other, 90});
+        EXPECT_TRUE(set_->Apply(wanted)[0].bound.ok());
+        EXPECT_GE(set_->Observe().size(), 1u);
+      }
+    });
+  }
+  const Fd fd = Connect("127.0.0.1", kept);
+  ReadLine(fd.get());
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(Echo(fd.get(), "x"), "x");
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST_F(ListenerSetTest, TheSetsEndResetsConnectionsAndFreesPorts) {
+  const uint16_t port = FreePort(), removed = FreePort();
+  set_->Apply({{"127.0.0.1", port, 80}, {"127.0.0.1", removed, 80}});
+  const Fd a = Connect("127.0.0.1", port), b = Connect("127.0.0.1", removed);
+  EXPECT_EQ(ReadLine(a.get()) + ReadLine(b.get()), "8080");
+  set_->Apply({{"127.0.0.1", port, 80}});
+  set_.reset();
+  EXPECT_EQ(EndOf(a.get()), ECONNRESET);
+  EXPECT_EQ(EndOf(b.get()), ECONNRESET) << "draining";
+  EXPECT_FALSE(Connect("127.0.0.1", port).ok());
 }
 
 }  // namespace

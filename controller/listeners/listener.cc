@@ -1,0 +1,170 @@
+#include "controller/listeners/listener.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <boost/asio/ip/tcp.hpp>
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "controller/listeners/io_thread.h"
+
+namespace rum {
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+
+constexpr auto kAcceptBackOff = std::chrono::milliseconds(100);
+// After so many clients, the connections that are there have the thread.
+constexpr int kTurn = 64;
+
+std::string Where(const std::string& bind, uint16_t port) {
+  const bool v6 = bind.find(':') != std::string::npos;
+  return v6 ? absl::StrCat("port [", bind, "]:", port) : absl::StrCat("port ", bind, ":", port);
+}
+
+// By hand, for Asio's sockets would be inherited by every child of this process, and a child that
+// outlives it would keep the port.
+int MakeSocket(const tcp::endpoint& endpoint, Fd* made) {
+  const int on = 1;
+  Fd fd(socket(endpoint.data()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd.ok()) return errno;
+  if (setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) return errno;
+  // Else :: would take the port of 0.0.0.0 as well, where the system says so.
+  if (endpoint.address().is_v6() &&
+      setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0) {
+    return errno;
+  }
+  if (bind(fd.get(), endpoint.data(), static_cast<socklen_t>(endpoint.size())) != 0) return errno;
+  if (listen(fd.get(), SOMAXCONN) != 0) return errno;
+  *made = std::move(fd);
+  return 0;
+}
+
+}  // namespace
+
+absl::Status BindError(const Forward& forward, int error, const std::string& owner) {
+  const std::string where = Where(forward.bind, forward.host);
+  const std::string why = std::strerror(error);
+  switch (error) {
+    case EINVAL:
+      return absl::InvalidArgumentError(
+          absl::StrCat(where, ": not an IP address and a port from 1 to 65535"));
+    case EEXIST:
+      return absl::InvalidArgumentError(absl::StrCat(where, ": listed twice"));
+    case EADDRINUSE:
+      return absl::UnavailableError(owner.empty() ? absl::StrCat(where, ": ", why)
+                                                  : absl::StrCat(where, ": in use by ", owner));
+    case EACCES:
+      return absl::PermissionDeniedError(
+          absl::StrCat(where, ": ", why,
+                       "; a port below net.ipv4.ip_unprivileged_port_start (1024 by default) needs "
+                       "root, CAP_NET_BIND_SERVICE or a lower start: use a port from 1024 up"));
+    case EADDRNOTAVAIL:
+      return absl::UnavailableError(absl::StrCat(where, ": no interface has this address"));
+    default:
+      return absl::UnavailableError(absl::StrCat(where, ": ", why));
+  }
+}
+
+Listener::Listener(const Forward& forward, const Dialer& dial, const ListenerSetOptions& options)
+    : bind_(forward.bind),
+      host_(forward.host),
+      guest_(forward.guest),
+      dial_(dial),
+      options_(options),
+      socket_(IoContext()),
+      pause_(IoContext()),
+      drain_(IoContext()) {}
+
+int Listener::Open() {
+  error_code error;
+  const asio::ip::address address = asio::ip::make_address(bind_, error);
+  if (error || host_ == 0) return EINVAL;
+  Fd fd;
+  if (const int failed = MakeSocket(tcp::endpoint(address, host_), &fd); failed != 0) return failed;
+  socket_.assign(fd.get(), error);
+  if (error) return error.value();
+  fd.Release();
+  drain_.cancel(error);
+  WaitForClient();
+  return 0;
+}
+
+void Listener::Drain() {
+  StopAccepting();
+  drain_.expires_after(options_.drain);
+  drain_.async_wait([weak = weak_from_this()](error_code cancelled) {
+    const auto self = weak.lock();
+    if (self && !cancelled && !self->socket_.is_open()) {
+      self->ResetConnections("the forward was removed");
+    }
+  });
+}
+
+void Listener::Close() {
+  StopAccepting();
+  error_code ignored;
+  drain_.cancel(ignored);
+  ResetConnections("the forward was closed");
+}
+
+void Listener::WaitForClient() {
+  socket_.async_wait(asio::posix::stream_descriptor::wait_read,
+                     [weak = weak_from_this()](error_code error) {
+                       const auto self = weak.lock();
+                       if (self && !error && self->socket_.is_open()) self->AcceptAll();
+                     });
+}
+
+void Listener::AcceptAll() {
+  for (int turn = 0; turn < kTurn; ++turn) {
+    Fd client(accept4(socket_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (client.ok()) {
+      Admit(std::move(client));
+    } else if (errno == EAGAIN) {
+      accepting_ = absl::OkStatus();
+      break;
+    } else if (errno != EINTR && errno != ECONNABORTED) {
+      return AcceptLater(errno);
+    }
+  }
+  WaitForClient();
+}
+
+// Out of descriptors, most often: the socket stays readable, so that accepting at once would spin.
+void Listener::AcceptLater(int error) {
+  accepting_ = absl::ResourceExhaustedError(
+      absl::StrCat(Where(bind_, host_), ": accept: ", std::strerror(error)));
+  counters_->last_error = absl::StrCat("accept: ", std::strerror(error));
+  pause_.expires_after(kAcceptBackOff);
+  pause_.async_wait([weak = weak_from_this()](error_code cancelled) {
+    const auto self = weak.lock();
+    if (self && !cancelled && self->socket_.is_open()) self->AcceptAll();
+  });
+}
+
+void Listener::Admit(Fd client) {
+  // A raw pointer, for Close ends every relay before the listener goes.
+  const auto relay = std::make_shared<Relay>(std::move(client), guest_, dial_, options_, counters_,
+                                             [this](Relay* ended) { relays_.erase(ended); });
+  relays_[relay.get()] = relay;
+  relay->Start();
+}
+
+void Listener::StopAccepting() {
+  error_code ignored;
+  socket_.close(ignored);
+  pause_.cancel(ignored);
+  accepting_ = absl::OkStatus();
+}
+
+void Listener::ResetConnections(const std::string& why) {
+  const auto open = relays_;  // each one leaves the map as it ends
+  for (const auto& [key, relay] : open) relay->Reset(why);
+}
+
+}  // namespace rum

@@ -1,0 +1,58 @@
+#ifndef RUM_CONTROLLER_LISTENERS_LISTENER_H_
+#define RUM_CONTROLLER_LISTENERS_LISTENER_H_
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "controller/listeners/listener_set_options.h"
+#include "controller/listeners/relay.h"
+
+namespace rum {
+
+// Why `forward` cannot be bound: `error` is an errno, `owner` who holds its port, as far as known.
+absl::Status BindError(const Forward& forward, int error, const std::string& owner);
+
+// One listening socket and its connections. io thread only; Close before the last pointer goes.
+class Listener : public std::enable_shared_from_this<Listener> {
+ public:
+  // `dial` must outlive the listener's Close.
+  Listener(const Forward& forward, const Dialer& dial, const ListenerSetOptions& options);
+
+  int Open();  // 0 or an errno; also opens a draining one again
+  void Retarget(uint16_t guest) { guest_ = guest; }
+  void Drain();  // stops accepting; connections may go on for the drain time
+  void Close();  // and every connection, at once
+  bool idle() const { return relays_.empty(); }
+
+  const absl::Status& accepting() const { return accepting_; }
+  const ForwardCounters& counters() const { return *counters_; }
+
+ private:
+  void WaitForClient();
+  void AcceptAll();
+  void AcceptLater(int error);
+  void Admit(Fd client);
+  void StopAccepting();
+  void ResetConnections(const std::string& why);
+
+  const std::string bind_;
+  const uint16_t host_;
+  uint16_t guest_;
+  const Dialer& dial_;
+  const ListenerSetOptions options_;
+  boost::asio::posix::stream_descriptor socket_;
+  boost::asio::steady_timer pause_;
+  boost::asio::steady_timer drain_;
+  absl::Status accepting_;
+  const std::shared_ptr<ForwardCounters> counters_ = std::make_shared<ForwardCounters>();
+  std::map<Relay*, std::shared_ptr<Relay>> relays_;
+};
+
+}  // namespace rum
+
+#endif  // RUM_CONTROLLER_LISTENERS_LISTENER_H_

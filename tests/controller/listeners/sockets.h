@@ -1,0 +1,51 @@
+#ifndef RUM_TESTS_CONTROLLER_LISTENERS_SOCKETS_H_
+#define RUM_TESTS_CONTROLLER_LISTENERS_SOCKETS_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "controller/listeners/fd.h"
+#include "controller/listeners/listener_set.h"
+
+namespace rum {
+
+// Blocking loopback sockets whose reads fail after 20 s. -1: refused.
+Fd Listen(const std::string& address, uint16_t port);
+Fd Connect(const std::string& address, uint16_t port);
+uint16_t LocalPort(const Fd& socket);
+uint16_t FreePort();
+
+bool WriteAll(int fd, const std::string& data);
+std::string ReadExactly(int fd, size_t size);  // shorter at the end
+std::string ReadLine(int fd);
+std::string Echo(int fd, const std::string& line);
+// What a read of nothing more says: 0 the end, ECONNRESET a reset, -1 there was data.
+int EndOf(int fd);
+
+bool SocketPair(Fd* ours, Fd* theirs);
+// True once `condition` is; false when it is not after 20 s.
+bool Eventually(const std::function<bool()>& condition);
+size_t OpenDescriptors();
+
+// A guest with a real TCP server in it, at one port whatever port is dialed: it says the dialed
+// port's number, echoes until it is told the end, says "bye" and closes. Port 1 refuses.
+class EchoGuest {
+ public:
+  EchoGuest();
+  ~EchoGuest();
+  Dialer dialer();
+
+ private:
+  Fd listener_;
+  std::thread acceptor_;
+};
+
+// The same without TCP: a pair of sockets, as the agent's client makes them.
+void DialEchoPair(uint16_t port, std::function<void(absl::StatusOr<int>)> done);
+
+}  // namespace rum
+
+#endif  // RUM_TESTS_CONTROLLER_LISTENERS_SOCKETS_H_
