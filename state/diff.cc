@@ -85,7 +85,8 @@ Elements ElementsOf(const Message& message, const FieldDescriptor* field) {
       value = &element.GetReflection()->GetMessage(
           element, element.GetDescriptor()->FindFieldByName("value"));
     }
-    elements[KeyOf(element, key)] = value;
+    // Without a key it is a list: the place tells its elements apart.
+    elements[key.empty() ? std::to_string(i) : KeyOf(element, key)] = value;
   }
   return elements;
 }

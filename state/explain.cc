@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "state/schema.h"
 
 namespace rum {
@@ -11,12 +12,6 @@ namespace {
 
 using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
-
-const Descriptor* TableOf(const FieldDescriptor& field) {
-  const Descriptor* message = field.message_type();
-  if (field.is_map()) message = message->FindFieldByName("value")->message_type();
-  return message == FsList::descriptor() ? Fs::descriptor() : message;
-}
 
 void Append(const FieldDescriptor& field, const std::string& path, const FieldMeaning& above,
             std::string* text) {
@@ -40,8 +35,22 @@ void Append(const FieldDescriptor& field, const std::string& path, const FieldMe
   if (const std::string& about = options.GetExtension(rum::about); !about.empty()) {
     absl::StrAppend(text, "    ", about, "\n");
   }
-  absl::StrAppend(text, "    a change costs: ", EffectName(meaning.effect),
+  absl::StrAppend(text, "    effect of a change: ", EffectName(meaning.effect),
                   meaning.reason.empty() ? "" : absl::StrCat(" — ", meaning.reason), "\n");
+}
+
+// Of the fields of `all`, an explanation. Somebody may know a field by its last word alone.
+std::string NearestField(const std::string& typed, const std::string& all) {
+  std::vector<std::string> names;
+  const std::vector<std::string> lines = absl::StrSplit(all, '\n', absl::SkipEmpty());
+  for (const std::string& line : lines) {
+    if (line[0] == ' ') continue;
+    const std::string name = line.substr(0, line.find(' '));
+    if (name.substr(name.rfind('.') + 1) == typed) return name;
+    names.push_back(name);
+    names.push_back(name.substr(0, name.find_first_of(".[")));
+  }
+  return Nearest(typed, names);
 }
 
 }  // namespace
@@ -49,15 +58,15 @@ void Append(const FieldDescriptor& field, const std::string& path, const FieldMe
 std::string EffectName(int effect) {
   switch (effect) {
     case LIVE:
-      return "nothing (live)";
+      return "live";
     case LIVE_OPT_IN:
-      return "nothing, but only when asked for (live, opt-in)";
+      return "live, opt-in";
     case RECREATE:
-      return "a new disk (recreate)";
+      return "recreate";
     case NONE:
-      return "nothing (the machine does not depend on it)";
+      return "none";
     default:
-      return "a restart";
+      return "restart";
   }
 }
 
@@ -72,12 +81,7 @@ absl::StatusOr<std::string> Explain(const std::string& field) {
   }
   const auto fields = FieldsAlong(field);
   if (fields.empty()) {
-    std::vector<std::string> names;
-    std::string all = *Explain("");
-    for (size_t at = 0; at < all.size(); at = all.find('\n', at) + 1) {
-      if (all[at] != ' ') names.push_back(all.substr(at, all.find(' ', at) - at));
-    }
-    const std::string near = Nearest(field, names);
+    const std::string near = NearestField(field, *Explain(""));
     return absl::NotFoundError(
         absl::StrCat("there is no field ", field,
                      near.empty() ? "" : absl::StrCat(" (did you mean `", near, "`?)")));

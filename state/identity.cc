@@ -4,12 +4,11 @@
 
 #include <cctype>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "state/validate.h"
+#include "state/names.h"
 
 namespace rum {
 namespace {
@@ -29,13 +28,15 @@ bool EndsWith(const std::string& text, const std::string& end) {
 
 // A folder may have any name; a machine may not.
 std::string Sanitized(const std::string& folder) {
+  constexpr size_t kMost = 63;  // domains, volumes and files are named after it
   std::string name;
-  for (const char c : folder)
-    name.push_back(std::isalnum(static_cast<unsigned char>(c)) ||
-                           (!name.empty() && std::strchr("._-", c))
-                       ? c
-                       : 'x');
-  return name.empty() ? "rum" : name;
+  for (const char c : folder) {
+    const bool fits = IsMachineName("a" + std::string(1, c));
+    if (!name.empty() || (fits && std::isalnum(static_cast<unsigned char>(c)))) {
+      name.push_back(fits ? c : '-');
+    }
+  }
+  return name.empty() ? "rum" : name.substr(0, kMost);
 }
 
 }  // namespace

@@ -35,15 +35,20 @@ bool IsPath(const fs::path& folder, const std::string& base) {
          fs::is_regular_file(folder / base, error);
 }
 
-// virtio limits a tag to 36 bytes; the readable end of the target and a hash of all of it fit.
+// virtio limits a tag to 36 bytes. Two targets never share a tag, whatever else the file has: what
+// the readable form does not tell apart ("/a/b" and "/a-b"), the hash does.
 std::string TagFrom(const std::string& target) {
   std::string tag;
-  for (const char c : target) {
-    const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0;
-    if (plain || (!tag.empty() && tag.back() != '-')) tag.push_back(plain ? c : '-');
+  bool plain = true;
+  for (const char c : target.substr(target[0] == '/' ? 1 : 0)) {
+    const bool alnum = std::isalnum(static_cast<unsigned char>(c)) != 0;
+    plain = plain && (alnum || c == '/');
+    if (alnum || (!tag.empty() && tag.back() != '-')) tag.push_back(alnum ? c : '-');
   }
-  if (tag.size() <= 36 && !tag.empty() && tag.back() != '-') return tag;
-  return "m-" + Sha256Hex(target).substr(0, 16);
+  plain = plain && target[0] == '/' && target.find("//") == std::string::npos &&
+          target.back() != '/' && tag.size() <= 36 && !tag.empty();
+  if (plain) return tag;
+  return tag.substr(0, 23) + (tag.empty() ? "m-" : "-") + Sha256Hex(target).substr(0, 12);
 }
 
 }  // namespace
@@ -65,8 +70,9 @@ void ResolvePaths(const std::string& path, Config* config) {
 std::string HostnameFrom(const std::string& machine_name) {
   std::string hostname;
   for (const char c : machine_name) hostname.push_back(c == '.' || c == '_' ? '-' : c);
+  hostname = hostname.substr(0, 63);
   while (!hostname.empty() && hostname.back() == '-') hostname.pop_back();
-  return hostname.empty() ? "rum" : hostname.substr(0, 63);
+  return hostname.empty() ? "rum" : hostname;
 }
 
 }  // namespace rum

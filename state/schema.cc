@@ -24,6 +24,24 @@ size_t EditDistance(const std::string& a, const std::string& b) {
   return row[b.size()];
 }
 
+// Takes the element's name off what follows a list or a map: "[KEY]", ".NAME", ".TYPE[KEY]".
+// A key may hold any character ("mounts[/a.b].tag"): what is a field below is known from the end.
+bool SkipElement(const FieldDescriptor& field, const Descriptor* element, std::string* rest) {
+  const size_t dot = rest->rfind('.');
+  const bool named = !field.is_map() || (dot != std::string::npos && dot > 0);
+  if (element != nullptr && dot != std::string::npos && named) {
+    const std::string below = rest->substr(dot + 1);
+    if (element->FindFieldByName(below.substr(0, below.find('['))) != nullptr) {
+      *rest = below;
+      return true;
+    }
+  }
+  const bool whole = rest->empty() || rest->back() == ']' ||
+                     (field.is_map() && rest->find('[') == std::string::npos);
+  rest->clear();
+  return whole;
+}
+
 }  // namespace
 
 FieldMeaning FieldMeaning::Below(const FieldDescriptor& field) const {
@@ -37,25 +55,28 @@ FieldMeaning FieldMeaning::Below(const FieldDescriptor& field) const {
   return meaning;
 }
 
+const Descriptor* TableOf(const FieldDescriptor& field) {
+  const Descriptor* message = field.message_type();
+  if (field.is_map()) message = message->FindFieldByName("value")->message_type();
+  return message == FsList::descriptor() ? Fs::descriptor() : message;
+}
+
 std::vector<const FieldDescriptor*> FieldsAlong(const std::string& path) {
   std::vector<const FieldDescriptor*> fields;
   const Descriptor* message = Config::descriptor();
-  for (size_t at = 0; at < path.size();) {
-    const size_t end = path.find_first_of(".[", at);
-    const std::string name = path.substr(at, end == std::string::npos ? end : end - at);
-    at = end == std::string::npos ? path.size() : end;
-    if (at < path.size() && path[at] == '[') at = path.find(']', at);
-    if (at == std::string::npos) return {};
-    at = path.find('.', at) == std::string::npos ? path.size() : path.find('.', at) + 1;
-    const FieldDescriptor* field = message == nullptr ? nullptr : message->FindFieldByName(name);
+  for (std::string rest = path; !rest.empty();) {
+    const size_t end = std::min(rest.find_first_of(".["), rest.size());
+    const FieldDescriptor* field =
+        message == nullptr ? nullptr : message->FindFieldByName(rest.substr(0, end));
     if (field == nullptr) return {};
     fields.push_back(field);
-    message = field->message_type();
-    if (field->is_map()) {
-      message = message->FindFieldByName("value")->message_type();
-      if (message == FsList::descriptor()) message = Fs::descriptor();
-      at = std::min(path.find('.', at), path.size());  // the entry's name
-      if (at < path.size()) ++at;
+    message = TableOf(*field);
+    rest = rest.substr(end);
+    if (field->is_repeated()) {
+      if (!SkipElement(*field, message, &rest)) return {};
+    } else if (!rest.empty()) {
+      if (rest[0] == '[') return {};
+      rest = rest.substr(1);
     }
   }
   return fields;

@@ -22,10 +22,13 @@ struct FieldMeaning {
 // path. Names of maps' entries may be any.
 std::vector<const google::protobuf::FieldDescriptor*> FieldsAlong(const std::string& path);
 
+// The message that a table of this field is; for a map, what it maps to. nullptr for a scalar.
+const google::protobuf::Descriptor* TableOf(const google::protobuf::FieldDescriptor& field);
+
 // The one of `names` that a person who typed `typed` most probably meant; empty when none is near.
 std::string Nearest(const std::string& typed, const std::vector<std::string>& names);
 
-// "string", "integer", "size", "true or false", "table", "array of tables", "array of strings".
+// "string", "integer", "size", "boolean", "table", "array of tables", "array of strings".
 std::string TypeName(const google::protobuf::FieldDescriptor& field);
 
 }  // namespace rum

@@ -5,14 +5,14 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <mutex>
-#include <sstream>
 
 #include "absl/strings/str_cat.h"
+#include "state/file.h"
 #include "state/identity.h"
 
 namespace rum {
@@ -22,6 +22,7 @@ namespace fs = std::filesystem;
 
 constexpr char kMagic[] = "rum-record 1 sha256=";
 constexpr char kEnding[] = ".record";
+constexpr uint32_t kFormat = 1;
 
 absl::Status Failed(const std::string& what, const std::string& path) {
   return absl::InternalError(absl::StrCat(what, " ", path, ": ", std::strerror(errno)));
@@ -66,21 +67,27 @@ class FileStateStore : public StateStore {
 
   absl::StatusOr<MachineRecord> Load(const std::string& id) override {
     const std::lock_guard<std::mutex> guard(mutex_);
-    std::ifstream file(PathOf(id), std::ios::binary);
-    if (!file) {
-      if (errno == ENOENT) return absl::NotFoundError(absl::StrCat("no record of ", id));
-      return Failed("open", PathOf(id));
+    const absl::StatusOr<std::string> bytes = ReadFile(PathOf(id));
+    if (absl::IsNotFound(bytes.status())) {
+      return absl::NotFoundError(absl::StrCat("no record of ", id));
     }
-    std::string header;
-    std::getline(file, header);
-    std::ostringstream body;
-    body << file.rdbuf();
+    // A disk that does not answer says nothing about the record: it stays where it is.
+    if (!bytes.ok()) {
+      return absl::InternalError(
+          absl::StrCat("read ", PathOf(id), ": ", std::string(bytes.status().message())));
+    }
+    const size_t end = std::min(bytes->find('\n'), bytes->size());
+    const std::string body = bytes->substr(std::min(end + 1, bytes->size()));
+    if (bytes->substr(0, end) != kMagic + Sha256Hex(body)) return SetAside(id);
     MachineRecord record;
-    const bool whole = header == kMagic + Sha256Hex(body.str());
-    if (whole && google::protobuf::util::JsonStringToMessage(body.str(), &record).ok() &&
-        record.id() == id) {
-      return record;
+    google::protobuf::util::JsonParseOptions options;
+    options.ignore_unknown_fields = true;  // of a newer rum, whose format the next lines see
+    const bool parsed = google::protobuf::util::JsonStringToMessage(body, &record, options).ok();
+    if (parsed && record.format() > kFormat) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(PathOf(id), " was written by a newer rum (format ", record.format(), ")"));
     }
+    if (parsed && record.id() == id) return record;
     return SetAside(id);
   }
 
@@ -111,6 +118,7 @@ class FileStateStore : public StateStore {
       if (entry.path().extension() == kEnding) ids.push_back(entry.path().stem());
     }
     if (error) return absl::InternalError(absl::StrCat(folder_, ": ", error.message()));
+    std::sort(ids.begin(), ids.end());
     return ids;
   }
 

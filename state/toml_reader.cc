@@ -5,13 +5,13 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <limits>
 #include <sstream>
 
+#include "state/file.h"
 #include "state/identity.h"
+#include "state/names.h"
 #include "state/paths.h"
 #include "state/schema.h"
 #include "state/size.h"
@@ -230,8 +230,8 @@ class Reader {
       const auto size = ParseSize(node.as_string()->get());
       if (size) return reflection->SetUInt64(message, field, *size);
       return Report(path,
-                    path + " must be a size: an integer and K, M, G or T, such as \"20G\" (got \"" +
-                        node.as_string()->get() + "\")",
+                    path + " must be a size: an integer and K, M, G or T, such as \"20G\" (got " +
+                        Quoted(node.as_string()->get()) + ")",
                     RangeOf(node.source()));
     }
     const auto* number = node.as_integer();
@@ -286,6 +286,18 @@ void Resolve(const std::string& path, Config* config) {
   ResolvePaths(path, config);
 }
 
+// As wide as the first `characters` characters of a line; tabs stay tabs, so that a terminal
+// aligns.
+std::string Indent(const std::string& line, size_t characters) {
+  std::string indent;
+  for (const char c : line) {
+    if ((c & 0xC0) == 0x80) continue;  // the rest of a UTF-8 character
+    if (indent.size() == characters) return indent;
+    indent.push_back(c == '\t' ? '\t' : ' ');
+  }
+  return indent + std::string(characters - indent.size(), ' ');
+}
+
 }  // namespace
 
 ParsedConfig ReadToml(std::string_view text, const std::string& path) {
@@ -313,15 +325,11 @@ ParsedConfig ReadToml(std::string_view text, const std::string& path) {
 }
 
 ParsedConfig ReadTomlFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (file) text << file.rdbuf();
-  if (!file) {
-    ParsedConfig result;
-    result.problems.push_back({"", std::string("cannot be read: ") + std::strerror(errno), {}});
-    return result;
-  }
-  return ReadToml(text.str(), path);
+  const absl::StatusOr<std::string> text = ReadFile(path);
+  if (text.ok()) return ReadToml(*text, path);
+  ParsedConfig result;
+  result.problems.push_back({"", "cannot be read: " + std::string(text.status().message()), {}});
+  return result;
 }
 
 std::string RenderProblems(const std::string& display_path, std::string_view text,
@@ -339,8 +347,9 @@ std::string RenderProblems(const std::string& display_path, std::string_view tex
     const std::string number = std::to_string(where.line);
     const std::string margin(number.size() < 5 ? 5 - number.size() : 0, ' ');
     const uint32_t column = std::max<uint32_t>(where.column, 1);
-    out << margin << number << " | " << lines[where.line - 1] << "\n"
-        << std::string(margin.size() + number.size(), ' ') << " | " << std::string(column - 1, ' ')
+    const std::string& line = lines[where.line - 1];
+    out << margin << number << " | " << line << "\n"
+        << std::string(margin.size() + number.size(), ' ') << " | " << Indent(line, column - 1)
         << std::string(where.end_column > column ? where.end_column - column : 1, '^') << "\n";
   }
   return out.str();

@@ -11,7 +11,8 @@
 
 namespace rum {
 
-// Where a value stands in a file. Lines and columns count from 1, columns in bytes; 0: unknown.
+// Where a value stands in a file. Lines and columns count from 1, columns in characters; 0:
+// unknown.
 struct SourceRange {
   uint32_t line = 0;
   uint32_t column = 0;

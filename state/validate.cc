@@ -5,19 +5,15 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
-#include <regex>
 #include <set>
 
-#include "state/identity.h"
+#include "absl/strings/str_join.h"
+#include "state/names.h"
 
 namespace rum {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool Matches(const std::string& text, const char* pattern) {
-  return std::regex_match(text, std::regex(pattern));
-}
 
 enum class Family { kNone, kIpv4, kIpv6 };
 
@@ -26,6 +22,12 @@ Family FamilyOf(const std::string& address) {
   if (inet_pton(AF_INET, address.c_str(), bytes) == 1) return Family::kIpv4;
   if (inet_pton(AF_INET6, address.c_str(), bytes) == 1) return Family::kIpv6;
   return Family::kNone;
+}
+
+const std::set<std::string>& OneDriveTypes() {
+  static const std::set<std::string> types = {"ext2", "ext3", "ext4", "exfat", "f2fs",
+                                              "ntfs", "swap", "vfat", "xfs"};
+  return types;
 }
 
 bool IsWildcard(const std::string& bind) { return bind == "0.0.0.0" || bind == "::"; }
@@ -72,7 +74,7 @@ class Validator {
   void CheckImageAndResources() {
     const Image& image = config_.image();
     if (image.base().empty()) Report("image.base", "image.base must not be empty");
-    if (!image.sha256().empty() && !Matches(image.sha256(), "[0-9a-fA-F]{64}")) {
+    if (!image.sha256().empty() && !IsSha256(image.sha256())) {
       Report("image.sha256", "image.sha256 must be 64 hex digits (got " +
                                  std::to_string(image.sha256().size()) + " characters)");
     }
@@ -94,8 +96,8 @@ class Validator {
       Report("network.hostname",
              "network.hostname must be an RFC 1123 name: labels of 1 to 63 letters, digits and "
              "'-', no '-' "
-             "at an edge, 253 characters in all (got \"" +
-                 hostname + "\")");
+             "at an edge, 253 characters in all (got " +
+                 Quoted(hostname) + ")");
     }
     std::set<std::string> names;
     for (int i = 0; i < config_.network().interfaces_size(); ++i) {
@@ -112,7 +114,7 @@ class Validator {
   void CheckFixedAddress(const std::string& field, const std::string& ip) {
     unsigned char bytes[4];
     if (inet_pton(AF_INET, ip.c_str(), bytes) != 1) {
-      Report(field, field + " must be an IPv4 address (got \"" + ip + "\")");
+      Report(field, field + " must be an IPv4 address (got " + Quoted(ip) + ")");
     } else if (bytes[3] <= 1 || bytes[3] == 255) {
       Report(field, field + " must not end in .0, .1 or .255 (got " + ip +
                         "): they are the network, the host and broadcast");
@@ -127,7 +129,7 @@ class Validator {
       CheckPortNumber(at + ".guest", port.guest());
       if (FamilyOf(port.bind()) == Family::kNone) {
         Report(at + ".bind",
-               at + ".bind must be an IPv4 or IPv6 address (got \"" + port.bind() + "\")");
+               at + ".bind must be an IPv4 or IPv6 address (got " + Quoted(port.bind()) + ")");
         continue;
       }
       for (int j = 0; j < i; ++j) {
@@ -159,10 +161,7 @@ class Validator {
     for (int i = 0; i < config_.ssh().authorized_keys_size(); ++i) {
       const std::string at = "ssh.authorized_keys[" + std::to_string(i) + "]";
       const std::string& key = config_.ssh().authorized_keys(i);
-      if (!Matches(key,
-                   "(ssh-(ed25519|rsa|dss)|ecdsa-sha2-nistp(256|384|521)|"
-                   "sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\\.com) [A-Za-z0-9+/]+={0,2}( "
-                   "[^\\n]*)?")) {
+      if (!IsOpenSshKey(key)) {
         Report(at,
                at + " is not an OpenSSH public key (a line such as `ssh-ed25519 AAAA... comment`)");
       }
@@ -173,8 +172,8 @@ class Validator {
     if (IsUserName(name)) return;
     Report(field, field + " must be a Linux " + kind +
                       " name: a-z or _, then a-z, 0-9, _ and -, at most 32 "
-                      "characters (got \"" +
-                      name + "\")");
+                      "characters (got " +
+                      Quoted(name) + ")");
   }
 
   void CheckMounts() {
@@ -217,9 +216,9 @@ class Validator {
   void CheckFilesystems() {
     for (const auto& [type, list] : config_.fs()) {
       const bool many = type == "zfs" || type == "btrfs";
-      if (!many && !Matches(type, "ext[234]|xfs|vfat|f2fs|exfat|ntfs|swap")) {
-        Report("fs." + type,
-               "fs." + type + ": unknown filesystem (ext4, xfs, btrfs, zfs, vfat, ...)");
+      if (!many && OneDriveTypes().count(type) == 0) {
+        Report("fs." + type, "fs." + type + ": unknown filesystem (there are btrfs, zfs, " +
+                                 absl::StrJoin(OneDriveTypes(), ", ") + ")");
         continue;
       }
       for (int i = 0; i < list.entries_size(); ++i) {
@@ -267,7 +266,7 @@ class Validator {
     for (size_t i = 0; i < targets.size(); ++i) {
       const auto& [field, target] = targets[i];
       if (target.empty() || target[0] != '/') {
-        Report(field, field + " must be an absolute path (got \"" + target + "\")");
+        Report(field, field + " must be an absolute path (got " + Quoted(target) + ")");
         continue;
       }
       for (size_t j = 0; j < i; ++j) {
@@ -281,15 +280,16 @@ class Validator {
 
   void CheckAdvanced() {
     const Advanced& advanced = config_.advanced();
-    if (!Matches(advanced.domain_type(), "auto|kvm|qemu")) {
+    if (advanced.domain_type() != "auto" && advanced.domain_type() != "kvm" &&
+        advanced.domain_type() != "qemu") {
       Report("advanced.domain_type",
-             "advanced.domain_type must be \"auto\", \"kvm\" or \"qemu\" (got \"" +
-                 advanced.domain_type() + "\")");
+             "advanced.domain_type must be \"auto\", \"kvm\" or \"qemu\" (got " +
+                 Quoted(advanced.domain_type()) + ")");
     }
-    if (!Matches(advanced.machine(), "[A-Za-z0-9][A-Za-z0-9._-]*")) {
+    if (!IsMachineName(advanced.machine())) {
       Report("advanced.machine",
-             "advanced.machine must be a QEMU machine type such as \"q35\" (got \"" +
-                 advanced.machine() + "\")");
+             "advanced.machine must be a QEMU machine type such as \"q35\" (got " +
+                 Quoted(advanced.machine()) + ")");
     }
   }
 
@@ -300,16 +300,6 @@ class Validator {
 };
 
 }  // namespace
-
-bool IsHostname(const std::string& text) {
-  return text.size() <= 253 && Matches(text,
-                                       "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\\.[A-Za-z0-9]("
-                                       "[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*");
-}
-
-bool IsUserName(const std::string& text) { return Matches(text, "[a-z_][a-z0-9_-]{0,31}"); }
-
-bool IsMachineName(const std::string& text) { return Matches(text, "[a-zA-Z0-9][a-zA-Z0-9._-]*"); }
 
 std::vector<Problem> Validate(const Config& config, const SourceMap& sources) {
   return Validator(config, sources).Run();

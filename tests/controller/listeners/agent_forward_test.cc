@@ -1,0 +1,151 @@
+// The whole path of a forward but the VM: listener, relay, the agent's client and the real agent,
+// with a socket pair for the virtio port and this host's loopback for the guest's.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "agent-api/client/guest_agent.h"
+#include "controller/listeners/listener_set.h"
+#include "tests/controller/listeners/sockets.h"
+
+namespace rum {
+namespace {
+
+class AgentForward : public testing::Test {
+ protected:
+  void SetUp() override {
+    signal(SIGPIPE, SIG_IGN);  // as the controller's process does
+    Fd guest;
+    ASSERT_TRUE(SocketPair(&guest, &channel_));
+    const int inherited = dup(guest.get());  // without close-on-exec
+    const std::string number = std::to_string(inherited);
+    const std::string state = testing::TempDir() + "agent";
+    std::vector<std::string> words = {RUM_AGENT, "--port-fd", number, "--state", state};
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    ASSERT_EQ(posix_spawn(&pid_, RUM_AGENT, nullptr, nullptr, argv.data(), environ), 0);
+    close(inherited);
+    agent_ = ConnectGuestAgent(
+        [this]() -> absl::StatusOr<int> {
+          if (!channel_.ok()) return absl::UnavailableError("the channel is gone");
+          return channel_.Release();
+        },
+        nullptr);
+    ASSERT_TRUE(agent_->WaitConnected(absl::Seconds(20)).ok());
+    server_ = Listen("127.0.0.1", 0);
+    set_ =
+        MakeListenerSet([this](uint16_t port, auto done) { agent_->Dial(port, std::move(done)); });
+    ASSERT_TRUE(set_->Apply({{"127.0.0.1", port_, LocalPort(server_)}})[0].bound.ok());
+  }
+  void TearDown() override {
+    set_.reset();
+    agent_.reset();
+    KillAgent();
+  }
+
+  void KillAgent() {
+    if (pid_ <= 0) return;
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+    pid_ = -1;
+  }
+  Fd Client() const { return Connect("127.0.0.1", port_); }
+  Fd Served() const { return Fd(accept4(server_.get(), nullptr, nullptr, SOCK_CLOEXEC)); }
+
+  const uint16_t port_ = FreePort();
+  Fd channel_;
+  Fd server_;  // "in the guest"
+  pid_t pid_ = -1;
+  std::unique_ptr<GuestAgent> agent_;
+  std::unique_ptr<ListenerSet> set_;
+};
+
+TEST_F(AgentForward, CarriesManyBytesBothWaysAndHalfCloses) {
+  const Fd client = Client();
+  const Fd served = Served();
+  std::string up(4 << 20, '\0');
+  for (size_t i = 0; i < up.size(); ++i) up[i] = static_cast<char>(i * 2654435761u >> 13);
+  const std::string down(up.rbegin(), up.rend());
+  std::thread upload([&] {
+    WriteAll(client.get(), up);
+    shutdown(client.get(), SHUT_WR);
+  });
+  EXPECT_TRUE(ReadExactly(served.get(), up.size()) == up);
+  EXPECT_EQ(EndOf(served.get()), 0);
+  upload.join();
+  std::thread download([&] {
+    WriteAll(served.get(), down);
+    shutdown(served.get(), SHUT_WR);
+  });
+  EXPECT_TRUE(ReadExactly(client.get(), down.size()) == down);
+  EXPECT_EQ(EndOf(client.get()), 0);
+  download.join();
+  EXPECT_TRUE(Eventually([&] { return set_->Observe()[0].open_connections == 0; }));
+  EXPECT_EQ(set_->Observe()[0].last_error, "");
+}
+
+TEST_F(AgentForward, AServerThatAnswersAndClosesIsACleanEnd) {
+  for (int i = 0; i < 30; ++i) {
+    const Fd client = Client();
+    Fd served = Served();
+    WriteAll(client.get(), "GET /\n");
+    EXPECT_EQ(ReadLine(served.get()), "GET /");
+    WriteAll(served.get(), std::string(100000, 'x'));
+    served = Fd();
+    EXPECT_EQ(ReadExactly(client.get(), 100000).size(), 100000u);
+    EXPECT_EQ(EndOf(client.get()), 0);
+  }
+  EXPECT_TRUE(Eventually([&] { return set_->Observe()[0].open_connections == 0; }));
+  EXPECT_EQ(set_->Observe()[0].last_error, "");
+}
+
+TEST_F(AgentForward, APortWithoutAServerIsAReset) {
+  server_ = Fd();
+  EXPECT_EQ(EndOf(Client().get()), ECONNRESET);
+  EXPECT_NE(set_->Observe()[0].last_error.find("refused"), std::string::npos)
+      << set_->Observe()[0].last_error;
+}
+
+TEST_F(AgentForward, AKilledAgentResetsItsConnections) {
+  const Fd client = Client();
+  const Fd served = Served();
+  WriteAll(served.get(), "half of\n");
+  EXPECT_EQ(ReadLine(client.get()), "half of");
+  KillAgent();
+  EXPECT_EQ(EndOf(client.get()), ECONNRESET);
+}
+
+TEST_F(AgentForward, AResetOfTheServerIsAResetOfTheClient) {
+  const Fd client = Client();
+  Fd served = Served();
+  WriteAll(client.get(), "hello\n");
+  EXPECT_EQ(ReadLine(served.get()), "hello");
+  const linger reset{1, 0};
+  setsockopt(served.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  served = Fd();
+  EXPECT_EQ(EndOf(client.get()), ECONNRESET);
+}
+
+TEST_F(AgentForward, AResetOfTheClientIsAResetOfTheServer) {
+  Fd client = Client();
+  const Fd served = Served();
+  WriteAll(client.get(), "hello\n");
+  EXPECT_EQ(ReadLine(served.get()), "hello");
+  const linger reset{1, 0};
+  setsockopt(client.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  client = Fd();
+  EXPECT_EQ(EndOf(served.get()), ECONNRESET);
+}
+
+}  // namespace
+}  // namespace rum
