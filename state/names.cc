@@ -1,5 +1,7 @@
 #include "state/names.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <set>
 
@@ -72,6 +74,13 @@ bool IsOpenSshKey(const std::string& text) {
   if (type == text.size() || types.count(text.substr(0, type)) == 0) return false;
   const size_t data = std::min(text.find(' ', type + 1), text.size());
   return IsKeyData(text.substr(type + 1, data - type - 1));
+}
+
+std::string PlainAddress(const std::string& address) {
+  in6_addr bytes;
+  char text[INET6_ADDRSTRLEN];
+  if (inet_pton(AF_INET6, address.c_str(), &bytes) != 1) return address;
+  return inet_ntop(AF_INET6, &bytes, text, sizeof text);
 }
 
 std::string Quoted(const std::string& text) {

@@ -129,7 +129,9 @@ class Reader {
                      const toml::table& table) {
     const std::string path = prefix + field.name();
     if (field.cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) {
-      const SourceRange where = prefix.empty() ? SourceRange{} : RangeOf(table.source());
+      // A table that is not there has no place of its own.
+      const SourceRange where =
+          table.source().begin.line > 0 ? RangeOf(table.source()) : SourceRange{1, 1, 1};
       Report(path,
              path + " is missing and has no default: set it to " + WithArticle(TypeName(field)),
              where);
@@ -242,11 +244,12 @@ class Reader {
   void ReadInteger(int64_t number, const toml::node& node, Message* message,
                    const FieldDescriptor* field, const std::string& path) {
     const bool narrow = field->cpp_type() == FieldDescriptor::CPPTYPE_UINT32;
-    if (number < 0 || (narrow && number > std::numeric_limits<uint32_t>::max())) {
-      const std::string most = narrow ? " and at most 4294967295" : "";
-      return Report(path,
-                    path + " must be at least 0" + most + " (got " + std::to_string(number) + ")",
-                    RangeOf(node.source()));
+    const std::string got = " (got " + std::to_string(number) + ")";
+    if (number < 0) {
+      return Report(path, path + " must not be negative" + got, RangeOf(node.source()));
+    }
+    if (narrow && number > std::numeric_limits<uint32_t>::max()) {
+      return Report(path, path + " must be at most 4294967295" + got, RangeOf(node.source()));
     }
     if (narrow) {
       message->GetReflection()->SetUInt32(message, field, static_cast<uint32_t>(number));
@@ -282,6 +285,7 @@ void Resolve(const std::string& path, Config* config) {
   if (config->network().hostname().empty() && identity.ok()) {
     config->mutable_network()->set_hostname(HostnameFrom(identity->name));
   }
+  for (Port& port : *config->mutable_ports()) port.set_bind(PlainAddress(port.bind()));
   if (config->ssh().user().empty()) config->mutable_ssh()->set_user(config->user().name());
   ResolvePaths(path, config);
 }
@@ -336,14 +340,21 @@ std::string RenderProblems(const std::string& display_path, std::string_view tex
                            const std::vector<Problem>& problems) {
   std::vector<std::string> lines;
   std::istringstream stream{std::string(text)};
-  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  for (std::string line; std::getline(stream, line);) {
+    for (char& c : line) {  // what a terminal would obey
+      if ((c >= 0 && c < ' ' && c != '\t') || c == '\x7f') c = '?';
+    }
+    lines.push_back(line);
+  }
   std::ostringstream out;
   for (const Problem& problem : problems) {
     const SourceRange& where = problem.where;
     out << display_path;
     if (where.line > 0) out << ":" << where.line << ":" << where.column;
     out << ": error: " << problem.message << "\n";
-    if (where.line == 0 || where.line > lines.size()) continue;
+    // A line that no terminal shows whole helps nobody.
+    if (where.line == 0 || where.line > lines.size() || lines[where.line - 1].size() > 200)
+      continue;
     const std::string number = std::to_string(where.line);
     const std::string margin(number.size() < 5 ? 5 - number.size() : 0, ' ');
     const uint32_t column = std::max<uint32_t>(where.column, 1);

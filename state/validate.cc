@@ -214,15 +214,19 @@ class Validator {
   }
 
   void CheckFilesystems() {
-    for (const auto& [type, list] : config_.fs()) {
+    // In the order of the file, so that of two uses of a drive the second one is the error.
+    std::map<std::pair<uint32_t, std::string>, const FsList*> lists;
+    for (const auto& [type, list] : config_.fs()) lists[{Where("fs." + type).line, type}] = &list;
+    for (const auto& [place, list] : lists) {
+      const std::string& type = place.second;
       const bool many = type == "zfs" || type == "btrfs";
       if (!many && OneDriveTypes().count(type) == 0) {
         Report("fs." + type, "fs." + type + ": unknown filesystem (there are btrfs, zfs, " +
                                  absl::StrJoin(OneDriveTypes(), ", ") + ")");
         continue;
       }
-      for (int i = 0; i < list.entries_size(); ++i) {
-        CheckFilesystem("fs." + type + "[" + std::to_string(i) + "]", type, many, list.entries(i));
+      for (int i = 0; i < list->entries_size(); ++i) {
+        CheckFilesystem("fs." + type + "[" + std::to_string(i) + "]", type, many, list->entries(i));
       }
     }
   }

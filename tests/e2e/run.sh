@@ -11,6 +11,7 @@ chmod 755 "$stage"
 cp "$2" "$stage/test"
 cp "$3" "$stage/rum"
 cp "$4" "$stage/rum-agent"
+[ ! -e tests/testdata/bad_files.txt ] || cp tests/testdata/bad_files.txt "$stage"
 chmod 755 "$stage"/*
 ln "$RUM_TEST_IMAGE" "$stage/image.qcow2" 2>/dev/null || cp "$RUM_TEST_IMAGE" "$stage/image.qcow2"
 chmod a+r "$stage/image.qcow2"

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "tests/e2e/world.h"
+#include "tests/testdata/bad_files.h"
 
 namespace rum::e2e {
 namespace {
@@ -220,15 +221,16 @@ TEST_F(Story, UpOnARunningMachineAppliesWhatIsLiveAndListsTheRest) {
 TEST_F(Story, ABadFileTouchesNothingAndIsNamedWithItsPlace) {
   const std::string record = world_->RecordBytes();
   const std::string listeners = ListeningPorts();
-  for (const auto& [text, message] : std::vector<std::pair<std::string, std::string>>{
-           {"[resources]\ncpus = \"two\"\n", "rum.toml:2:8: error:"},
-           {world_->file.Toml() + "\n[netwrok]\nnat = true\n", "did you mean"},
-           {"[image\n", "rum.toml:1:"}}) {
-    world_->SaveText(text);
-    EXPECT_TRUE(Contains(Reload({}, 1), message)) << message;
-    EXPECT_EQ(world_->RecordBytes(), record);
-    EXPECT_EQ(ListeningPorts(), listeners);
+  const std::vector<BadFile> files = ReadBadFiles("bad_files.txt", world_->folder() + "/project");
+  ASSERT_GE(files.size(), 60u);
+  for (const BadFile& file : files) {
+    world_->SaveText(file.toml);
+    EXPECT_TRUE(Contains(Reload({}, 1), file.errors)) << file.name << "\n" << file.errors;
   }
+  world_->SaveText("[image\n");
+  EXPECT_TRUE(Contains(Reload({}, 1), "rum.toml:1:7: error: "));
+  EXPECT_EQ(world_->RecordBytes(), record);
+  EXPECT_EQ(ListeningPorts(), listeners);
   EXPECT_TRUE(Contains(world_->Status().config_error(), "rum.toml:1:"));
   EXPECT_EQ(world_->Guest("hostname"), "devbox");
   world_->Save();

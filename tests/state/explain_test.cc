@@ -1,0 +1,66 @@
+#include "state/explain.h"
+
+#include <google/protobuf/descriptor.h>
+#include <gtest/gtest.h>
+
+#include "state/config.pb.h"
+
+namespace rum {
+namespace {
+
+using google::protobuf::Descriptor;
+using google::protobuf::FieldDescriptor;
+
+TEST(Explain, AFieldSaysTypeDefaultMeaningAndWhatAChangeCosts) {
+  EXPECT_EQ(*Explain("resources.memory_mb"),
+            "resources.memory_mb  (integer, required)\n"
+            "    memory, MiB\n"
+            "    effect of a change: restart — memory is part of the domain definition\n");
+  EXPECT_EQ(*Explain("ports.bind"),
+            "ports.bind  (string, default 127.0.0.1)\n"
+            "    address on the host, IPv4 or IPv6\n"
+            "    effect of a change: live\n");
+}
+
+TEST(Explain, ATableIsAllOfItsFields) {
+  const std::string text = *Explain("user");
+  EXPECT_NE(text.find("user.name  (string, default rum)"), std::string::npos);
+  EXPECT_NE(text.find("user.groups  (array of strings"), std::string::npos);
+}
+
+TEST(Explain, NamesTheNearestFieldForOneThatIsNotThere) {
+  for (const auto& [typed, meant] :
+       {std::pair("resources.memory", "resources.memory_mb"),
+        std::pair("hostname", "network.hostname"), std::pair("network.hostnam", "network.hostname"),
+        std::pair("port", "ports")}) {
+    const absl::Status status = Explain(typed).status();
+    EXPECT_TRUE(absl::IsNotFound(status));
+    EXPECT_NE(std::string(status.message()).find(std::string("did you mean `") + meant),
+              std::string::npos)
+        << std::string(status.message());
+  }
+}
+
+// Fields without a place in the schema's walk, a meaning or a stated effect would fall through.
+void ExpectEveryFieldIsExplained(const Descriptor& table, const std::string& all, bool effect) {
+  for (int i = 0; i < table.field_count(); ++i) {
+    const FieldDescriptor& field = *table.field(i);
+    const bool stated = effect || field.options().GetExtension(rum::effect) != EFFECT_UNSPECIFIED;
+    if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+      const Descriptor* below = field.message_type();
+      if (field.is_map()) below = below->FindFieldByName("value")->message_type();
+      ExpectEveryFieldIsExplained(*below, all, stated);
+      continue;
+    }
+    EXPECT_TRUE(stated) << field.full_name() << " has no effect";
+    EXPECT_NE(field.options().GetExtension(rum::about), "") << field.full_name();
+    EXPECT_NE(all.find(field.name() + "  ("), std::string::npos) << field.full_name();
+  }
+}
+
+TEST(Explain, EveryFieldOfTheSchemaHasAnEffectAndAMeaning) {
+  ExpectEveryFieldIsExplained(*Config::descriptor(), *Explain(""), false);
+}
+
+}  // namespace
+}  // namespace rum

@@ -1,0 +1,40 @@
+#include "state/size.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+namespace rum {
+namespace {
+
+TEST(Size, ReadsUnitsInAnyCaseWithAnOptionalB) {
+  for (const char* text : {"20G", "20g", "20GB", "20gb", "20480M", "21474836480"}) {
+    EXPECT_EQ(ParseSize(text), uint64_t{20} << 30) << text;
+  }
+  EXPECT_EQ(ParseSize("1K"), 1024u);
+  EXPECT_EQ(ParseSize("16777215T"), uint64_t{16777215} << 40);
+}
+
+TEST(Size, RefusesEverythingElse) {
+  for (const char* text : {"", "G", "20 G", " 20G", "20GiB", "20BB", "20B", "-1", "+1", "1.5G",
+                           "20GBx", "0x10", "16777216T", "18446744073709551616"}) {
+    EXPECT_EQ(ParseSize(text), std::nullopt) << text;
+  }
+}
+
+TEST(Size, FormattedIsReadBack) {
+  EXPECT_TRUE(rc::check([](uint64_t bytes) { RC_ASSERT(ParseSize(FormatSize(bytes)) == bytes); }));
+  EXPECT_TRUE(rc::check([] {
+    const uint64_t bytes = *rc::gen::inRange<uint64_t>(0, 1 << 14) << *rc::gen::inRange(0, 50);
+    RC_ASSERT(ParseSize(FormatSize(bytes)) == bytes);
+  }));
+}
+
+TEST(Size, FormattedIsTheShortestText) {
+  EXPECT_EQ(FormatSize(uint64_t{20} << 30), "20G");
+  EXPECT_EQ(FormatSize(uint64_t{1536} << 20), "1536M");
+  EXPECT_EQ(FormatSize(17), "17");
+  EXPECT_EQ(FormatSize(0), "0");
+}
+
+}  // namespace
+}  // namespace rum

@@ -1,0 +1,197 @@
+#include "state/toml_reader.h"
+
+#include <google/protobuf/util/json_util.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "tests/testdata/bad_files.h"
+
+namespace rum {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kSmall[] =
+    "image.base = \"debian.qcow2\"\nresources = { cpus = 1, memory_mb = 512 }\n";
+
+// A project's folder; its name is the machine's.
+class TomlReader : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::canonical(testing::TempDir()) / "dev";
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+    path_ = folder_ / "rum.toml";
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::string Errors(const std::string& toml) {
+    return RenderProblems("rum.toml", toml, ReadToml(toml, path_).problems);
+  }
+  Config Read(const std::string& toml) {
+    EXPECT_EQ(Errors(toml), "");
+    return ReadToml(toml, path_).config;
+  }
+
+  fs::path folder_;
+  std::string path_;
+};
+
+TEST_F(TomlReader, EveryBadFileIsNamedWithPlaceFieldAndCure) {
+  const std::vector<BadFile> files = ReadBadFiles("tests/testdata/bad_files.txt", folder_);
+  ASSERT_GE(files.size(), 60u);
+  // RUM_WRITE_BAD_FILES=PATH writes the file anew, for a person to review as a diff.
+  const char* rewritten = std::getenv("RUM_WRITE_BAD_FILES");
+  std::ofstream out(rewritten == nullptr ? "/dev/null" : rewritten);
+  for (const BadFile& file : files) {
+    std::string errors = Errors(file.toml);
+    EXPECT_EQ(errors, file.errors) << file.name;
+    EXPECT_NE(errors, "") << file.name;
+    for (size_t at = errors.find(folder_); at != std::string::npos; at = errors.find(folder_)) {
+      errors.replace(at, folder_.string().size(), "FOLDER");
+    }
+    out << "#### " << file.name << "\n" << file.toml << "----\n" << errors;
+  }
+}
+
+TEST_F(TomlReader, BytesThatAreNotUtf8AreAnError) {
+  EXPECT_EQ(Errors("[image]\nbase = \"\xff\"\n")
+                .rfind("rum.toml:2:8: error: Encountered invalid utf-8", 0),
+            0u);
+}
+
+TEST_F(TomlReader, TheSourceLineIsShownWithoutWhatATerminalObeys) {
+  const std::string errors = Errors("[image]\nbase = \"\x1b[2J\"\n");
+  EXPECT_EQ(errors.rfind("rum.toml:2:9: error: ", 0), 0u);
+  EXPECT_NE(errors.find("    2 | base = \"?[2J\"\n"), std::string::npos);
+}
+
+TEST_F(TomlReader, FillsInEveryDefault) {
+  const Config config = Read(kSmall);
+  EXPECT_EQ(config.resources().disk(), uint64_t{20} << 30);
+  EXPECT_TRUE(config.network().nat());
+  EXPECT_EQ(config.network().hostname(), "dev");
+  EXPECT_TRUE(config.network().wait_for_ip());
+  EXPECT_EQ(config.network().ip_wait_timeout_s(), 120u);
+  EXPECT_EQ(config.user().name(), "rum");
+  EXPECT_EQ(config.ssh().user(), "rum");
+  EXPECT_EQ(config.ssh().command(), "ssh");
+  EXPECT_EQ(config.advanced().domain_type(), "auto");
+  EXPECT_EQ(config.advanced().machine(), "q35");
+  EXPECT_FALSE(config.advanced().autologin());
+  EXPECT_TRUE(config.reconcile().auto_());
+}
+
+TEST_F(TomlReader, ReadsAWholeFileInAnyOrder) {
+  fs::create_directories(folder_ / "src");
+  const Config config = Read(R"(
+[reconcile]
+auto = false
+[[fs.ext4]]
+drive = "data"
+target = "/mnt/data"
+[drives.data]
+size = "10G"
+[[mounts]]
+source = "src"
+target = "/src"
+readonly = true
+default = true
+[[mounts]]
+source = "."
+target = "/project"
+tag = "project"
+[ssh]
+user = "root"
+authorized_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA me@here"]
+[user]
+name = "ada"
+groups = ["docker", "wheel"]
+[[ports]]
+host = 8080
+guest = 80
+[[ports]]
+host = 8080
+guest = 81
+bind = "::1"
+[provision.system]
+script = "apt-get update"
+[provision.boot]
+script = '''
+echo "hi"
+'''
+[network]
+nat = false
+hostname = "dev.example"
+[[network.interfaces]]
+network = "lan"
+ip = "10.1.0.7"
+[resources]
+cpus = 2
+memory_mb = 1024
+disk = "30GB"
+[image]
+base = "./debian.qcow2"
+sha256 = "0123456789abcdef0123456789ABCDEF0123456789abcdef0123456789abcdef"
+[advanced]
+libvirt_uri = "qemu:///session"
+domain_type = "qemu"
+machine = "pc-q35-7.2"
+autologin = true
+)");
+  EXPECT_EQ(config.image().base(), folder_ / "debian.qcow2");
+  EXPECT_EQ(config.resources().disk(), uint64_t{30} << 30);
+  EXPECT_EQ(config.mounts(0).source(), folder_ / "src");
+  EXPECT_EQ(config.mounts(0).tag(), "src");
+  EXPECT_EQ(config.mounts(1).tag(), "project");
+  EXPECT_EQ(config.ports(1).bind(), "::1");
+  EXPECT_EQ(config.provision().boot().script(), "echo \"hi\"\n");
+  EXPECT_EQ(config.drives().at("data").size(), uint64_t{10} << 30);
+  EXPECT_EQ(config.fs().at("ext4").entries(0).target(), "/mnt/data");
+  EXPECT_EQ(config.ssh().user(), "root");
+}
+
+TEST_F(TomlReader, KnowsWhereEachValueStands) {
+  const ParsedConfig parsed =
+      ReadToml(std::string(kSmall) + "[[ports]]\nhost = 8080\nguest = 80\n", path_);
+  const SourceRange where = parsed.sources.at("ports[0].host");
+  EXPECT_EQ(where.line, 4u);
+  EXPECT_EQ(where.column, 8u);
+  EXPECT_EQ(where.end_column, 12u);
+}
+
+TEST_F(TomlReader, MarksTheValueAfterTabsAndWideCharacters) {
+  const std::string toml = std::string(kSmall) + "network = {\thostname = \"dév_\", nat = 1 }\n";
+  EXPECT_EQ(Errors(toml),
+            "rum.toml:3:24: error: network.hostname must be an RFC 1123 name: labels of 1 to 63 "
+            "letters, digits and '-', no '-' at an edge, 253 characters in all (got \"dév_\")\n"
+            "    3 | network = {\thostname = \"dév_\", nat = 1 }\n"
+            "      |            \t           ^^^^^^\n"
+            "rum.toml:3:38: error: network.nat must be a boolean, not an integer\n"
+            "    3 | network = {\thostname = \"dév_\", nat = 1 }\n"
+            "      |            \t                         ^\n");
+}
+
+TEST_F(TomlReader, AFileThatCannotBeReadSaysWhy) {
+  ASSERT_EQ(ReadTomlFile(path_).problems.size(), 1u);
+  EXPECT_EQ(ReadTomlFile(path_).problems[0].message, "cannot be read: No such file or directory");
+  EXPECT_EQ(ReadTomlFile(folder_).problems[0].message, "cannot be read: Is a directory");
+}
+
+TEST_F(TomlReader, LongTextEndsInAShortError) {
+  const std::string name(2'000'000, 'a');
+  const std::string errors = Errors(std::string(kSmall) + "network.hostname = \"" + name + "\"\n");
+  EXPECT_EQ(errors.find("rum.toml:3:20: error: network.hostname must be"), 0u);
+  EXPECT_LT(errors.size(), 400u);
+}
+
+TEST_F(TomlReader, DeepNestingIsAnErrorAndNotAnEndOfTheProcess) {
+  const std::string deep = "x = " + std::string(100'000, '[') + "\n";
+  EXPECT_NE(Errors(deep), "");
+}
+
+}  // namespace
+}  // namespace rum
