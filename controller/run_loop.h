@@ -28,7 +28,8 @@ struct RunLoopOptions {
 // run again now and then. A slow key holds one worker and no other key.
 class RunLoop {
  public:
-  RunLoop(std::function<absl::Status(const std::string& key)> run, RunLoopOptions options = {});
+  explicit RunLoop(std::function<absl::Status(const std::string& key)> run,
+                   RunLoopOptions options = {});
   ~RunLoop() { Stop(); }
   RunLoop(const RunLoop&) = delete;
   RunLoop& operator=(const RunLoop&) = delete;

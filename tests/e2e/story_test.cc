@@ -1,6 +1,8 @@
 // The main job on a real VM: what `rum reload` does to a running machine, seen from outside.
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <string>
 
@@ -221,6 +223,7 @@ TEST_F(Story, UpOnARunningMachineAppliesWhatIsLiveAndListsTheRest) {
 TEST_F(Story, ABadFileTouchesNothingAndIsNamedWithItsPlace) {
   const std::string record = world_->RecordBytes();
   const std::string listeners = ListeningPorts();
+  const std::string inactive = world_->Virsh({"dumpxml", "--inactive", world_->DomainName()}).out;
   const std::vector<BadFile> files = ReadBadFiles("bad_files.txt", world_->folder() + "/project");
   ASSERT_GE(files.size(), 60u);
   for (const BadFile& file : files) {
@@ -231,6 +234,7 @@ TEST_F(Story, ABadFileTouchesNothingAndIsNamedWithItsPlace) {
   EXPECT_TRUE(Contains(Reload({}, 1), "rum.toml:1:7: error: "));
   EXPECT_EQ(world_->RecordBytes(), record);
   EXPECT_EQ(ListeningPorts(), listeners);
+  EXPECT_EQ(world_->Virsh({"dumpxml", "--inactive", world_->DomainName()}).out, inactive);
   EXPECT_TRUE(Contains(world_->Status().config_error(), "rum.toml:1:"));
   EXPECT_EQ(world_->Guest("hostname"), "devbox");
   world_->Save();
@@ -286,6 +290,29 @@ TEST_F(Story, DownAndUpBringWhatNeededARestart) {
   EXPECT_GE(std::atoi(world_->Guest("free -m | sed -n 's/^Mem: *\\([0-9]*\\).*/\\1/p'").c_str()),
             512);
   EXPECT_FALSE(Contains(Reload(), "✓"));
+}
+
+// No command at all: the controller watches the file. A change of reconcile.auto itself counts too.
+TEST_F(Story, ASavedFileIsAppliedInTheBackground) {
+  world_->file.auto_reconcile = true;
+  world_->file.hostname = "watched";
+  world_->file.ports = {{kept_, 7000}, {FreePort(), 7000}};
+  world_->file.memory_mb = 768;
+  world_->Save();
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  const auto applied = [] {
+    const MachineStatus status = world_->Status();
+    return status.applied_generation() == status.generation() && status.config_error().empty() &&
+           world_->Guest("hostname") == "watched";
+  };
+  while (!applied() && std::chrono::steady_clock::now() < deadline) {
+  }
+  EXPECT_TRUE(applied());
+  char port[8];
+  std::snprintf(port, sizeof port, ":%04X\n", world_->file.ports[1].host);
+  EXPECT_TRUE(Contains(ListeningPorts(), port)) << port << " in\n" << ListeningPorts();
+  EXPECT_EQ(XmlMemoryMb(true), 768u);
+  EXPECT_FALSE(Contains(Reload(), "✓")) << "nothing is left to do";
 }
 
 TEST_F(Story, ExecKeepsArgumentsStreamsAndStatus) {
