@@ -27,7 +27,7 @@ void Append(const FieldDescriptor& field, const std::string& path, const FieldMe
     return;
   }
   const auto& options = field.options();
-  const std::string fallback = options.GetExtension(rum::default_text);
+  const std::string& fallback = options.GetExtension(rum::default_text);
   absl::StrAppend(text, absl::StrFormat("%s  (%s, %s)\n", path, TypeName(field),
                                         options.GetExtension(rum::required) ? "required"
                                         : fallback.empty()                  ? "no default"

@@ -1,7 +1,9 @@
 #include "controller/hypervisor/domain_xml.h"
 
 #include <google/protobuf/util/json_util.h>
+#include <sys/un.h>
 
+#include <cstdlib>
 #include <map>
 #include <pugixml.hpp>
 #include <sstream>
@@ -148,6 +150,11 @@ void AddDevices(xml_node domain, const DomainParts& parts) {
   Set(Add(serial, "target"), "port", "0");
   xml_node channel = Add(devices, "channel");
   Set(channel, "type", "unix");
+  if (!parts.channel_path.empty()) {
+    xml_node source = Add(channel, "source");
+    Set(source, "mode", "bind");
+    Set(source, "path", parts.channel_path);
+  }
   xml_node target = Add(channel, "target");
   Set(target, "type", "virtio");
   Set(target, "name", kAgentChannel);
@@ -197,6 +204,21 @@ std::string DomainUuid(const MachineIdentity& identity) {
 std::string CardMac(const MachineIdentity& identity, const std::string& card) {
   const std::string hex = Sha256Hex(absl::StrCat("mac:", identity.domain_name(), ":", card));
   return absl::StrCat("52:54:00:", hex.substr(0, 2), ":", hex.substr(2, 2), ":", hex.substr(4, 2));
+}
+
+std::string ChannelPath(const MachineIdentity& identity, ConnectionKind connection) {
+  if (connection != ConnectionKind::kSession) return "";
+  const char* config = std::getenv("XDG_CONFIG_HOME");
+  const char* home = std::getenv("HOME");
+  const std::string folder = config != nullptr && *config != '\0' ? config
+                             : home != nullptr                    ? absl::StrCat(home, "/.config")
+                                                                  : "";
+  // libvirt numbers its domains and takes 20 bytes of their names.
+  const std::string libvirts =
+      absl::StrCat(folder, "/libvirt/qemu/channel/target/domain-99999-",
+                   identity.domain_name().substr(0, 20), "/", kAgentChannel);
+  if (libvirts.size() < sizeof(sockaddr_un::sun_path)) return "";
+  return absl::StrCat(RuntimeDir(), "/", identity.id, ".agent");
 }
 
 }  // namespace rum

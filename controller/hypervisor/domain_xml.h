@@ -27,6 +27,7 @@ struct DomainParts {
   std::string root_path;
   std::string seed_path;
   std::map<std::string, std::string> drive_paths;  // by drive name
+  std::string channel_path;  // the agent's socket; empty: where libvirt puts it
 };
 
 // The libvirt XML of a machine. Pure: equal parts give an equal text.
@@ -47,6 +48,10 @@ struct DomainFacts {
 // `auto_type`: what advanced.domain_type = "auto" means here; a domain of that type reads back as
 // "auto" if it was defined so. InvalidArgument: not a domain's XML.
 absl::StatusOr<DomainFacts> ReadDomainXml(const std::string& xml, const std::string& auto_type);
+
+// Where the agent's socket has to be: empty unless libvirt's own place, below its per-user
+// configuration folder, is too long for a socket's address (unix(7): 107 bytes).
+std::string ChannelPath(const MachineIdentity& identity, ConnectionKind connection);
 
 // A UUID and a MAC address that belong to the machine, always the same.
 std::string DomainUuid(const MachineIdentity& identity);

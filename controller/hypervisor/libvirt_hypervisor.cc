@@ -3,6 +3,7 @@
 #include <libvirt/virterror.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -19,6 +20,8 @@
 
 namespace rum {
 namespace {
+
+namespace fs = std::filesystem;
 
 // A domain and both of its definitions.
 struct Found {
@@ -218,6 +221,7 @@ absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connecti
   parts.root_path = disks.root_path;
   parts.seed_path = disks.seed_path;
   parts.drive_paths = disks.drive_paths;
+  if (!facts.remote) parts.channel_path = ChannelPath(machine, facts.kind);
   const std::string xml = MakeDomainXml(parts);
   absl::StatusOr<DomainFacts> wanted = ReadDomainXml(xml, facts.auto_type);
   if (!wanted.ok()) return wanted.status();
@@ -269,6 +273,11 @@ absl::Status LibvirtHypervisor::StartNow(const ConnectionHandle& connection,
   if (!ready.ok()) return ready;
   ready = StartDefaultNetwork(connection.get(), *found->persistent);
   if (!ready.ok()) return ready;
+  if (const fs::path socket = ChannelPath(machine, connection_.facts().kind); !socket.empty()) {
+    std::error_code known_soon;  // QEMU says it better
+    fs::create_directories(socket.parent_path(), known_soon);
+    fs::permissions(socket.parent_path(), fs::perms::owner_all, known_soon);
+  }
   if (virDomainCreate(found->domain.get()) == 0) return absl::OkStatus();
   absl::Status error = LibvirtError("start");
   return virDomainIsActive(found->domain.get()) == 1 ? absl::OkStatus() : error;

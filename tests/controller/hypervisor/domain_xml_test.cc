@@ -240,5 +240,20 @@ TEST(DomainXml, GivesEveryMachineCardsOfItsOwn) {
   EXPECT_NE(DomainUuid(a), DomainUuid(b));
 }
 
+TEST(ChannelPath, IsLibvirtsOwnUnlessThatIsTooLongForASocket) {
+  MachineIdentity machine;
+  machine.name = "a-project-of-some-length";
+  machine.id = "0123456789ab";
+  unsetenv("XDG_CONFIG_HOME");
+  setenv("RUM_RUNTIME_DIR", "/run/user/7/rum", 1);
+  setenv("HOME", "/home/ada", 1);
+  EXPECT_EQ(ChannelPath(machine, ConnectionKind::kSession), "");
+  setenv("HOME", "/home/departments/research/ada.lovelace", 1);
+  EXPECT_EQ(ChannelPath(machine, ConnectionKind::kSession), "/run/user/7/rum/0123456789ab.agent");
+  EXPECT_EQ(ChannelPath(machine, ConnectionKind::kSystem), "");
+  setenv("XDG_CONFIG_HOME", "/c", 1);
+  EXPECT_EQ(ChannelPath(machine, ConnectionKind::kSession), "");
+}
+
 }  // namespace
 }  // namespace rum
