@@ -187,7 +187,8 @@ class Reporter {
       Add("resources.memory_mb", Item::HOLDS, absl::StrCat(now.resources().memory_mb(), " MiB"));
     }
     if (reported.count("resources.cpus") == 0) {
-      Add("resources.cpus", Item::HOLDS, absl::StrCat(now.resources().cpus(), " vCPUs"));
+      Add("resources.cpus", Item::HOLDS,
+          absl::StrCat(now.resources().cpus(), now.resources().cpus() == 1 ? " vCPU" : " vCPUs"));
     }
   }
 
