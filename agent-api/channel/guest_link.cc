@@ -15,6 +15,9 @@ bool HungUp(int port) {
   return poll(&fd, 1, 0) == 1 && (fd.revents & (POLLHUP | POLLERR)) != 0;
 }
 
+// Unplugged, or a socket whose peer is gone. Other errors pass.
+bool IsGone(int error) { return error == ENODEV || error == EPIPE || error == ECONNRESET; }
+
 }  // namespace
 
 std::string ServeGuestLink(int port, int wake, const std::function<void(int)>& on_session) {
@@ -50,6 +53,9 @@ std::string ServeGuestLink(int port, int wake, const std::function<void(int)>& o
     pollfd stop{wake, POLLIN, 0};
     if (poll(&stop, 1, 0) == 1) return "";
     const Pump::Event event = pump.Step(suspect ? 1000 : -1, wake);
+    if (event == Pump::Event::kChannelClosed && IsGone(pump.channel_error())) {
+      return std::string("the port is gone: ") + std::strerror(pump.channel_error());
+    }
     if (event == Pump::Event::kSessionClosed) {
       pump.SetSession(-1);
       current.clear();

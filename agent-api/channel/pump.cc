@@ -84,6 +84,7 @@ bool Pump::ReadChannel() {
     return true;
   }
   channel_readable_ = false;
+  if (n < 0 && !Again()) channel_error_ = errno;
   return n < 0 && Again();
 }
 
@@ -91,6 +92,7 @@ bool Pump::WriteChannel() {
   const ssize_t n = write(channel_, to_channel_.data(), std::min(to_channel_.size(), kChunk));
   if (n > 0) to_channel_.erase(0, static_cast<size_t>(n));
   if (n < 0) channel_writable_ = false;
+  if (n < 0 && !Again()) channel_error_ = errno;
   return n >= 0 || Again();
 }
 

@@ -24,6 +24,9 @@ class Pump {
   bool has_session() const { return session_ >= 0; }
   void SendControl(FrameKind kind, const std::string& nonce);
 
+  // errno of the channel's last failure, 0: it never failed (an end of file is none).
+  int channel_error() const { return channel_error_; }
+
   enum class Event { kWorked, kTimeout, kChannelClosed, kSessionClosed };
   // Waits at most `timeout_ms` (-1: for ever) for something to do, or until `wake` is readable, and
   // does it. kChannelClosed: end of file or hang-up of the channel; kSessionClosed: our own side
@@ -41,6 +44,7 @@ class Pump {
   int epoll_;
   bool channel_readable_ = true;
   bool channel_writable_ = true;
+  int channel_error_ = 0;
   std::string to_channel_;
   std::string to_session_;
   FrameDecoder decoder_;

@@ -9,13 +9,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <mutex>
-#include <set>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -51,6 +52,15 @@ bool SendAll(int fd, const std::string& data) {
   return true;
 }
 
+// Waits until both directions of a stream socket are closed, by whichever side.
+bool HungUp(int fd, int timeout_ms) {
+  pollfd ask{fd, 0, 0};
+  int ready = 0;
+  while ((ready = poll(&ask, 1, timeout_ms)) < 0 && errno == EINTR) {
+  }
+  return ready == 1 && (ask.revents & POLLHUP) != 0;
+}
+
 // Everything that lives as long as one session: RPCs that are under way keep it.
 struct Session {
   std::shared_ptr<grpc::Channel> channel;
@@ -71,7 +81,10 @@ class GrpcGuestAgent : public GuestAgent {
     {
       const std::lock_guard<std::mutex> guard(mutex_);
       stopping_ = true;
-      for (grpc::ClientContext* context : forwards_) context->TryCancel();
+      for (const auto& [context, socket] : forwards_) {
+        context->TryCancel();
+        if (socket >= 0) shutdown(socket, SHUT_RDWR);  // whoever does not read must not hold us up
+      }
     }
     const uint64_t one = 1;
     if (write(wake_, &one, sizeof one) < 0) std::abort();  // an eventfd takes a one
@@ -209,7 +222,7 @@ class GrpcGuestAgent : public GuestAgent {
     {
       const std::lock_guard<std::mutex> guard(mutex_);
       if (stopping_) return done(absl::CancelledError("the agent's client ends"));
-      forwards_.insert(&context);
+      forwards_[&context] = -1;
     }
     ForwardOn(session, &context, port, done);
     const std::lock_guard<std::mutex> guard(mutex_);
@@ -236,34 +249,49 @@ class GrpcGuestAgent : public GuestAgent {
     }
     SetBlocking(ours);
     done(theirs);
-    std::thread sender([&] { SendFrom(ours, stream.get(), context); });
-    bool whole = false;
+    SetForwardSocket(context, ours);
+    std::atomic<bool> guest_ended = false;
+    std::thread sender([&] {
+      if (!SendFrom(ours, guest_ended, stream.get())) context->TryCancel();
+    });
     while (stream->Read(&chunk)) {
       if (!SendAll(ours, chunk.data())) break;
-      if (chunk.end()) whole = true, shutdown(ours, SHUT_WR);
+      if (chunk.end()) guest_ended = true, shutdown(ours, SHUT_WR);
     }
-    // Without an end the connection broke; closing both ways is how a stream socket can say so.
-    if (!whole) context->TryCancel(), shutdown(ours, SHUT_RDWR);
+    // Closing both ways before both ends were said is how a stream socket can say that the
+    // connection broke; after them it changes nothing.
+    shutdown(ours, SHUT_RDWR);
     sender.join();
     stream->Finish();
+    SetForwardSocket(context, -1);
     close(ours);
   }
 
-  static void SendFrom(int fd, ForwardStream* stream, grpc::ClientContext* context) {
+  // Sends until the socket's peer has closed both ways; true when each direction's end was said
+  // before.
+  static bool SendFrom(int fd, const std::atomic<bool>& guest_ended, ForwardStream* stream) {
     std::string buffer(64 * 1024, '\0');
     agent::ForwardChunk chunk;
     for (;;) {
       const ssize_t n = read(fd, buffer.data(), buffer.size());
       if (n < 0 && errno == EINTR) continue;
-      if (n < 0) context->TryCancel();
-      if (n <= 0) break;
+      if (n < 0) return false;
+      if (n == 0) break;
       chunk.set_data(buffer.data(), static_cast<size_t>(n));
-      if (!stream->Write(chunk)) return;
+      if (!stream->Write(chunk)) return false;
     }
+    if (HungUp(fd, 0) && !guest_ended) return false;
     chunk.clear_data();
     chunk.set_end(true);
-    stream->Write(chunk);
+    if (!stream->Write(chunk) || !HungUp(fd, -1) || !guest_ended) return false;
     stream->WritesDone();
+    return true;
+  }
+
+  void SetForwardSocket(grpc::ClientContext* context, int fd) {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    forwards_[context] = fd;
+    if (stopping_ && fd >= 0) shutdown(fd, SHUT_RDWR);
   }
 
   void KeepLink() {
@@ -326,7 +354,7 @@ class GrpcGuestAgent : public GuestAgent {
   std::condition_variable changed_;
   std::shared_ptr<Session> session_;
   std::string last_error_;
-  std::set<grpc::ClientContext*> forwards_;
+  std::map<grpc::ClientContext*, int> forwards_;  // with their sockets, -1: none
   int dialing_ = 0;
   int changes_ = 0;
   bool stopping_ = false;

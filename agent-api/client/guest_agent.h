@@ -35,8 +35,9 @@ class GuestAgent {
   virtual absl::Status Exec(const std::function<bool(agent::ExecInput*)>& next_input,
                             const std::function<void(const agent::ExecOutput&)>& output) = 0;
   // Connects to 127.0.0.1, then ::1, `port` in the guest. `done` is called once, on any thread,
-  // with a stream socket that the callee owns (its half-close is the connection's), or Unavailable
-  // (no agent) or FailedPrecondition (refused).
+  // with a stream socket that the callee owns, or Unavailable (no agent) or FailedPrecondition
+  // (refused). Its half-close is the connection's; closing both ways before the other side's end
+  // was read resets the connection, and the other way round.
   virtual void Dial(uint16_t port, std::function<void(absl::StatusOr<int>)> done) = 0;
 };
 

@@ -23,6 +23,7 @@ namespace rum::guest {
 namespace {
 
 constexpr size_t kChunk = 32 * 1024;
+constexpr int kLookForHostMs = 500;
 
 // The agent's ends of the command's streams. With a terminal all three are one.
 struct Streams {
@@ -46,7 +47,7 @@ bool OpenPipes(Streams* s) {
   int in[2];
   int out[2];
   int err[2];
-  // A socket for stdin: its writer gets EPIPE without a signal.
+  // A socket for stdin: shutdown() ends also a write that waits for the command to read.
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, in) != 0) return false;
   if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) return false;
   s->in = in[1], s->child_in = in[0];
@@ -129,9 +130,11 @@ void PassInput(const std::function<bool(agent::ExecInput*)>& read, const Streams
   if (cancelled() && !ended) kill(-pid, SIGKILL);
 }
 
-// Copies output until the command has ended and what it wrote is taken.
+// Copies output until the command has ended and what it wrote is taken; false: the host is gone,
+// which also a silent command must not outlive.
 bool PassOutput(const Streams& streams, int pidfd,
-                const std::function<bool(const agent::ExecOutput&)>& write) {
+                const std::function<bool(const agent::ExecOutput&)>& write,
+                const std::function<bool()>& cancelled) {
   std::string buffer(kChunk, '\0');
   bool host_there = true;
   const auto copy = [&](int fd, bool error) {
@@ -145,13 +148,18 @@ bool PassOutput(const Streams& streams, int pidfd,
   };
   pollfd fds[3] = {{streams.out, POLLIN, 0}, {streams.err, POLLIN, 0}, {pidfd, POLLIN, 0}};
   while ((fds[2].revents & POLLIN) == 0 && host_there) {
-    if (poll(fds, 3, -1) < 0) continue;
+    if (poll(fds, 3, kLookForHostMs) <= 0) {
+      host_there = !cancelled();
+      continue;
+    }
     if (fds[0].revents != 0 && !copy(streams.out, false)) fds[0].fd = -1;
     if (fds[1].revents != 0 && !copy(streams.err, true)) fds[1].fd = -1;
   }
+  // Take what is there, and no more.
   for (const bool error : {false, true}) {
     pollfd more{error ? streams.err : streams.out, POLLIN, 0};
-    while (host_there && more.fd >= 0 && poll(&more, 1, 0) == 1 && (more.revents & POLLIN) != 0 &&
+    int most = kMostReadsAfterEnd;
+    while (host_there && most-- > 0 && poll(&more, 1, 0) == 1 && (more.revents & POLLIN) != 0 &&
            copy(more.fd, error)) {
     }
   }
@@ -187,11 +195,14 @@ absl::Status Exec(const std::function<bool(agent::ExecInput*)>& read,
   std::atomic<bool> ended = false;
   if (child.ok()) {
     std::thread input([&] { PassInput(read, streams, child->pid, ended, cancelled); });
-    const bool host_there = PassOutput(streams, child->pidfd, write);
+    const bool host_there = PassOutput(streams, child->pidfd, write, cancelled);
     if (!host_there) kill(-child->pid, SIGKILL);
     int exit_status = 0;
     int signal = 0;
     ended = true;
+    // A write to a command that does not read ends, also when its stdin lives on in another
+    // process.
+    if (!streams.pty) shutdown(streams.in, SHUT_RDWR);
     Reap(child->pid, &exit_status, &signal);
     close(child->pidfd);
     if (signal != 0) last.set_signal(signal);

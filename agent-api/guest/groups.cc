@@ -1,7 +1,6 @@
 #include "agent-api/guest/groups.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,6 +31,15 @@ std::vector<Fields> ReadTable(const std::string& text, size_t columns) {
 
 bool Has(const std::vector<std::string>& list, const std::string& what) {
   return std::find(list.begin(), list.end(), what) != list.end();
+}
+
+// What other programs read as something else is refused: separators, and the '+' and '-' of NIS.
+bool IsGroupName(const std::string& name) {
+  const auto plain = [](unsigned char c) {
+    return c > ' ' && c != 0x7f && std::strchr(":,#", c) == nullptr;
+  };
+  return !name.empty() && name[0] != '-' && name[0] != '+' &&
+         std::all_of(name.begin(), name.end(), plain);
 }
 
 std::vector<std::string> Members(const std::string& field) {
@@ -68,10 +76,12 @@ int FreeSystemId(const std::string& text) {
 
 absl::Status EditFile(const std::string& path, bool with_ids, const std::string& user,
                       const std::vector<std::string>& add, const std::vector<std::string>& remove) {
-  const std::string text = ReadFile(path);
-  const absl::StatusOr<std::string> edited = EditGroups(text, with_ids, user, add, remove);
+  const absl::StatusOr<std::string> text = ReadFileToEdit(path);
+  if (absl::IsNotFound(text.status()) && !with_ids) return absl::OkStatus();  // no gshadow is fine
+  if (!text.ok()) return text.status();
+  const absl::StatusOr<std::string> edited = EditGroups(*text, with_ids, user, add, remove);
   if (!edited.ok()) return edited.status();
-  if (*edited == text) return absl::OkStatus();
+  if (*edited == *text) return absl::OkStatus();
   return WriteFileAtomically(path, *edited, with_ids ? 0644 : 0640);
 }
 
@@ -109,6 +119,7 @@ absl::StatusOr<std::string> EditGroups(const std::string& text, bool with_ids,
   std::string out;
   std::set<std::string> there;
   for (const auto& piece : absl::StrSplit(text, '\n')) {
+    if (piece.data() == text.data() + text.size()) break;  // what follows the last line's end
     const std::string line(piece);
     Fields fields = absl::StrSplit(line, ':');
     if (fields.size() == 4) {
@@ -123,7 +134,7 @@ absl::StatusOr<std::string> EditGroups(const std::string& text, bool with_ids,
         fields[3] = absl::StrJoin(members, ",");
       }
       absl::StrAppend(&out, absl::StrJoin(fields, ":"), "\n");
-    } else if (!line.empty()) {
+    } else {
       absl::StrAppend(&out, line, "\n");
     }
   }
@@ -144,7 +155,7 @@ absl::Status SetGroups(const std::string& user, const std::vector<std::string>& 
                        const std::vector<std::string>& remove) {
   for (const auto* names : {&add, &remove}) {
     for (const std::string& name : *names) {
-      if (name.empty() || name.find_first_of(":,\n \t") != std::string::npos) {
+      if (!IsGroupName(name)) {
         return absl::InvalidArgumentError(absl::StrCat("not a group name: \"", name, "\""));
       }
     }
@@ -155,8 +166,7 @@ absl::Status SetGroups(const std::string& user, const std::vector<std::string>& 
   const std::lock_guard<std::mutex> guard(mutex);
   const PasswordLock lock;
   const absl::Status status = EditFile("/etc/group", true, user, add, remove);
-  struct stat shadow {};
-  if (!status.ok() || stat("/etc/gshadow", &shadow) != 0) return status;
+  if (!status.ok()) return status;
   return EditFile("/etc/gshadow", false, user, add, remove);
 }
 

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <sstream>
@@ -37,20 +38,22 @@ std::string WithOwnName(const std::string& hosts, const std::string& hostname) {
 }
 
 absl::Status SetHostname(const std::string& hostname) {
-  if (hostname.empty() || hostname.size() > 253 ||
-      hostname.find_first_of(" \t\n/") != std::string::npos) {
-    return absl::InvalidArgumentError(absl::StrCat("not a hostname: \"", hostname, "\""));
-  }
   // The kernel holds 64 bytes; a longer name keeps its first label there.
   const std::string kernel_name =
       hostname.size() <= 64 ? hostname : hostname.substr(0, hostname.find('.'));
+  const auto plain = [](unsigned char c) { return c > ' ' && c < 0x7f && c != '/' && c != '#'; };
+  if (hostname.empty() || hostname[0] == '.' || kernel_name.size() > 64 || hostname.size() > 253 ||
+      !std::all_of(hostname.begin(), hostname.end(), plain)) {
+    return absl::InvalidArgumentError(absl::StrCat("not a hostname: \"", hostname, "\""));
+  }
   if (FirstLine(ReadFile("/etc/hostname")) != hostname) {
     const absl::Status status = WriteFileAtomically("/etc/hostname", hostname + "\n", 0644);
     if (!status.ok()) return status;
   }
-  const std::string hosts = ReadFile("/etc/hosts");
-  const std::string wanted = WithOwnName(hosts, hostname);
-  if (wanted != hosts) {
+  const absl::StatusOr<std::string> hosts = ReadFileToEdit("/etc/hosts");
+  if (!hosts.ok() && !absl::IsNotFound(hosts.status())) return hosts.status();
+  const std::string wanted = WithOwnName(hosts.ok() ? *hosts : "", hostname);
+  if (!hosts.ok() || wanted != *hosts) {
     const absl::Status status = WriteFileAtomically("/etc/hosts", wanted, 0644);
     if (!status.ok()) return status;
   }

@@ -15,11 +15,25 @@ constexpr size_t kMostRuns = 200;
 }  // namespace
 
 Ledger::Ledger(std::string path) : path_(std::move(path)) {
-  std::istringstream lines(ReadFile(path_));
+  const absl::StatusOr<std::string> text = ReadFileToEdit(path_);
+  if (!text.ok()) {
+    if (!absl::IsNotFound(text.status())) readable_ = text.status();
+    return;
+  }
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = true;  // a newer agent's
+  std::istringstream lines(*text);
+  bool damaged = false;
   for (std::string line; std::getline(lines, line);) {
     agent::ScriptRun run;
-    if (google::protobuf::util::JsonStringToMessage(line, &run).ok()) runs_.push_back(run);
+    const bool whole = google::protobuf::util::JsonStringToMessage(line, &run, options).ok();
+    if (whole && !run.run_id().empty()) {
+      runs_.push_back(run);
+    } else {
+      damaged = true;
+    }
   }
+  if (damaged) readable_ = WriteFileAtomically(path_ + ".damaged", *text, 0600);
 }
 
 std::optional<agent::ScriptRun> Ledger::Find(const std::string& run_id) const {
@@ -30,6 +44,7 @@ std::optional<agent::ScriptRun> Ledger::Find(const std::string& run_id) const {
 }
 
 absl::Status Ledger::Put(const agent::ScriptRun& run) {
+  if (!readable_.ok()) return readable_;
   std::vector<agent::ScriptRun> runs = runs_;
   const auto old = std::find_if(runs.begin(), runs.end(),
                                 [&](const auto& r) { return r.run_id() == run.run_id(); });
@@ -47,7 +62,8 @@ absl::Status Ledger::Put(const agent::ScriptRun& run) {
     }
     text += line + "\n";
   }
-  const absl::Status status = WriteFileAtomically(path_, text, 0600);
+  absl::Status status = WriteFileAtomically(path_, text, 0600);
+  if (status.ok()) status = SyncFolder(path_.substr(0, path_.rfind('/') + 1));
   if (status.ok()) runs_ = std::move(runs);
   return status;
 }

@@ -12,7 +12,7 @@ namespace rum::guest {
 
 // Which scripts ran in this guest, how often and how they ended: one file, replaced as a whole, a
 // run a line as protobuf JSON. A run that has no end and belongs to an earlier boot was
-// interrupted. Not thread-safe.
+// interrupted. Lines that are damaged are kept beside it, in FILE.damaged. Not thread-safe.
 class Ledger {
  public:
   explicit Ledger(std::string path);
@@ -24,6 +24,7 @@ class Ledger {
 
  private:
   const std::string path_;
+  absl::Status readable_;  // else nothing is written: it may hold runs that must not be forgotten
   std::vector<agent::ScriptRun> runs_;
 };
 

@@ -41,10 +41,17 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
 
   signal(SIGPIPE, SIG_IGN);
+  // An init that started us without standard streams: no other descriptor may take their numbers.
+  int standard = open("/dev/null", O_RDWR);
+  while (standard >= 0 && standard <= STDERR_FILENO) standard = open("/dev/null", O_RDWR);
+  close(standard);
   rum::guest::Scripts scripts(folder);
   rum::guest::AgentServer server(&scripts);
   const int never = eventfd(0, EFD_CLOEXEC);
-  if (port_fd >= 0) fcntl(port_fd, F_SETFL, fcntl(port_fd, F_GETFL) | O_NONBLOCK);
+  if (port_fd >= 0) {
+    fcntl(port_fd, F_SETFL, fcntl(port_fd, F_GETFL) | O_NONBLOCK);
+    fcntl(port_fd, F_SETFD, FD_CLOEXEC);
+  }
   const int fd = port_fd >= 0 ? port_fd : OpenPort(port);
   if (fd < 0) {
     std::fprintf(stderr, "rum-agent: %s: %s\n", port.c_str(), std::strerror(errno));

@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +12,7 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <sstream>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -20,7 +23,9 @@ namespace rum::guest {
 namespace {
 
 constexpr size_t kChunk = 32 * 1024;
+constexpr size_t kMostPiece = 1024 * 1024;
 constexpr uint64_t kMostOutput = 64 * 1024 * 1024;
+constexpr int kMostKillMs = 5000;  // a process in the hands of a broken disk does not go
 constexpr size_t kMostKeptOutputs = 20;
 
 int64_t NowMs() {
@@ -38,6 +43,7 @@ bool ValidRunId(const std::string& id) {
 // Output on disk: for each piece one byte (1: stdout, 2: stderr), four of its length (little
 // endian), then the bytes.
 void AppendPiece(int fd, char stream, const std::string& bytes) {
+  const off_t start = lseek(fd, 0, SEEK_END);
   std::string piece(1, stream);
   for (int i = 0; i < 4; ++i) piece.push_back(static_cast<char>(bytes.size() >> (8 * i)));
   piece += bytes;
@@ -45,9 +51,22 @@ void AppendPiece(int fd, char stream, const std::string& bytes) {
   for (size_t done = 0; done < piece.size();) {
     const ssize_t n = write(fd, piece.data() + done, piece.size() - done);
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return;
+    if (n <= 0) {
+      if (start >= 0 && ftruncate(fd, start) != 0) return;  // half a piece would hide the next ones
+      return;
+    }
     done += static_cast<size_t>(n);
   }
+}
+
+// Field 22 of /proc/PID/stat: with the pid, a process's name for as long as the boot lasts. "" for
+// one that is gone.
+std::string StartTime(pid_t pid) {
+  const std::string stat = ReadFile(absl::StrCat("/proc/", pid, "/stat"));
+  std::istringstream fields(stat.substr(std::min(stat.size(), stat.rfind(')') + 1)));
+  std::string field;
+  for (int i = 3; i <= 22; ++i) fields >> field;
+  return field;
 }
 
 // The outputs of old runs go; their ledger lines stay.
@@ -73,6 +92,7 @@ struct Scripts::Live {
   int out = -1;  // read ends of the script's outputs
   int err = -1;
   int log = -1;
+  uint64_t pieces = 0;  // in the log
   bool ended = false;
 };
 
@@ -80,6 +100,25 @@ Scripts::Scripts(const std::string& folder) : folder_(folder), ledger_(folder + 
   std::error_code ignored;
   std::filesystem::create_directories(folder_ + "/runs", ignored);
   chmod(folder_.c_str(), 0700);
+  EndLeftovers();
+}
+
+// An earlier agent of this boot was killed while these ran. Nobody can follow them to their end,
+// and a new run beside one would be twice the same script.
+void Scripts::EndLeftovers() {
+  for (const agent::ScriptRun& run : ledger_.runs()) {
+    if (run.ended_ms() != 0 || run.boot_id() != BootId()) continue;
+    std::istringstream process(ReadFile(FolderOf(run.run_id()) + "/process"));
+    pid_t pid = 0;
+    std::string start_time;
+    if (!(process >> pid >> start_time) || pid <= 1 || StartTime(pid) != start_time) continue;
+    const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+    if (pidfd < 0) continue;
+    kill(-pid, SIGKILL);
+    pollfd gone{pidfd, POLLIN, 0};
+    poll(&gone, 1, kMostKillMs);
+    close(pidfd);
+  }
 }
 
 std::vector<agent::ScriptRun> Scripts::Runs() {
@@ -115,21 +154,16 @@ absl::Status Scripts::Run(const agent::RunScriptRequest& request,
     }
   }
   uint64_t offset = 0;
+  uint64_t seen = 0;
   for (bool ended = false; !ended;) {
     ended = live == nullptr;
     if (live != nullptr) {
       std::unique_lock<std::mutex> guard(mutex_);
+      changed_.wait(guard, [&] { return live->ended || live->pieces != seen; });
+      seen = live->pieces;
       ended = live->ended;
     }
-    const uint64_t before = offset;
     if (!SendOutput(request.run_id(), &offset, sink)) return absl::OkStatus();
-    if (ended || offset != before) continue;
-    std::unique_lock<std::mutex> guard(mutex_);
-    struct stat log {};
-    if (!live->ended && fstat(live->log, &log) == 0 &&
-        static_cast<uint64_t>(log.st_size) == offset) {
-      changed_.wait(guard);
-    }
   }
   agent::RunScriptEvent event;
   {
@@ -147,7 +181,11 @@ absl::Status Scripts::Start(const agent::RunScriptRequest& request,
   const std::string folder = FolderOf(request.run_id());
   std::filesystem::create_directories(folder, error);
   const std::string script = folder + "/script";
-  absl::Status status = WriteFileAtomically(script, request.script(), 0700);
+  absl::Status status;
+  {
+    const std::lock_guard<std::mutex> guard(SpawnMutex());
+    status = WriteFileAtomically(script, request.script(), 0700);
+  }
   if (!status.ok()) return status;
   live->run.set_kind(request.kind());
   live->run.set_content_hash(request.content_hash());
@@ -185,6 +223,9 @@ absl::Status Scripts::Start(const agent::RunScriptRequest& request,
   live->out = out[0];
   live->err = err[0];
   if (child.ok()) {
+    status = WriteFileAtomically(folder + "/process",
+                                 absl::StrCat(child->pid, " ", StartTime(child->pid), "\n"), 0600);
+    if (!status.ok()) AppendPiece(live->log, 2, absl::StrCat("[rum: ", status.message(), "]\n"));
     live->child = *child;
     live_[request.run_id()] = live;
     std::thread([this, live] { Follow(live); }).detach();
@@ -214,6 +255,7 @@ void Scripts::Follow(std::shared_ptr<Live> live) {
     }
     written += static_cast<uint64_t>(n);
     const std::lock_guard<std::mutex> guard(mutex_);
+    ++live->pieces;
     changed_.notify_all();
     return true;
   };
@@ -228,7 +270,8 @@ void Scripts::Follow(std::shared_ptr<Live> live) {
   for (const auto& [fd, stream] : {std::pair{live->out, 1}, {live->err, 2}}) {
     fcntl(fd, F_SETFL, O_NONBLOCK);
     pollfd more{fd, POLLIN, 0};
-    while (poll(&more, 1, 0) == 1 && (more.revents & POLLIN) != 0 &&
+    int most = kMostReadsAfterEnd;
+    while (most-- > 0 && poll(&more, 1, 0) == 1 && (more.revents & POLLIN) != 0 &&
            copy(fd, static_cast<char>(stream))) {
     }
     close(fd);
@@ -258,6 +301,7 @@ bool Scripts::SendOutput(const std::string& run_id, uint64_t* offset,
   for (unsigned char head[5]; going_on && pread(fd, head, 5, static_cast<off_t>(*offset)) == 5;) {
     const uint32_t size =
         head[1] | head[2] << 8 | head[3] << 16 | static_cast<uint32_t>(head[4]) << 24;
+    if (size > kMostPiece) break;  // not ours: the disk's
     std::string bytes(size, '\0');
     if (pread(fd, bytes.data(), size, static_cast<off_t>(*offset + 5)) !=
         static_cast<ssize_t>(size))

@@ -17,7 +17,8 @@ namespace rum::guest {
 
 // Runs provisioning scripts. A run belongs to the agent, not to the session that asked for it: it
 // goes on when the host goes away, and whoever asks for the same run_id gets its output from the
-// beginning. Runs of one kind never overlap. Thread-safe.
+// beginning. Runs of one kind never overlap: what an agent that was killed left running is ended by
+// the next. Thread-safe; must outlive the runs that it started.
 class Scripts {
  public:
   // `folder`: /var/lib/rum; made when it is not there.
@@ -33,6 +34,7 @@ class Scripts {
 
  private:
   struct Live;
+  void EndLeftovers();
   absl::Status Start(const agent::RunScriptRequest& request, const std::shared_ptr<Live>& live);
   void Follow(std::shared_ptr<Live> live);  // a thread of its own for each run
   bool SendOutput(const std::string& run_id, uint64_t* offset,

@@ -3,11 +3,13 @@
 #include <arpa/inet.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/server_posix.h>
+#include <poll.h>
 #include <sys/reboot.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <thread>
@@ -59,6 +61,11 @@ bool SendAll(int fd, const std::string& data) {
     done += static_cast<size_t>(n);
   }
   return true;
+}
+
+bool HungUp(int fd) {
+  pollfd ask{fd, 0, 0};
+  return poll(&ask, 1, 0) == 1 && (ask.revents & POLLHUP) != 0;
 }
 
 class Service final : public agent::Agent::Service {
@@ -120,17 +127,21 @@ class Service final : public agent::Agent::Service {
               absl::StrCat("port ", chunk.port(), ": ", std::strerror(errno))};
     }
     stream->Write(agent::ForwardChunk());  // connected
-    std::thread sender([&] { SendToHost(fd, context, stream); });
-    bool whole = false;
+    Ends ends;
+    std::thread sender([&] { SendToHost(fd, &ends, context, stream); });
     while (stream->Read(&chunk)) {
-      if (!SendAll(fd, chunk.data())) break;
-      if (chunk.end()) whole = true, shutdown(fd, SHUT_WR);
+      if (!SendAll(fd, chunk.data())) {
+        context->TryCancel();  // reset by the guest's side
+        break;
+      }
+      if (chunk.end()) ends.of_host = true, shutdown(fd, SHUT_WR);
     }
-    if (!whole) {
-      // The host's side broke: the connection is reset, not ended as if all had been said.
+    if (!ends.of_host || !ends.of_guest) {
+      // It broke: close() resets it, not as if all had been said. Until then only our reader is
+      // woken, for a closed sending side would tell the server a clean end.
       linger reset{1, 0};
       setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-      shutdown(fd, SHUT_RDWR);
+      shutdown(fd, SHUT_RD);
     }
     sender.join();
     close(fd);
@@ -153,19 +164,28 @@ class Service final : public agent::Agent::Service {
   }
 
  private:
+  // Which directions of a forward are over, with all said.
+  struct Ends {
+    std::atomic<bool> of_host = false;
+    std::atomic<bool> of_guest = false;
+  };
+
   static void SendToHost(
-      int fd, grpc::ServerContext* context,
+      int fd, Ends* ends, grpc::ServerContext* context,
       grpc::ServerReaderWriter<agent::ForwardChunk, agent::ForwardChunk>* stream) {
     std::string buffer(kChunk, '\0');
     agent::ForwardChunk chunk;
     for (;;) {
       const ssize_t n = read(fd, buffer.data(), buffer.size());
       if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return context->TryCancel();  // reset by the guest's side
+      // Reset by the guest's side. When sending met the error first, there is only a hang-up left
+      // of it, which is no such sign after our own end.
+      if (n < 0 || (n == 0 && !ends->of_host && HungUp(fd))) return context->TryCancel();
       if (n == 0) break;
       chunk.set_data(buffer.data(), static_cast<size_t>(n));
       if (!stream->Write(chunk)) return;
     }
+    ends->of_guest = true;
     chunk.clear_data();
     chunk.set_end(true);
     stream->Write(chunk);

@@ -63,12 +63,12 @@ int BecomeUser(const Prepared& p) {
   return syscall(SYS_setresuid, p.uid, p.uid, p.uid) != 0 ? errno : 0;
 }
 
-// In the child after vfork: returns only with an errno.
-int RunChild(const Prepared& p) {
+// In the child after vfork: returns only with an errno, and what it was about.
+int RunChild(const Prepared& p, const char* volatile* about) {
   syscall(SYS_setsid);
   struct sigaction defaults {};
   defaults.sa_handler = SIG_DFL;
-  for (int signal = 1; signal < 32; ++signal) sigaction(signal, &defaults, nullptr);
+  for (int signal = 1; signal < NSIG; ++signal) sigaction(signal, &defaults, nullptr);
   sigset_t none;
   sigemptyset(&none);
   for (int i = 0; i < 3; ++i) {
@@ -76,7 +76,10 @@ int RunChild(const Prepared& p) {
   }
   if (p.controlling_terminal) ioctl(0, TIOCSCTTY, 0);
   if (const int failed = BecomeUser(p)) return failed;
-  if (chdir(p.cwd) != 0) return errno;
+  if (chdir(p.cwd) != 0) {
+    *about = p.cwd;
+    return errno;
+  }
   sigprocmask(SIG_SETMASK, &none, nullptr);
   int error = ENOENT;
   for (const std::string& path : p.candidates) {
@@ -117,20 +120,23 @@ absl::StatusOr<Child> Spawn(const SpawnRequest& request) {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   volatile int child_error = 0;
+  const char* volatile about = p.argv[0];
+  SpawnMutex().lock();
   const pid_t pid = vfork();
   if (pid == 0) {
-    child_error = RunChild(p);
+    child_error = RunChild(p, &about);
     _exit(127);
   }
   const int fork_error = errno;
+  SpawnMutex().unlock();
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   close(null_fd);
   if (pid < 0)
     return absl::ResourceExhaustedError(absl::StrCat("vfork: ", std::strerror(fork_error)));
   if (child_error != 0) {
     waitpid(pid, nullptr, 0);
-    const std::string text = absl::StrCat(request.argv[0], ": ", std::strerror(child_error));
-    if (child_error == ENOENT) return absl::NotFoundError(text);
+    const std::string text = absl::StrCat(about, ": ", std::strerror(child_error));
+    if (child_error == ENOENT && about == p.argv[0]) return absl::NotFoundError(text);
     return absl::PermissionDeniedError(text);
   }
   Child child;
@@ -144,6 +150,11 @@ absl::StatusOr<Child> Spawn(const SpawnRequest& request) {
   }
   fcntl(child.pidfd, F_SETFD, FD_CLOEXEC);
   return child;
+}
+
+std::mutex& SpawnMutex() {
+  static std::mutex mutex;
+  return mutex;
 }
 
 void Reap(pid_t pid, int* exit_status, int* signal) {

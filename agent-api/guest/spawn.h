@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,14 @@ struct Child {
 // their defaults. NotFound, PermissionDenied or another error of execve(2) when it cannot be
 // started.
 absl::StatusOr<Child> Spawn(const SpawnRequest& request);
+
+// Held while a file is written that is to be executed: a child between fork and exec would have it
+// open for writing as well, and execve(2) of it would fail with ETXTBSY.
+std::mutex& SpawnMutex();
+
+// Reads after a process has ended, until its output is empty: more than any pipe holds, yet a
+// process that it left behind and that goes on writing cannot hold its end up for ever.
+inline constexpr int kMostReadsAfterEnd = 256;
 
 // Reaps a child that has ended: exit status, or 0 and the signal.
 void Reap(pid_t pid, int* exit_status, int* signal);

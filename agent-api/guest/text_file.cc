@@ -37,6 +37,27 @@ std::string ReadFile(const std::string& path) {
   return text.str();
 }
 
+absl::StatusOr<std::string> ReadFileToEdit(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0 && errno == ENOENT) return absl::NotFoundError(absl::StrCat("no file ", path));
+  if (fd < 0) return Failed("open", path);
+  std::string text;
+  char buffer[16 * 1024];
+  for (;;) {
+    const ssize_t n = read(fd, buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) {
+      const absl::Status failed = Failed("read", path);
+      close(fd);
+      return failed;
+    }
+    if (n == 0) break;
+    text.append(buffer, static_cast<size_t>(n));
+  }
+  close(fd);
+  return text;
+}
+
 std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 absl::Status WriteFileAtomically(const std::string& path, const std::string& bytes, mode_t mode) {
@@ -54,6 +75,14 @@ absl::Status WriteFileAtomically(const std::string& path, const std::string& byt
   if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0)
     status = Failed("rename to", path);
   if (!status.ok()) unlink(temporary.c_str());
+  return status;
+}
+
+absl::Status SyncFolder(const std::string& folder) {
+  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return Failed("open", folder);
+  const absl::Status status = fsync(fd) == 0 ? absl::OkStatus() : Failed("fsync", folder);
+  close(fd);
   return status;
 }
 

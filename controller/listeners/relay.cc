@@ -116,7 +116,13 @@ void Relay::Dialed(const absl::Status& status, Fd guest) {
 void Relay::WatchForReset(Descriptor& end, const char* name) {
   if (ended_) return;
   end.async_wait(Descriptor::wait_error, [this, self = shared_from_this(), &end, name](error_code) {
-    if (ended_ || (PollNow(end.native_handle()) & POLLERR) == 0) return;
+    if (ended_) return;
+    const short state = PollNow(end.native_handle());
+    // The agent's way to say so (see PassEnd), after the end of what the guest had to say.
+    if (&end == &guest_ && (state & POLLHUP) != 0 && to_client_.ended && !to_guest_.ended) {
+      return Reset("guest: the connection broke");
+    }
+    if ((state & POLLERR) == 0) return;
     int error = 0;
     socklen_t size = sizeof error;
     getsockopt(end.native_handle(), SOL_SOCKET, SO_ERROR, &error, &size);

@@ -1,6 +1,7 @@
 // The whole path of a forward but the VM: listener, relay, the agent's client and the real agent,
 // with a socket pair for the virtio port and this host's loopback for the guest's.
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
@@ -145,6 +146,34 @@ TEST_F(AgentForward, AResetOfTheClientIsAResetOfTheServer) {
   setsockopt(client.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
   client = Fd();
   EXPECT_EQ(EndOf(served.get()), ECONNRESET);
+}
+
+TEST_F(AgentForward, AResetOfTheClientAfterItsEndIsAResetOfTheServer) {
+  Fd client = Client();
+  const Fd served = Served();
+  WriteAll(client.get(), "that is all");
+  shutdown(client.get(), SHUT_WR);
+  EXPECT_EQ(ReadExactly(served.get(), 100), "that is all");
+  const linger reset{1, 0};
+  setsockopt(client.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  client = Fd();
+  // The end was read; only the error tells, also to a server that has nothing to say.
+  pollfd broken{served.get(), 0, 0};
+  ASSERT_EQ(poll(&broken, 1, 20000), 1);
+  EXPECT_NE(broken.revents & POLLERR, 0);
+}
+
+TEST_F(AgentForward, AResetOfTheServerAfterItsEndIsAResetOfTheClient) {
+  const Fd client = Client();
+  Fd served = Served();
+  WriteAll(served.get(), "that is all");
+  shutdown(served.get(), SHUT_WR);
+  EXPECT_EQ(ReadExactly(client.get(), 100), "that is all");
+  const linger reset{1, 0};
+  setsockopt(served.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  served = Fd();
+  // The guest's kernel tells the agent with the next bytes.
+  EXPECT_TRUE(Eventually([&] { return !WriteAll(client.get(), "more"); }));
 }
 
 }  // namespace

@@ -1,0 +1,124 @@
+#include "agent-api/guest/ledger.h"
+
+#include <google/protobuf/util/message_differencer.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+
+#include "tests/agent-api/guest/folder.h"
+
+namespace rum::guest {
+namespace {
+
+using google::protobuf::util::MessageDifferencer;
+
+agent::ScriptRun SampleRun(const std::string& id) {
+  agent::ScriptRun run;
+  run.set_kind("boot");
+  run.set_content_hash("abc");
+  run.set_boot_id("b-1");
+  run.set_run_id(id);
+  run.set_started_ms(1000);
+  run.set_ended_ms(2000);
+  run.set_exit_status(3);
+  run.set_signal(0);
+  return run;
+}
+
+TEST(Ledger, IsThereAgainAsItWas) {
+  const Folder folder;
+  Ledger ledger(folder / "ledger");
+  EXPECT_TRUE(ledger.runs().empty());
+  ASSERT_TRUE(ledger.Put(SampleRun("one")).ok());
+  ASSERT_TRUE(ledger.Put(SampleRun("two")).ok());
+  const Ledger again(folder / "ledger");
+  ASSERT_EQ(again.runs().size(), 2u);
+  EXPECT_TRUE(MessageDifferencer::Equals(again.runs()[0], SampleRun("one")));
+  EXPECT_TRUE(MessageDifferencer::Equals(*again.Find("two"), SampleRun("two")));
+  EXPECT_FALSE(again.Find("three").has_value());
+}
+
+TEST(Ledger, ARunOfTheSameIdIsReplacedInItsPlace) {
+  const Folder folder;
+  Ledger ledger(folder / "ledger");
+  agent::ScriptRun run = SampleRun("one");
+  run.clear_ended_ms();
+  ASSERT_TRUE(ledger.Put(run).ok());
+  ASSERT_TRUE(ledger.Put(SampleRun("two")).ok());
+  ASSERT_TRUE(ledger.Put(SampleRun("one")).ok());
+  ASSERT_EQ(ledger.runs().size(), 2u);
+  EXPECT_EQ(ledger.runs()[0].run_id(), "one");
+  EXPECT_EQ(ledger.runs()[0].ended_ms(), 2000);
+}
+
+TEST(Ledger, KeepsTheLastRuns) {
+  const Folder folder;
+  Ledger ledger(folder / "ledger");
+  for (int i = 0; i < 201; ++i) ASSERT_TRUE(ledger.Put(SampleRun(std::to_string(i))).ok());
+  EXPECT_EQ(ledger.runs().size(), 200u);
+  EXPECT_EQ(ledger.runs().front().run_id(), "1");
+}
+
+TEST(Ledger, DamagedLinesDoNotHideTheOthersAndAreKept) {
+  const Folder folder;
+  {
+    Ledger ledger(folder / "ledger");
+    ASSERT_TRUE(ledger.Put(SampleRun("one")).ok());
+    ASSERT_TRUE(ledger.Put(SampleRun("two")).ok());
+  }
+  const std::string whole = Slurp(folder / "ledger");
+  const std::string damaged = "{\"runId\": 7\n\n" + std::string("\0\0\xff", 3) + "\n[]\n{}\n" +
+                              whole.substr(0, whole.size() - 10);
+  Spill(folder / "ledger", damaged);
+  Ledger ledger(folder / "ledger");
+  ASSERT_EQ(ledger.runs().size(), 1u);  // the last line was cut
+  EXPECT_EQ(ledger.runs()[0].run_id(), "one");
+  EXPECT_EQ(Slurp(folder / "ledger.damaged"), damaged);
+  ASSERT_TRUE(ledger.Put(SampleRun("three")).ok());
+  EXPECT_EQ(Ledger(folder / "ledger").runs().size(), 2u);
+}
+
+TEST(Ledger, CutAnywhereItKeepsTheWholeLines) {
+  const Folder folder;
+  Ledger ledger(folder / "ledger");
+  ASSERT_TRUE(ledger.Put(SampleRun("one")).ok());
+  const size_t first = Slurp(folder / "ledger").size();
+  ASSERT_TRUE(ledger.Put(SampleRun("two")).ok());
+  const std::string whole = Slurp(folder / "ledger");
+  for (size_t size = 0; size <= whole.size(); ++size) {
+    Spill(folder / "cut", whole.substr(0, size));
+    const size_t lines = size + 1 >= whole.size() ? 2 : size + 1 >= first ? 1 : 0;
+    ASSERT_EQ(Ledger(folder / "cut").runs().size(), lines) << size;
+  }
+}
+
+TEST(Ledger, ALineOfANewerAgentIsUnderstood) {
+  const Folder folder;
+  Spill(folder / "ledger", "{\"kind\":\"boot\",\"runId\":\"one\",\"colour\":\"red\"}\n");
+  EXPECT_TRUE(Ledger(folder / "ledger").Find("one").has_value());
+}
+
+TEST(Ledger, OneThatCannotBeReadIsNotReplaced) {
+  const Folder folder;
+  std::filesystem::create_directory(folder / "ledger");
+  Ledger ledger(folder / "ledger");
+  EXPECT_FALSE(ledger.Put(SampleRun("one")).ok());
+  EXPECT_TRUE(ledger.runs().empty());
+  EXPECT_TRUE(std::filesystem::is_directory(folder / "ledger"));
+}
+
+TEST(Ledger, WhatIsNotOnDiskIsNotClaimed) {
+  const Folder folder;
+  Ledger ledger(folder / "gone/ledger");
+  EXPECT_FALSE(ledger.Put(SampleRun("one")).ok());
+  EXPECT_TRUE(ledger.runs().empty());
+}
+
+TEST(Ledger, TheBootHasAnId) {
+  EXPECT_EQ(BootId().size(), 36u);
+  EXPECT_EQ(BootId(), BootId());
+}
+
+}  // namespace
+}  // namespace rum::guest
