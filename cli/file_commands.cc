@@ -1,7 +1,5 @@
 #include <cstdio>
-#include <fstream>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -21,14 +19,12 @@ void Check(std::vector<std::string> files, Globals* globals) {
       Fail(globals, std::string(identity.status().message()));
       continue;
     }
-    std::ostringstream text;
-    text << std::ifstream(identity->config_path, std::ios::binary).rdbuf();
     const ParsedConfig parsed = ReadTomlFile(identity->config_path);
     if (parsed.problems.empty()) {
       if (!globals->quiet) std::printf("%s: ok\n", file.c_str());
       continue;
     }
-    std::fputs(RenderProblems(file, text.str(), parsed.problems).c_str(), stderr);
+    std::fputs(RenderProblems(file, parsed).c_str(), stderr);
     globals->exit_status = 1;
   }
 }

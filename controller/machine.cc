@@ -1,7 +1,5 @@
 #include "controller/machine.h"
 
-#include <fstream>
-#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -16,11 +14,6 @@ constexpr absl::Duration kStopGrace = absl::Seconds(30);
 // say "unreachable".
 constexpr absl::Duration kFirstLook = absl::Seconds(2);
 constexpr absl::Duration kAgentPatience = absl::Seconds(10);
-
-std::string FileText(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
-}
 
 ApplyOutcome Failed(const absl::Status& status) {
   ApplyOutcome outcome;
@@ -101,8 +94,7 @@ Config Machine::Desired(std::string* error) const {
   ParsedConfig parsed = ReadTomlFile(path);
   if (parsed.problems.empty()) return std::move(parsed.config);
   const size_t slash = path.rfind('/');
-  *error = RenderProblems(slash == std::string::npos ? path : path.substr(slash + 1),
-                          FileText(path), parsed.problems);
+  *error = RenderProblems(slash == std::string::npos ? path : path.substr(slash + 1), parsed);
   return Snapshot().desired();
 }
 

@@ -306,6 +306,7 @@ std::string Indent(const std::string& line, size_t characters) {
 
 ParsedConfig ReadToml(std::string_view text, const std::string& path) {
   ParsedConfig result;
+  result.text = text;
   FillDefaults(&result.config);
   try {
     const toml::table table = toml::parse(text, path);
@@ -336,10 +337,9 @@ ParsedConfig ReadTomlFile(const std::string& path) {
   return result;
 }
 
-std::string RenderProblems(const std::string& display_path, std::string_view text,
-                           const std::vector<Problem>& problems) {
+std::string RenderProblems(const std::string& display_path, const ParsedConfig& parsed) {
   std::vector<std::string> lines;
-  std::istringstream stream{std::string(text)};
+  std::istringstream stream(parsed.text);
   for (std::string line; std::getline(stream, line);) {
     for (char& c : line) {  // what a terminal would obey
       if ((c >= 0 && c < ' ' && c != '\t') || c == '\x7f') c = '?';
@@ -347,7 +347,7 @@ std::string RenderProblems(const std::string& display_path, std::string_view tex
     lines.push_back(line);
   }
   std::ostringstream out;
-  for (const Problem& problem : problems) {
+  for (const Problem& problem : parsed.problems) {
     const SourceRange& where = problem.where;
     out << display_path;
     if (where.line > 0) out << ":" << where.line << ":" << where.column;

@@ -36,6 +36,7 @@ struct ParsedConfig {
   Config config;
   SourceMap sources;
   std::vector<Problem> problems;
+  std::string text;  // the file as it was read
 };
 
 // Reads `text`. `path` is the canonical path of the file; it gives names and relative paths their
@@ -48,8 +49,7 @@ ParsedConfig ReadTomlFile(const std::string& path);
 
 // The compiler-like text of docs: "FILE:LINE:COL: error: MESSAGE", the source line and a marker,
 // for each problem.
-std::string RenderProblems(const std::string& display_path, std::string_view text,
-                           const std::vector<Problem>& problems);
+std::string RenderProblems(const std::string& display_path, const ParsedConfig& parsed);
 
 }  // namespace rum
 

@@ -29,7 +29,7 @@ class TomlReader : public testing::Test {
   void TearDown() override { fs::remove_all(folder_); }
 
   std::string Errors(const std::string& toml) {
-    return RenderProblems("rum.toml", toml, ReadToml(toml, path_).problems);
+    return RenderProblems("rum.toml", ReadToml(toml, path_));
   }
   Config Read(const std::string& toml) {
     EXPECT_EQ(Errors(toml), "");
