@@ -1,5 +1,7 @@
 #include "controller/service/event_writer.h"
 
+#include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +13,7 @@ namespace {
 using control::ApplyEvent;
 
 constexpr size_t kMostOutputWaiting = 1024 * 1024;
+constexpr std::chrono::seconds kPatience{1};
 
 }  // namespace
 
@@ -64,8 +67,10 @@ void EventWriter::Push(ApplyEvent event) {
 
 void EventWriter::PushOutput(const std::string& bytes) {
   {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    if (output_waiting_ + bytes.size() > kMostOutputWaiting) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    const auto fits = [&] { return gone_ || output_waiting_ + bytes.size() <= kMostOutputWaiting; };
+    slow_ = !fits() && (slow_ || !changed_.wait_for(lock, kPatience, fits));
+    if (slow_) {
       left_out_ += bytes.size();
       return;
     }
@@ -97,6 +102,7 @@ void EventWriter::WriteAll() {
     // A notice of what was left out was never counted as waiting.
     output_waiting_ -= std::min(output_waiting_, event.script_output().size());
     gone_ = !written;
+    changed_.notify_all();
   }
 }
 

@@ -15,7 +15,8 @@ namespace rum {
 
 // Tells a client what happens, on a thread of its own: a client that has gone away, or that does
 // not read (`rum up | less`), holds up nothing. Results and progress all wait for it; of a script's
-// output at most 1 MiB does, and a line says what was left out.
+// output at most 1 MiB does. One that reads slowly is waited for; one that has read nothing for a
+// second gets a line that says how much was left out.
 class EventWriter {
  public:
   // `write` may block; false: the client is gone.
@@ -39,6 +40,7 @@ class EventWriter {
   std::deque<control::ApplyEvent> waiting_;
   size_t output_waiting_ = 0;  // bytes
   size_t left_out_ = 0;        // bytes
+  bool slow_ = false;          // the client does not read
   bool ended_ = false;
   bool gone_ = false;
   std::thread writer_;

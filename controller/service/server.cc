@@ -17,6 +17,7 @@
 #include <cstring>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -116,23 +117,28 @@ class ControlService final : public control::Control::Service {
       grpc::ServerReaderWriter<control::ExecMessage, control::ExecMessage>* stream) override {
     const Activity::Call call(&activity_);
     control::ExecMessage message;
-    if (!stream->Read(&message)) return {grpc::StatusCode::INVALID_ARGUMENT, "no command"};
+    agent::ExecInput start;
+    if (!stream->Read(&message) || !start.ParseFromString(message.agent_message()) ||
+        !start.has_start()) {
+      return {grpc::StatusCode::INVALID_ARGUMENT, "no command"};
+    }
     const auto agent = controller_->Agent(message.config_path());
     if (!agent.ok()) return ToGrpc(agent.status());
     bool first = true;
     bool hung_up = false;
     const absl::Status status = (*agent)->Exec(
         [&](agent::ExecInput* input) {
-          if (!first && !stream->Read(&message)) {
-            // A client that is gone, not one that has said all: the command hears it as from a lost
-            // terminal.
-            if (hung_up || !context->IsCancelled()) return false;
-            hung_up = true;
-            input->set_signal(SIGHUP);
+          if (std::exchange(first, false)) {
+            *input = start;
             return true;
           }
-          first = false;
-          return input->ParseFromString(message.agent_message());
+          if (stream->Read(&message)) return input->ParseFromString(message.agent_message());
+          // A client that is gone, not one that has said all: the command hears it as from a lost
+          // terminal.
+          if (hung_up || !context->IsCancelled()) return false;
+          hung_up = true;
+          input->set_signal(SIGHUP);
+          return true;
         },
         [&](const agent::ExecOutput& output) {
           control::ExecMessage reply;
