@@ -4,6 +4,8 @@
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/render.h"
+#include "cli/terminal_text.h"
 #include "state/explain.h"
 #include "state/identity.h"
 #include "state/toml_reader.h"
@@ -13,6 +15,7 @@ namespace {
 
 void Check(std::vector<std::string> files, Globals* globals) {
   if (files.empty()) files.push_back(globals->file);
+  const bool utf8 = StyleOf(globals->color).utf8;
   for (const std::string& file : files) {
     const auto identity = IdentityOf(file);
     if (!identity.ok()) {
@@ -21,10 +24,10 @@ void Check(std::vector<std::string> files, Globals* globals) {
     }
     const ParsedConfig parsed = ReadTomlFile(identity->config_path);
     if (parsed.problems.empty()) {
-      if (!globals->quiet) std::printf("%s: ok\n", file.c_str());
+      if (!globals->quiet) std::printf("%s: ok\n", OneLine(file, utf8).c_str());
       continue;
     }
-    std::fputs(RenderProblems(file, parsed).c_str(), stderr);
+    std::fputs(Lines(RenderProblems(file, parsed), utf8).c_str(), stderr);
     globals->exit_status = 1;
   }
 }
@@ -44,7 +47,7 @@ void AddFileCommands(CLI::App* app, Globals* globals) {
   explain->callback([field, globals] {
     const auto text = Explain(*field);
     if (!text.ok()) return Fail(globals, std::string(text.status().message()));
-    std::fputs(text->c_str(), stdout);
+    std::fputs(Lines(*text, StyleOf(globals->color).utf8).c_str(), stdout);
   });
 }
 
