@@ -31,8 +31,8 @@ bool ServeHostLink(int channel, int wake, const std::function<void(int)>& on_ses
   };
   const auto end_session = [&] {
     if (!link->has_session()) return;
+    on_end();  // first, so that nobody whose call fails is given the same session again
     link->SetSession(-1);
-    on_end();
   };
   Pump pump(channel, [&](FrameKind kind, const std::string& with) {
     if (kind == FrameKind::kAck && with == nonce && !link->has_session()) {

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <sstream>
@@ -59,11 +60,11 @@ void AppendPiece(int fd, char stream, const std::string& bytes) {
   }
 }
 
-// Field 22 of /proc/PID/stat: with the pid, a process's name for as long as the boot lasts. "" for
-// one that is gone.
-std::string StartTime(pid_t pid) {
-  const std::string stat = ReadFile(absl::StrCat("/proc/", pid, "/stat"));
-  std::istringstream fields(stat.substr(std::min(stat.size(), stat.rfind(')') + 1)));
+// Field 22 of a /proc/PID/stat: with the pid, a process's name for as long as the boot lasts.
+std::string StartTime(const std::string& stat) {
+  const size_t name_end = stat.rfind(')');
+  if (name_end == std::string::npos) return "";
+  std::istringstream fields(stat.substr(name_end + 1));
   std::string field;
   for (int i = 3; i <= 22; ++i) fields >> field;
   return field;
@@ -108,10 +109,10 @@ Scripts::Scripts(const std::string& folder) : folder_(folder), ledger_(folder + 
 void Scripts::EndLeftovers() {
   for (const agent::ScriptRun& run : ledger_.runs()) {
     if (run.ended_ms() != 0 || run.boot_id() != BootId()) continue;
-    std::istringstream process(ReadFile(FolderOf(run.run_id()) + "/process"));
-    pid_t pid = 0;
-    std::string start_time;
-    if (!(process >> pid >> start_time) || pid <= 1 || StartTime(pid) != start_time) continue;
+    const std::string stat = ReadFile(FolderOf(run.run_id()) + "/process");
+    const pid_t pid = std::atoi(stat.c_str());
+    const std::string now = pid > 1 ? ReadFile(absl::StrCat("/proc/", pid, "/stat")) : "";
+    if (now.empty() || StartTime(now) != StartTime(stat)) continue;
     const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
     if (pidfd < 0) continue;
     kill(-pid, SIGKILL);
@@ -218,14 +219,14 @@ absl::Status Scripts::Start(const agent::RunScriptRequest& request,
                        "RUM_BOOT_ID=" + live->run.boot_id()};
   spawn.stdout_fd = out[1];
   spawn.stderr_fd = err[1];
+  // Written before the script can do anything, for an agent that is killed right after.
+  spawn.stat_fd =
+      open((folder + "/process").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   const auto child = Spawn(spawn);
-  close(out[1]), close(err[1]);
+  close(out[1]), close(err[1]), close(spawn.stat_fd);
   live->out = out[0];
   live->err = err[0];
   if (child.ok()) {
-    status = WriteFileAtomically(folder + "/process",
-                                 absl::StrCat(child->pid, " ", StartTime(child->pid), "\n"), 0600);
-    if (!status.ok()) AppendPiece(live->log, 2, absl::StrCat("[rum: ", status.message(), "]\n"));
     live->child = *child;
     live_[request.run_id()] = live;
     std::thread([this, live] { Follow(live); }).detach();

@@ -26,6 +26,7 @@ struct Prepared {
   std::vector<std::string> candidates;  // paths of the program, in the order to try
   const char* cwd;
   int fds[3];
+  int stat_fd;
   bool controlling_terminal;
   bool switch_user = false;
   uid_t uid = 0;
@@ -63,6 +64,17 @@ int BecomeUser(const Prepared& p) {
   return syscall(SYS_setresuid, p.uid, p.uid, p.uid) != 0 ? errno : 0;
 }
 
+int RecordStat(int to) {
+  if (to < 0) return 0;
+  char buffer[4096];
+  const int from = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+  if (from < 0) return errno;
+  const ssize_t size = read(from, buffer, sizeof buffer);
+  close(from);
+  if (size <= 0) return EIO;
+  return write(to, buffer, static_cast<size_t>(size)) == size ? 0 : ENOSPC;
+}
+
 // In the child after vfork: returns only with an errno, and what it was about.
 int RunChild(const Prepared& p, const char* volatile* about) {
   syscall(SYS_setsid);
@@ -75,6 +87,7 @@ int RunChild(const Prepared& p, const char* volatile* about) {
     if (dup2(p.fds[i], i) < 0) return errno;
   }
   if (p.controlling_terminal) ioctl(0, TIOCSCTTY, 0);
+  if (const int failed = RecordStat(p.stat_fd)) return failed;
   if (const int failed = BecomeUser(p)) return failed;
   if (chdir(p.cwd) != 0) {
     *about = p.cwd;
@@ -99,6 +112,7 @@ absl::StatusOr<Child> Spawn(const SpawnRequest& request) {
   p.environment = Pointers(request.environment);
   p.candidates = Candidates(request.argv[0], request.environment);
   p.cwd = request.cwd.c_str();
+  p.stat_fd = request.stat_fd;
   p.controlling_terminal = request.controlling_terminal;
   if (!request.user.empty()) {
     const auto account = FindAccount(request.user);

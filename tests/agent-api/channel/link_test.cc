@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <memory>
 #include <random>
 #include <string>
 #include <thread>
@@ -39,26 +40,30 @@ void Echo(int socket) {
   for (std::string got; !(got = ReadSome(socket, 1)).empty();) WriteAll(socket, got);
 }
 
+// What the guest hears first. A HELLO that crossed the agent's RESET began a session that the HELLO
+// after it has ended; nothing is heard of it.
+std::string FirstHeard(Guest* guest, size_t size) {
+  std::string heard;
+  for (int served = guest->Take(); served >= 0 && heard.empty();) {
+    heard = ReadSome(served, size);
+    close(served);
+    if (heard.empty()) served = guest->Take();
+  }
+  return heard;
+}
+
 TEST_F(Link, ARestartedAgentGetsASessionOfItsOwn) {
   Host host(dup(channel_));
-  int session = -1;
-  {
-    Guest guest(port_);
-    session = host.Take();
-    const int served = guest.Take();
-    WriteAll(session, "one");
-    EXPECT_EQ(ReadSome(served, 3), "one");
-    close(served);
-  }
-  Guest guest(port_);
+  auto guest = std::make_unique<Guest>(port_);
+  const int session = host.Take();
+  guest->Stop();  // says nothing of it to the host
+  guest = std::make_unique<Guest>(port_);
   EXPECT_TRUE(AtEnd(session));
   close(session);
   const int next = host.Take();
-  const int served = guest.Take();
   WriteAll(next, "two");
-  EXPECT_EQ(ReadSome(served, 3), "two");
+  EXPECT_EQ(FirstHeard(guest.get(), 3), "two");
   close(next);
-  close(served);
 }
 
 // A client under load that is killed at a random place, in a process of its own so that nothing of

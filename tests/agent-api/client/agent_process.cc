@@ -1,0 +1,59 @@
+#include "tests/agent-api/client/agent_process.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <vector>
+
+#include "agent-api/channel/frame.h"
+
+namespace rum {
+
+AgentProcess::AgentProcess(const std::string& state) : state_(state) {
+  signal(SIGPIPE, SIG_IGN);  // as the controller does
+  int fds[2];
+  EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+  port_ = fds[0];
+  channel_ = fds[1];
+  Start();
+}
+
+AgentProcess::~AgentProcess() {
+  Kill();
+  close(port_);
+  close(channel_);
+}
+
+void AgentProcess::Start() {
+  const int inherited = dup(port_);  // without close-on-exec
+  std::vector<std::string> words = {RUM_AGENT, "--port-fd", std::to_string(inherited), "--state",
+                                    state_};
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  EXPECT_EQ(posix_spawn(&pid_, RUM_AGENT, nullptr, nullptr, argv.data(), environ), 0);
+  close(inherited);
+}
+
+void AgentProcess::Kill() {
+  if (pid_ <= 0) return;
+  kill(pid_, SIGKILL);
+  waitpid(pid_, nullptr, 0);
+  pid_ = -1;
+}
+
+void AgentProcess::BreakSession() {
+  const std::string reset = EncodeControl(FrameKind::kReset, NewNonce());
+  EXPECT_EQ(write(port_, reset.data(), reset.size()), static_cast<ssize_t>(reset.size()));
+}
+
+ChannelOpener AgentProcess::opener() {
+  return [this]() -> absl::StatusOr<int> { return fcntl(channel_, F_DUPFD_CLOEXEC, 0); };
+}
+
+}  // namespace rum

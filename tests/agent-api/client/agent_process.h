@@ -1,0 +1,35 @@
+#ifndef RUM_TESTS_AGENT_API_CLIENT_AGENT_PROCESS_H_
+#define RUM_TESTS_AGENT_API_CLIENT_AGENT_PROCESS_H_
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "agent-api/client/guest_agent.h"
+
+namespace rum {
+
+// The real rum-agent behind one end of a channel that outlives it, as QEMU's does.
+class AgentProcess {
+ public:
+  explicit AgentProcess(const std::string& state);  // --state
+  ~AgentProcess();
+  AgentProcess(const AgentProcess&) = delete;
+  AgentProcess& operator=(const AgentProcess&) = delete;
+
+  void Start();
+  void Kill();          // -9
+  void BreakSession();  // the host loses it and begins another; the agent goes on
+  // The host's end, for one client after another.
+  ChannelOpener opener();
+
+ private:
+  const std::string state_;
+  int port_ = -1;
+  int channel_ = -1;
+  pid_t pid_ = -1;
+};
+
+}  // namespace rum
+
+#endif  // RUM_TESTS_AGENT_API_CLIENT_AGENT_PROCESS_H_
