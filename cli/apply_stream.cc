@@ -1,10 +1,14 @@
 #include "cli/apply_stream.h"
 
+#include <unistd.h>
+
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
 #include "cli/client.h"
 #include "cli/render.h"
+#include "cli/terminal_text.h"
+#include "controller/service/utf8.h"
 
 namespace rum {
 
@@ -12,6 +16,7 @@ absl::StatusOr<control::ApplyReport> Follow(grpc::ClientReader<control::ApplyEve
                                             const Globals& globals) {
   const Style style = StyleOf(globals.color);
   const bool text = globals.output == "text";
+  OutputText output(style.utf8);
   control::ApplyReport report;
   bool ended = false;
   control::ApplyEvent event;
@@ -19,7 +24,8 @@ absl::StatusOr<control::ApplyReport> Follow(grpc::ClientReader<control::ApplyEve
     switch (event.event_case()) {
       case control::ApplyEvent::kProgress:
         if (!globals.quiet)
-          std::fprintf(stderr, "  %s %s\n", style.utf8 ? "…" : "...", event.progress().c_str());
+          std::fprintf(stderr, "  %s %s\n", style.utf8 ? "…" : "...",
+                       OneLine(event.progress(), style.utf8).c_str());
         break;
       case control::ApplyEvent::kResult:
         *report.add_results() = event.result();
@@ -27,8 +33,7 @@ absl::StatusOr<control::ApplyReport> Follow(grpc::ClientReader<control::ApplyEve
         std::fflush(stdout);
         break;
       case control::ApplyEvent::kScriptOutput:
-        if (globals.verbose)
-          std::fwrite(event.script_output().data(), 1, event.script_output().size(), stderr);
+        if (globals.verbose) std::fputs(output.Next(event.script_output()).c_str(), stderr);
         break;
       case control::ApplyEvent::kOutcome:
         *report.mutable_outcome() = event.outcome();
@@ -38,6 +43,7 @@ absl::StatusOr<control::ApplyReport> Follow(grpc::ClientReader<control::ApplyEve
         break;
     }
   }
+  if (globals.verbose) std::fputs(output.End().c_str(), stderr);
   const grpc::Status status = reader->Finish();
   if (ended) return report;
   return absl::UnavailableError(absl::StrCat("the controller went away: ", status.error_message(),
@@ -47,10 +53,26 @@ absl::StatusOr<control::ApplyReport> Follow(grpc::ClientReader<control::ApplyEve
 bool Connect(Globals* globals, MachineClient* client) {
   auto identity = IdentityOf(globals->file);
   if (!identity.ok()) return Fail(globals, std::string(identity.status().message())), false;
+  if (!IsUtf8(identity->config_path))
+    return Fail(globals, "the path of the file is not UTF-8: " + identity->config_path), false;
   auto stub = ConnectController(true);
   if (!stub.ok()) return Fail(globals, std::string(stub.status().message())), false;
   *client = {*std::move(identity), *std::move(stub)};
   return true;
+}
+
+bool ConnectToKnown(Globals* globals, MachineClient* client) {
+  if (!Connect(globals, client)) return false;
+  if (access(client->identity.config_path.c_str(), F_OK) == 0) return true;
+  grpc::ClientContext context;
+  control::MachineRequest request;
+  request.set_config_path(client->identity.config_path);
+  MachineStatus status;
+  const bool known = !client->stub->Status(&context, request, &status).ok() ||
+                     status.generation() > 0 || status.phase() == MachineStatus::RUNNING ||
+                     status.phase() == MachineStatus::STOPPED;
+  if (known) return true;
+  return Fail(globals, globals->file + " does not exist, and no machine was made from it"), false;
 }
 
 bool RunApply(const control::ApplyRequest& request, const MachineClient& client, Globals* globals,

@@ -21,6 +21,9 @@ struct MachineClient {
   std::unique_ptr<control::Control::Stub> stub;
 };
 bool Connect(Globals* globals, MachineClient* client);
+// The same for what is done to machines that are there: a file may be gone, but then a machine must
+// have been made from it.
+bool ConnectToKnown(Globals* globals, MachineClient* client);
 
 // Does up or apply and shows it, down to the outcome. False: failed, and said so.
 bool RunApply(const control::ApplyRequest& request, const MachineClient& client, Globals* globals,

@@ -1,14 +1,13 @@
 #include "cli/client.h"
 
 #include <grpcpp/grpcpp.h>
+#include <poll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
-#include <csignal>
-#include <cstring>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -17,6 +16,8 @@
 
 namespace rum {
 namespace {
+
+constexpr std::chrono::milliseconds kPatience{10000};
 
 // A socket that nobody listens on any more refuses at once; gRPC would go on trying.
 bool SomebodyListens(const std::string& path) {
@@ -42,7 +43,7 @@ absl::StatusOr<Connection> TryConnect() {
   connection.stub = control::Control::NewStub(
       grpc::CreateChannel(absl::StrCat("unix:", path), grpc::InsecureChannelCredentials()));
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  context.set_deadline(std::chrono::system_clock::now() + kPatience);
   const grpc::Status status =
       connection.stub->Info(&context, control::InfoRequest(), &connection.info);
   if (status.ok()) return connection;
@@ -50,33 +51,52 @@ absl::StatusOr<Connection> TryConnect() {
       absl::StrCat("the controller does not answer: ", status.error_message()));
 }
 
-// Asks the controller to end and waits until its process is gone.
-void Replace(const Connection& old) {
-  grpc::ClientContext context;
-  control::StopReply reply;
-  old.stub->Stop(&context, control::StopRequest(), &reply);
-  while (kill(old.info.pid(), 0) == 0) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-}
-
 }  // namespace
 
+absl::Status StopController(std::unique_ptr<control::Control::Stub> stub) {
+  control::InfoReply info;
+  {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kPatience);
+    const grpc::Status status = stub->Info(&context, control::InfoRequest(), &info);
+    if (!status.ok()) return absl::UnavailableError(status.error_message());
+  }
+  const int process = static_cast<int>(syscall(SYS_pidfd_open, info.pid(), 0));
+  {
+    grpc::ClientContext context;
+    control::StopReply reply;
+    context.set_deadline(std::chrono::system_clock::now() + kPatience);
+    stub->Stop(&context, control::StopRequest(), &reply);
+  }
+  stub.reset();  // the controller waits a moment for connections to end
+  pollfd gone{process, POLLIN, 0};
+  const bool left = process >= 0 && poll(&gone, 1, static_cast<int>(kPatience.count())) != 1;
+  if (process >= 0) close(process);
+  return left ? absl::DeadlineExceededError("the controller did not stop within 10 s")
+              : absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<control::Control::Stub>> ConnectController(bool start) {
-  absl::StatusOr<Connection> connection = TryConnect();
-  if (!start) {
-    if (!connection.ok()) return connection.status();
-    return std::move(connection->stub);
-  }
-  if (connection.ok() && connection->info.version() != kVersion) {
-    Replace(*connection);
-    connection = absl::UnavailableError("replaced");
-  }
-  if (!connection.ok()) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  for (;;) {
+    absl::StatusOr<Connection> connection = TryConnect();
+    if (connection.ok() && (!start || connection->info.version() == kVersion))
+      return std::move(connection->stub);
+    if (!start) return connection.status();
+    if (connection.ok()) {
+      const absl::Status stopped = StopController(std::move(connection->stub));
+      if (!stopped.ok()) return stopped;
+    }
     const absl::Status started = StartController();
-    connection = TryConnect();
-    // Two clients may start one at the same time: the one that lost finds the other's.
-    if (!connection.ok()) return started.ok() ? connection.status() : started;
+    if (!started.ok() && !absl::IsAlreadyExists(started)) return started;
+    if (std::chrono::steady_clock::now() > deadline) {
+      return absl::UnavailableError(
+          "a controller has the lock but does not answer; see controller.log");
+    }
+    // Another client was faster, and its controller will listen in a moment; or an old one is
+    // about to end.
+    if (!started.ok()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
-  return std::move(connection->stub);
 }
 
 }  // namespace rum

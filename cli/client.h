@@ -13,6 +13,9 @@ namespace rum {
 // is replaced; without, Unavailable says that there is none.
 absl::StatusOr<std::unique_ptr<control::Control::Stub>> ConnectController(bool start);
 
+// Asks the controller to end and waits until its process is gone.
+absl::Status StopController(std::unique_ptr<control::Control::Stub> stub);
+
 }  // namespace rum
 
 #endif  // RUM_CLI_CLIENT_H_

@@ -5,8 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/status.h"
-
 namespace rum {
 
 // What stands before any command.
@@ -28,12 +26,7 @@ void AddExecCommand(CLI::App* app, Globals* globals);         // exec
 void AddFileCommands(CLI::App* app, Globals* globals);        // check, explain
 void AddControllerCommands(CLI::App* app, Globals* globals);  // controller run, status, stop
 
-// The words of `rum ... exec ...` that are rum's own. The rest goes to `command`, untouched:
-// options there are the command's. Other command lines come back whole.
-std::vector<std::string> CutCommand(const std::vector<std::string>& words,
-                                    std::vector<std::string>* command);
-
-// Says it on standard error, and makes the command's exit status 1.
+// Says it on standard error, safe for a terminal, and makes the command's exit status 1.
 void Fail(Globals* globals, const std::string& message);
 
 }  // namespace rum

@@ -1,7 +1,5 @@
 #include <fcntl.h>
 #include <grpcpp/grpcpp.h>
-#include <poll.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -15,18 +13,13 @@
 namespace rum {
 namespace {
 
-bool Info(control::Control::Stub* stub, control::InfoReply* info, Globals* globals) {
-  grpc::ClientContext context;
-  const grpc::Status status = stub->Info(&context, control::InfoRequest(), info);
-  if (!status.ok()) Fail(globals, status.error_message());
-  return status.ok();
-}
-
 void Status(Globals* globals) {
   const auto stub = ConnectController(false);
   if (!stub.ok()) return Fail(globals, std::string(stub.status().message()));
+  grpc::ClientContext context;
   control::InfoReply info;
-  if (!Info(stub->get(), &info, globals)) return;
+  const grpc::Status called = (*stub)->Info(&context, control::InfoRequest(), &info);
+  if (!called.ok()) return Fail(globals, called.error_message());
   if (globals->output == "json") {
     std::fputs(ToJson(info).c_str(), stdout);
   } else {
@@ -36,20 +29,13 @@ void Status(Globals* globals) {
 }
 
 void Stop(Globals* globals) {
-  const auto stub = ConnectController(false);
+  auto stub = ConnectController(false);
   if (!stub.ok()) {
-    std::printf("no controller runs\n");
+    if (!globals->quiet) std::printf("no controller runs\n");
     return;
   }
-  control::InfoReply info;
-  if (!Info(stub->get(), &info, globals)) return;
-  const int process = static_cast<int>(syscall(SYS_pidfd_open, info.pid(), 0));
-  grpc::ClientContext context;
-  control::StopReply reply;
-  (*stub)->Stop(&context, control::StopRequest(), &reply);
-  pollfd gone{process, POLLIN, 0};
-  if (process >= 0 && poll(&gone, 1, 10000) != 1)
-    return Fail(globals, "the controller did not stop within 10 s");
+  const absl::Status stopped = StopController(*std::move(stub));
+  if (!stopped.ok()) return Fail(globals, std::string(stopped.message()));
   if (!globals->quiet) std::printf("controller stopped; machines go on running\n");
 }
 

@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <memory>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -17,6 +16,7 @@
 #include "agent-api/agent.pb.h"
 #include "cli/apply_stream.h"
 #include "cli/commands.h"
+#include "controller/service/utf8.h"
 
 namespace rum {
 namespace {
@@ -116,14 +116,27 @@ int ShowOutput(Stream* stream) {
   return -1;
 }
 
+// The guest gets words as text. Empty: they all are.
+std::string NotUtf8(const ExecFlags& flags, const std::vector<std::string>& argv) {
+  std::vector<std::string> words = argv;
+  words.insert(words.end(), flags.env.begin(), flags.env.end());
+  words.insert(words.end(), {flags.user, flags.cwd});
+  for (const std::string& word : words) {
+    if (!IsUtf8(word)) return "a word of the command is not UTF-8: " + word;
+  }
+  return "";
+}
+
 void Exec(const ExecFlags& flags, const std::vector<std::string>& argv, Globals* globals) {
   sigset_t forwarded;
   sigemptyset(&forwarded);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH})
     sigaddset(&forwarded, signal);
   pthread_sigmask(SIG_BLOCK, &forwarded, nullptr);  // before gRPC makes threads
+  const std::string problem = NotUtf8(flags, argv);
+  if (!problem.empty()) return Fail(globals, problem);
   MachineClient client;
-  if (!Connect(globals, &client)) return;
+  if (!ConnectToKnown(globals, &client)) return;
   agent::ExecInput first;
   agent::ExecStart* start = first.mutable_start();
   for (const std::string& word : argv) start->add_argv(word);
@@ -159,28 +172,6 @@ void Exec(const ExecFlags& flags, const std::vector<std::string>& argv, Globals*
 }
 
 }  // namespace
-
-std::vector<std::string> CutCommand(const std::vector<std::string>& words,
-                                    std::vector<std::string>* command) {
-  const std::set<std::string> with_value = {"-c",      "--config", "-o",    "--output",
-                                            "--color", "--user",   "--cwd", "--env"};
-  bool exec = false;
-  for (size_t i = 0; i < words.size(); ++i) {
-    const std::string& word = words[i];
-    if (with_value.count(word) > 0) {
-      ++i;
-    } else if (word == "--" || word[0] != '-') {
-      if (!exec && word != "exec") break;
-      if (exec) {
-        command->assign(words.begin() + static_cast<ptrdiff_t>(i) + (word == "--" ? 1 : 0),
-                        words.end());
-        return {words.begin(), words.begin() + static_cast<ptrdiff_t>(i)};
-      }
-      exec = true;
-    }
-  }
-  return words;
-}
 
 void AddExecCommand(CLI::App* app, Globals* globals) {
   const auto flags = std::make_shared<ExecFlags>();

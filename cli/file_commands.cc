@@ -1,12 +1,13 @@
 #include <cstdio>
-#include <fstream>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/render.h"
+#include "cli/terminal_text.h"
 #include "state/explain.h"
+#include "state/file.h"
 #include "state/identity.h"
 #include "state/toml_reader.h"
 
@@ -15,20 +16,23 @@ namespace {
 
 void Check(std::vector<std::string> files, Globals* globals) {
   if (files.empty()) files.push_back(globals->file);
+  const bool utf8 = StyleOf(globals->color).utf8;
   for (const std::string& file : files) {
     const auto identity = IdentityOf(file);
     if (!identity.ok()) {
       Fail(globals, std::string(identity.status().message()));
       continue;
     }
-    std::ostringstream text;
-    text << std::ifstream(identity->config_path, std::ios::binary).rdbuf();
-    const ParsedConfig parsed = ReadTomlFile(identity->config_path);
+    const absl::StatusOr<std::string> text = ReadFile(identity->config_path);
+    const ParsedConfig parsed =
+        text.ok() ? ReadToml(*text, identity->config_path) : ReadTomlFile(identity->config_path);
     if (parsed.problems.empty()) {
-      if (!globals->quiet) std::printf("%s: ok\n", file.c_str());
+      if (!globals->quiet) std::printf("%s: ok\n", OneLine(file, utf8).c_str());
       continue;
     }
-    std::fputs(RenderProblems(file, text.str(), parsed.problems).c_str(), stderr);
+    const std::string problems =
+        RenderProblems(file, text.ok() ? *text : std::string(), parsed.problems);
+    std::fputs(Lines(problems, utf8).c_str(), stderr);
     globals->exit_status = 1;
   }
 }
@@ -48,7 +52,7 @@ void AddFileCommands(CLI::App* app, Globals* globals) {
   explain->callback([field, globals] {
     const auto text = Explain(*field);
     if (!text.ok()) return Fail(globals, std::string(text.status().message()));
-    std::fputs(text->c_str(), stdout);
+    std::fputs(Lines(*text, StyleOf(globals->color).utf8).c_str(), stdout);
   });
 }
 

@@ -11,7 +11,7 @@ namespace {
 
 void Status(bool exit_code, Globals* globals) {
   MachineClient client;
-  if (!Connect(globals, &client)) return;
+  if (!ConnectToKnown(globals, &client)) return;
   grpc::ClientContext context;
   control::MachineRequest request;
   request.set_config_path(client.identity.config_path);
@@ -33,7 +33,7 @@ void Status(bool exit_code, Globals* globals) {
 
 void Restart(Globals* globals) {
   MachineClient client;
-  if (!Connect(globals, &client) || !RunDown(client, false, globals)) return;
+  if (!ConnectToKnown(globals, &client) || !RunDown(client, false, globals)) return;
   control::ApplyRequest request;
   request.set_config_path(client.identity.config_path);
   request.set_up(true);
@@ -43,7 +43,7 @@ void Restart(Globals* globals) {
 
 void Down(bool destroy, Globals* globals) {
   MachineClient client;
-  if (Connect(globals, &client)) RunDown(client, destroy, globals);
+  if (ConnectToKnown(globals, &client)) RunDown(client, destroy, globals);
 }
 
 }  // namespace

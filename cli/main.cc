@@ -7,14 +7,69 @@
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/cut_command.h"
+#include "cli/render.h"
+#include "cli/terminal_text.h"
 #include "controller/service/server.h"
+#include "state/schema.h"
 
 namespace rum {
+namespace {
+
+void Say(const Globals& globals, const std::string& message) {
+  std::fflush(stdout);
+  const bool ended = !message.empty() && message.back() == '\n';
+  std::fprintf(stderr, "rum: %s%s", Lines(message, StyleOf(globals.color).utf8).c_str(),
+               ended ? "" : "\n");
+}
+
+// The command that the words were meant for: the innermost one that was named.
+CLI::App* Innermost(CLI::App* app) {
+  const std::vector<CLI::App*> inner = app->get_subcommands();
+  return inner.empty() ? app : Innermost(inner.back());
+}
+
+// "rum", "rum controller stop".
+std::string WordsOf(const CLI::App* app) {
+  const CLI::App* above = app->get_parent();
+  return above == nullptr ? app->get_name() : WordsOf(above) + " " + app->get_name();
+}
+
+// A word that nobody knows, and the nearest one that somebody knows.
+std::string Unknown(CLI::App* app, const std::string& word) {
+  const bool option = word[0] == '-';
+  std::vector<std::string> known;
+  if (option) {
+    for (const CLI::App* level = app; level != nullptr; level = level->get_parent()) {
+      for (const CLI::Option* one : level->get_options()) {
+        for (const std::string& name : one->get_lnames()) known.push_back("--" + name);
+      }
+    }
+  } else {
+    for (const CLI::App* one : app->get_subcommands([](const CLI::App*) { return true; })) {
+      known.push_back(one->get_name());
+      for (const std::string& alias : one->get_aliases()) known.push_back(alias);
+    }
+  }
+  const std::string nearest = Nearest(word, known);
+  const std::string what = option || known.empty() ? " does not take " : " has no command ";
+  return "`" + WordsOf(app) + "`" + what + word +
+         (nearest.empty() ? "" : " (did you mean `" + nearest + "`?)");
+}
+
+int WrongUsage(CLI::App* app, const CLI::ParseError& error, const Globals& globals) {
+  CLI::App* inner = Innermost(app);
+  const std::vector<std::string> left = app->remaining(true);
+  const bool unknown = !left.empty() && !left[0].empty();
+  Say(globals, unknown ? Unknown(inner, left[0]) : error.what());
+  std::fprintf(stderr, "`%s --help` says more\n", WordsOf(inner).c_str());
+  return 2;
+}
+
+}  // namespace
 
 void Fail(Globals* globals, const std::string& message) {
-  std::fflush(stdout);
-  std::fprintf(stderr, "rum: %s%s", message.c_str(),
-               !message.empty() && message.back() == '\n' ? "" : "\n");
+  Say(*globals, message);
   globals->exit_status = 1;
 }
 
@@ -44,7 +99,8 @@ int main(int argc, char** argv) {
     std::reverse(words.begin(), words.end());  // as CLI11 takes a vector
     app.parse(words);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    if (error.get_exit_code() == 0) return app.exit(error);  // help, version
+    return rum::WrongUsage(&app, error, globals);
   }
   return globals.exit_status;
 }

@@ -11,7 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_replace.h"
+#include "cli/terminal_text.h"
 
 namespace rum {
 namespace {
@@ -29,9 +29,22 @@ std::string Marked(Mark mark, const Style& style) {
   return style.color ? absl::StrCat("\033[", entry.color, "m", text, "\033[0m") : text;
 }
 
-std::string Plain(const std::string& text, const Style& style) {
-  if (style.utf8) return text;
-  return absl::StrReplaceAll(text, {{"→", "->"}, {"—", "-"}, {"…", "..."}});
+std::string Text(const std::string& text, const Style& style) { return OneLine(text, style.utf8); }
+
+// Each line after `margin`, so that no text of others can look like a line of ours.
+std::string Indented(const std::string& text, const std::string& margin, const Style& style) {
+  std::istringstream lines(Lines(text, style.utf8));
+  std::string out;
+  for (std::string line; std::getline(lines, line);) absl::StrAppend(&out, margin, line, "\n");
+  return out;
+}
+
+// After a mark: what others say may have several lines (libvirt's errors have).
+std::string Message(const std::string& text, const Style& style) {
+  const size_t end = text.find('\n');
+  if (end == std::string::npos) return Text(text, style) + "\n";
+  return absl::StrCat(Text(text.substr(0, end), style), "\n",
+                      Indented(text.substr(end + 1), "      ", style));
 }
 
 std::string PortText(const Port& port) {
@@ -119,13 +132,6 @@ Mark MarkOf(Item::State state) {
   }
 }
 
-std::string Indented(const std::string& text, const std::string& margin) {
-  std::istringstream lines(text);
-  std::string out;
-  for (std::string line; std::getline(lines, line);) absl::StrAppend(&out, margin, line, "\n");
-  return out;
-}
-
 }  // namespace
 
 Style StyleOf(const std::string& color) {
@@ -133,15 +139,17 @@ Style StyleOf(const std::string& color) {
   Style style;
   style.utf8 = std::string(nl_langinfo(CODESET)) == "UTF-8";
   const char* no_color = std::getenv("NO_COLOR");
-  const bool wanted = (no_color == nullptr || *no_color == '\0') && isatty(STDOUT_FILENO) != 0;
+  const char* term = std::getenv("TERM");
+  const bool able = isatty(STDOUT_FILENO) != 0 && term != nullptr && std::string(term) != "dumb";
+  const bool wanted = (no_color == nullptr || *no_color == '\0') && able;
   style.color = color == "always" || (color == "auto" && wanted);
   return style;
 }
 
 std::string RenderResult(const ActionResult& result, const Style& style) {
   const Mark mark = result.ok() ? Mark::kDone : Mark::kFailed;
-  return absl::StrCat("  ", Marked(mark, style), " ", Plain(result.message(), style), "\n",
-                      result.ok() ? "" : Indented(result.output_tail(), "      "));
+  return absl::StrCat("  ", Marked(mark, style), " ", Message(result.message(), style),
+                      result.ok() ? "" : Indented(result.output_tail(), "      ", style));
 }
 
 std::string RenderWaiting(const Change& change, const Style& style) {
@@ -161,9 +169,9 @@ std::string RenderWaiting(const Change& change, const Style& style) {
                                : " — requires restart (`rum down && rum up`)");
   }
   std::string line =
-      absl::StrCat("  ", Marked(Mark::kNeedsYou, style), " ", Plain(text, style), "\n");
+      absl::StrCat("  ", Marked(Mark::kNeedsYou, style), " ", Text(text, style), "\n");
   if (!change.reason().empty())
-    absl::StrAppend(&line, "      ", Plain(change.reason(), style), "\n");
+    absl::StrAppend(&line, "      ", Text(change.reason(), style), "\n");
   return line;
 }
 
@@ -171,15 +179,17 @@ std::string RenderPlan(const Plan& plan, const Style& style) {
   std::string text;
   for (const Action& action : plan.actions()) {
     absl::StrAppend(&text, "  ", Marked(Mark::kWillApply, style), " Would ",
-                    Plain(WouldDo(action), style), "\n");
+                    Text(WouldDo(action), style), "\n");
   }
   for (const Change& change : plan.waiting()) text += RenderWaiting(change, style);
   return text;
 }
 
 std::string RenderStatus(const MachineStatus& status, int64_t now_ms, const Style& style) {
-  std::string text = absl::StrCat(status.name(), "  ", PhaseName(status.phase()));
-  if (status.generation() > 0) {
+  std::string text = absl::StrCat(Text(status.name(), style), "  ", PhaseName(status.phase()));
+  if (status.phase() == MachineStatus::NOT_DEFINED) {
+    text += "  `rum up` makes it";
+  } else if (status.generation() > 0) {
     absl::StrAppend(&text, "  generation ", status.generation(), ", applied ",
                     status.applied_generation());
     if (status.applied_ms() > 0)
@@ -194,20 +204,20 @@ std::string RenderStatus(const MachineStatus& status, int64_t now_ms, const Styl
   for (const Item& item : status.items()) {
     const std::string name = item.field() == last ? "" : item.field();
     last = item.field();
-    absl::StrAppend(&text, "  ", name, std::string(width - name.size() + 2, ' '),
-                    Marked(MarkOf(item.state()), style), " ", Plain(item.text(), style));
+    absl::StrAppend(&text, "  ", Text(name, style), std::string(width - name.size() + 2, ' '),
+                    Marked(MarkOf(item.state()), style), " ", Text(item.text(), style));
     if (!item.reason().empty())
-      absl::StrAppend(&text, Plain(" — ", style), Plain(item.reason(), style));
+      absl::StrAppend(&text, Text(" — ", style), Text(item.reason(), style));
     text += "\n";
   }
   if (!status.error().empty()) {
-    absl::StrAppend(&text, "  ", Marked(Mark::kFailed, style), " ", Plain(status.error(), style),
-                    "\n");
+    absl::StrAppend(&text, "  ", Marked(Mark::kFailed, style), " ", Message(status.error(), style));
   }
   if (!status.config_error().empty()) {
     absl::StrAppend(&text, "  ", Marked(Mark::kFailed, style),
-                    " ConfigInvalid: the last good configuration stays\n",
-                    Indented(status.config_error(), "    "));
+                    status.generation() > 0 ? " ConfigInvalid: the last good configuration stays\n"
+                                            : " ConfigInvalid: nothing can be made of this file\n",
+                    Indented(status.config_error(), "    ", style));
   }
   return text;
 }
@@ -217,7 +227,7 @@ std::string ToJson(const google::protobuf::Message& message) {
   options.add_whitespace = true;
   options.always_print_primitive_fields = true;
   std::string json;
-  // What is not UTF-8 (a script's output) is base64 in the message: bytes fields cannot fail.
+  // Cannot fail: what may be anything (a script's output) is bytes, and thus base64.
   if (!google::protobuf::util::MessageToJsonString(message, &json, options).ok()) return "{}\n";
   return json;
 }

@@ -7,14 +7,19 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <thread>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "controller/fleet.h"
 #include "controller/listeners/listener_set.h"
 #include "controller/service/server.h"
@@ -27,12 +32,25 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// What a controller says to who started it, when another one has the lock.
+constexpr char kTaken[] = "taken\n";
+
+// A folder that is there is made private too, unless others put their files there: somebody who
+// names /tmp does not want it closed.
 absl::Status MakePrivateFolder(const std::string& path) {
   std::error_code error;
-  fs::create_directories(path, error);
-  if (!error) fs::permissions(path, fs::perms::owner_all, error);
-  return error ? absl::InternalError(absl::StrCat("create ", path, ": ", error.message()))
-               : absl::OkStatus();
+  fs::create_directories(fs::path(path).parent_path(), error);
+  struct stat info {};
+  if (mkdir(path.c_str(), 0700) == 0) return absl::OkStatus();
+  if (errno != EEXIST || stat(path.c_str(), &info) != 0)
+    return absl::InternalError(absl::StrCat("create ", path, ": ", std::strerror(errno)));
+  if (!S_ISDIR(info.st_mode)) return absl::FailedPreconditionError(path + " is not a folder");
+  if (info.st_uid != geteuid() || (info.st_mode & (S_ISVTX | S_IWOTH)) != 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, " is shared with other users: rum needs a folder of its own"));
+  }
+  if (chmod(path.c_str(), 0700) == 0) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat(path, ": ", std::strerror(errno)));
 }
 
 void SetUpLog() {
@@ -54,7 +72,7 @@ absl::StatusOr<int> TakeLock() {
   if (fd < 0) return absl::InternalError(absl::StrCat(path, ": ", std::strerror(errno)));
   if (flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
   close(fd);
-  return absl::FailedPreconditionError("a controller runs already (`rum controller status`)");
+  return absl::AlreadyExistsError("a controller runs already (`rum controller status`)");
 }
 
 ControllerParts RealParts(std::unique_ptr<StateStore> store, const std::string& agent_binary) {
@@ -67,6 +85,43 @@ ControllerParts RealParts(std::unique_ptr<StateStore> store, const std::string& 
   parts.listeners = [](Dialer dial) { return MakeListenerSet(std::move(dial)); };
   parts.store = std::move(store);
   return parts;
+}
+
+// How long a controller that was started by itself stays when there is no machine to look after.
+absl::Duration IdleLimit() {
+  const char* text = std::getenv("RUM_CONTROLLER_IDLE_S");
+  double seconds = 0;
+  return text != nullptr && absl::SimpleAtod(text, &seconds) ? absl::Seconds(seconds)
+                                                             : absl::Seconds(60);
+}
+
+// Until a signal, which it returns, or, 0, until `idle` has passed with nothing to do.
+int WaitForEnd(absl::Duration idle, const Controller& controller, const ControlServer& server) {
+  sigset_t ends;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGTERM);
+  sigaddset(&ends, SIGINT);
+  int signal = 0;
+  if (idle == absl::InfiniteDuration()) {
+    sigwait(&ends, &signal);
+    return signal;
+  }
+  const timespec look = absl::ToTimespec(std::max(idle / 4, absl::Milliseconds(10)));
+  do {
+    signal = sigtimedwait(&ends, nullptr, &look);
+    if (signal > 0) return signal;
+  } while (controller.machines() > 0 || server.IdleFor() < idle);
+  return 0;
+}
+
+// A call that does not end (a command that ignores its hangup, libvirt that hangs) must not keep
+// the process: the records are right at any moment, and whoever comes next goes on from them.
+void EndSoonWhateverHappens() {
+  std::thread([] {
+    absl::SleepFor(absl::Milliseconds(1500));
+    spdlog::warn("controller ends with calls under way");
+    _exit(0);
+  }).detach();
 }
 
 absl::Status Serve(int ready_fd) {
@@ -90,13 +145,11 @@ absl::Status Serve(int ready_fd) {
     spdlog::error("start: {}", std::string(status.message()));
   if (ready_fd >= 0 && write(ready_fd, "ok\n", 3) == 3) close(ready_fd);
   spdlog::info("controller started pid={} version={}", getpid(), kVersion);
-  sigset_t ends;
-  sigemptyset(&ends);
-  sigaddset(&ends, SIGTERM);
-  sigaddset(&ends, SIGINT);
-  int signal = 0;
-  sigwait(&ends, &signal);
+  const int signal =
+      WaitForEnd(ready_fd >= 0 ? IdleLimit() : absl::InfiniteDuration(), controller, **server);
   spdlog::info("controller stops signal={}", signal);
+  EndSoonWhateverHappens();
+  if (signal == 0) server->reset();  // whoever calls just now finds nobody, and starts another
   controller.Stop();
   server->reset();
   close(*lock);
@@ -115,7 +168,7 @@ absl::Status RunController(int ready_fd) {
   signal(SIGPIPE, SIG_IGN);
   const absl::Status status = Serve(ready_fd);
   if (!status.ok() && ready_fd >= 0) {
-    const std::string text(status.message());
+    const std::string text = absl::IsAlreadyExists(status) ? kTaken : std::string(status.message());
     if (write(ready_fd, text.data(), text.size()) < 0) return status;
   }
   return status;
@@ -133,7 +186,10 @@ absl::Status StartController() {
   posix_spawn_file_actions_adddup2(&actions, ready[1], 3);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+  sigset_t none;  // `rum up` blocks what Ctrl+C sends
+  sigemptyset(&none);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK);
   std::error_code error;
   const std::string self = fs::read_symlink("/proc/self/exe", error);
   std::string words[] = {self, "controller", "run", "--ready-fd", "3"};
@@ -153,6 +209,7 @@ absl::Status StartController() {
   if (failed != 0)
     return absl::InternalError(absl::StrCat("start the controller: ", std::strerror(failed)));
   if (answer == "ok\n") return absl::OkStatus();
+  if (answer == kTaken) return absl::AlreadyExistsError("another controller was there first");
   if (answer.empty()) {
     answer = absl::StrCat("it ended without a word; see ", StateDir(), "/controller.log");
   }

@@ -7,13 +7,16 @@
 
 namespace rum {
 
-// Is the controller: serves until SIGTERM, SIGINT or a client's Stop. `ready_fd` (or -1) gets
-// "ok\n" once the socket is listened on, or the text of what went wrong. FailedPrecondition:
-// another controller of this user runs.
+// Is the controller: serves until SIGTERM, SIGINT or a client's Stop, and ends within two seconds
+// of that. `ready_fd` (or -1) gets "ok\n" once the socket is listened on, or the text of what went
+// wrong; a controller with a `ready_fd` was started by itself, and ends by itself after a minute
+// (or $RUM_CONTROLLER_IDLE_S) without machines and calls. AlreadyExists: another controller of
+// this user runs.
 absl::Status RunController(int ready_fd);
 
 // Starts `rum controller run` (this executable) in the background, detached from this terminal, and
-// waits until it answers or says why it cannot.
+// waits until it answers or says why it cannot. AlreadyExists: another one has the lock; it may not
+// be listening yet, or no more.
 absl::Status StartController();
 
 // The static agent that machines get: $RUM_AGENT, else `rum-agent` beside this executable or in

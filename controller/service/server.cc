@@ -17,70 +17,55 @@
 #include <cstring>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "agent-api/agent.pb.h"
 #include "controller/service/control.grpc.pb.h"
+#include "controller/service/event_writer.h"
+#include "controller/service/utf8.h"
 
 namespace rum {
 namespace {
 
 using control::ApplyEvent;
 
-control::Outcome ToProto(const ApplyOutcome& outcome) {
-  control::Outcome message;
-  *message.mutable_plan() = outcome.plan;
-  message.set_failed(outcome.failed);
-  message.set_error(outcome.error);
-  message.set_already_running(outcome.already_running);
-  for (const std::string& removed : outcome.removed) message.add_removed(removed);
-  message.set_actions(outcome.actions);
-  return message;
-}
-
 grpc::Status ToGrpc(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
 }
 
-// The reconciler reports on its own thread, yet nothing promises that it is one thread.
-class EventWriter {
+// Calls under way, and how long there has been none.
+class Activity {
  public:
-  explicit EventWriter(grpc::ServerWriter<ApplyEvent>* writer) : writer_(writer) {}
+  // Lives as long as a call.
+  class Call {
+   public:
+    explicit Call(Activity* activity) : activity_(activity) {
+      const std::lock_guard<std::mutex> guard(activity_->mutex_);
+      ++activity_->calls_;
+    }
+    ~Call() {
+      const std::lock_guard<std::mutex> guard(activity_->mutex_);
+      --activity_->calls_;
+      activity_->last_ = absl::Now();
+    }
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
 
-  EventSink Sink() {
-    return {[this](const std::string& text) {
-              ApplyEvent event;
-              event.set_progress(text);
-              Write(event);
-            },
-            [this](const ActionResult& result) {
-              ApplyEvent event;
-              *event.mutable_result() = result;
-              Write(event);
-            },
-            [this](const std::string& bytes) {
-              ApplyEvent event;
-              event.set_script_output(bytes);
-              Write(event);
-            }};
-  }
+   private:
+    Activity* const activity_;
+  };
 
-  grpc::Status End(const ApplyOutcome& outcome) {
-    ApplyEvent event;
-    *event.mutable_outcome() = ToProto(outcome);
-    Write(event);
-    return grpc::Status::OK;
+  absl::Duration IdleFor() const {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    return calls_ > 0 ? absl::ZeroDuration() : absl::Now() - last_;
   }
 
  private:
-  // A client that has gone away stops nothing: what was begun is finished.
-  void Write(const ApplyEvent& event) {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    writer_->Write(event);
-  }
-
-  std::mutex mutex_;
-  grpc::ServerWriter<ApplyEvent>* const writer_;
+  mutable std::mutex mutex_;
+  int calls_ = 0;
+  absl::Time last_ = absl::Now();
 };
 
 class ControlService final : public control::Control::Service {
@@ -90,56 +75,70 @@ class ControlService final : public control::Control::Service {
 
   grpc::Status Apply(grpc::ServerContext*, const control::ApplyRequest* request,
                      grpc::ServerWriter<ApplyEvent>* writer) override {
-    EventWriter events(writer);
+    const Activity::Call call(&activity_);
+    EventWriter events([writer](const ApplyEvent& event) { return writer->Write(event); });
     ApplyOptions options;
     options.dry_run = request->dry_run();
     options.force = request->force();
     options.up = request->up();
     options.reset = request->reset();
-    return events.End(controller_->Apply(request->config_path(), options, events.Sink()));
+    events.End(controller_->Apply(request->config_path(), options, events.Sink()));
+    return grpc::Status::OK;
   }
 
   grpc::Status Status(grpc::ServerContext*, const control::MachineRequest* request,
                       MachineStatus* reply) override {
+    const Activity::Call call(&activity_);
     auto status = controller_->Status(request->config_path());
     if (!status.ok()) return ToGrpc(status.status());
     *reply = *std::move(status);
+    MakeUtf8(reply);
     return grpc::Status::OK;
   }
 
   grpc::Status Down(grpc::ServerContext*, const control::MachineRequest* request,
                     grpc::ServerWriter<ApplyEvent>* writer) override {
-    EventWriter events(writer);
-    return events.End(controller_->Down(request->config_path(), events.Sink()));
+    const Activity::Call call(&activity_);
+    EventWriter events([writer](const ApplyEvent& event) { return writer->Write(event); });
+    events.End(controller_->Down(request->config_path(), events.Sink()));
+    return grpc::Status::OK;
   }
 
   grpc::Status Destroy(grpc::ServerContext*, const control::MachineRequest* request,
                        grpc::ServerWriter<ApplyEvent>* writer) override {
-    EventWriter events(writer);
-    return events.End(controller_->Destroy(request->config_path(), events.Sink()));
+    const Activity::Call call(&activity_);
+    EventWriter events([writer](const ApplyEvent& event) { return writer->Write(event); });
+    events.End(controller_->Destroy(request->config_path(), events.Sink()));
+    return grpc::Status::OK;
   }
 
   grpc::Status Exec(
       grpc::ServerContext* context,
       grpc::ServerReaderWriter<control::ExecMessage, control::ExecMessage>* stream) override {
+    const Activity::Call call(&activity_);
     control::ExecMessage message;
-    if (!stream->Read(&message)) return {grpc::StatusCode::INVALID_ARGUMENT, "no command"};
+    agent::ExecInput start;
+    if (!stream->Read(&message) || !start.ParseFromString(message.agent_message()) ||
+        !start.has_start()) {
+      return {grpc::StatusCode::INVALID_ARGUMENT, "no command"};
+    }
     const auto agent = controller_->Agent(message.config_path());
     if (!agent.ok()) return ToGrpc(agent.status());
     bool first = true;
     bool hung_up = false;
     const absl::Status status = (*agent)->Exec(
         [&](agent::ExecInput* input) {
-          if (!first && !stream->Read(&message)) {
-            // A client that is gone, not one that has said all: the command hears it as from a lost
-            // terminal.
-            if (hung_up || !context->IsCancelled()) return false;
-            hung_up = true;
-            input->set_signal(SIGHUP);
+          if (std::exchange(first, false)) {
+            *input = start;
             return true;
           }
-          first = false;
-          return input->ParseFromString(message.agent_message());
+          if (stream->Read(&message)) return input->ParseFromString(message.agent_message());
+          // A client that is gone, not one that has said all: the command hears it as from a lost
+          // terminal.
+          if (hung_up || !context->IsCancelled()) return false;
+          hung_up = true;
+          input->set_signal(SIGHUP);
+          return true;
         },
         [&](const agent::ExecOutput& output) {
           control::ExecMessage reply;
@@ -151,6 +150,7 @@ class ControlService final : public control::Control::Service {
 
   grpc::Status Info(grpc::ServerContext*, const control::InfoRequest*,
                     control::InfoReply* reply) override {
+    const Activity::Call call(&activity_);
     reply->set_pid(getpid());
     reply->set_version(kVersion);
     reply->set_machines(controller_->machines());
@@ -164,12 +164,15 @@ class ControlService final : public control::Control::Service {
     return grpc::Status::OK;
   }
 
+  absl::Duration IdleFor() const { return activity_.IdleFor(); }
+
  private:
   Controller* const controller_;
   const std::function<void()> on_stop_;
   const int64_t started_ms_ = std::chrono::duration_cast<std::chrono::milliseconds>(
                                   std::chrono::system_clock::now().time_since_epoch())
                                   .count();
+  Activity activity_;
 };
 
 absl::StatusOr<int> ListenOn(const std::string& path) {
@@ -256,6 +259,8 @@ ControlServer::~ControlServer() {
   close(parts_->wake);
   parts_->server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
 }
+
+absl::Duration ControlServer::IdleFor() const { return parts_->service.IdleFor(); }
 
 std::string ControllerSocketPath() { return RuntimeDir() + "/controller.sock"; }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "controller/fleet.h"
 
 namespace rum {
@@ -27,6 +28,8 @@ class ControlServer {
                                                                std::function<void()> on_stop);
   // Calls that are under way get a second to end, then they are cancelled.
   ~ControlServer();
+
+  absl::Duration IdleFor() const;  // since the last call ended; zero during one
 
  private:
   struct Parts;

@@ -1,0 +1,109 @@
+#include "controller/service/event_writer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "controller/service/utf8.h"
+
+namespace rum {
+namespace {
+
+using control::ApplyEvent;
+
+constexpr size_t kMostOutputWaiting = 1024 * 1024;
+constexpr std::chrono::seconds kPatience{1};
+
+}  // namespace
+
+EventWriter::EventWriter(std::function<bool(const ApplyEvent&)> write)
+    : write_(std::move(write)), writer_([this] { WriteAll(); }) {}
+
+EventWriter::~EventWriter() {
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    ended_ = true;
+  }
+  changed_.notify_all();
+  writer_.join();
+}
+
+EventSink EventWriter::Sink() {
+  return {[this](const std::string& text) {
+            ApplyEvent event;
+            event.set_progress(text);
+            Push(std::move(event));
+          },
+          [this](const ActionResult& result) {
+            ApplyEvent event;
+            *event.mutable_result() = result;
+            Push(std::move(event));
+          },
+          [this](const std::string& bytes) { PushOutput(bytes); }};
+}
+
+void EventWriter::End(const ApplyOutcome& outcome) {
+  ApplyEvent event;
+  control::Outcome* message = event.mutable_outcome();
+  *message->mutable_plan() = outcome.plan;
+  message->set_failed(outcome.failed);
+  message->set_error(outcome.error);
+  message->set_already_running(outcome.already_running);
+  for (const std::string& removed : outcome.removed) message->add_removed(removed);
+  message->set_actions(outcome.actions);
+  Push(std::move(event));
+}
+
+void EventWriter::Push(ApplyEvent event) {
+  MakeUtf8(&event);
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    SayWhatWasLeftOut();
+    waiting_.push_back(std::move(event));
+  }
+  changed_.notify_all();
+}
+
+void EventWriter::PushOutput(const std::string& bytes) {
+  {
+    std::unique_lock<std::mutex> lock(mutex_);
+    const auto fits = [&] { return gone_ || output_waiting_ + bytes.size() <= kMostOutputWaiting; };
+    slow_ = !fits() && (slow_ || !changed_.wait_for(lock, kPatience, fits));
+    if (slow_) {
+      left_out_ += bytes.size();
+      return;
+    }
+    SayWhatWasLeftOut();
+    output_waiting_ += bytes.size();
+    waiting_.emplace_back().set_script_output(bytes);
+  }
+  changed_.notify_all();
+}
+
+void EventWriter::SayWhatWasLeftOut() {
+  if (left_out_ == 0) return;
+  waiting_.emplace_back().set_script_output(
+      absl::StrCat("\n[", left_out_, " bytes of output left out: nobody read them]\n"));
+  left_out_ = 0;
+}
+
+void EventWriter::WriteAll() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [this] { return ended_ || !waiting_.empty(); });
+    if (waiting_.empty()) return;
+    const ApplyEvent event = std::move(waiting_.front());
+    waiting_.pop_front();
+    if (gone_) continue;
+    lock.unlock();
+    const bool written = write_(event);
+    lock.lock();
+    // A notice of what was left out was never counted as waiting.
+    output_waiting_ -= std::min(output_waiting_, event.script_output().size());
+    gone_ = !written;
+    changed_.notify_all();
+  }
+}
+
+}  // namespace rum

@@ -1,0 +1,27 @@
+#ifndef RUM_CONTROLLER_SERVICE_UTF8_H_
+#define RUM_CONTROLLER_SERVICE_UTF8_H_
+
+#include <google/protobuf/message.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace rum {
+
+// One character of a UTF-8 text. `size` 0: what stands there is not UTF-8.
+struct Utf8Character {
+  uint32_t code = 0;
+  size_t size = 0;
+};
+Utf8Character CharacterAt(const std::string& text, size_t at);
+
+bool IsUtf8(const std::string& text);
+
+// A `string` field that is not UTF-8 makes the whole message unreadable for whoever gets it. Puts
+// U+FFFD in the place of such bytes, in all string fields of `message` and below.
+void MakeUtf8(google::protobuf::Message* message);
+
+}  // namespace rum
+
+#endif  // RUM_CONTROLLER_SERVICE_UTF8_H_

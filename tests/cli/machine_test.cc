@@ -1,0 +1,188 @@
+// Commands about machines, with libvirt's driver in memory and without any VM.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "tests/cli/sandbox.h"
+
+namespace rum {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+using Words = std::vector<std::string>;
+
+class MachineTest : public testing::Test {
+ protected:
+  MachineTest() { rum_.Write("dev.rum.toml", GoodToml()); }
+
+  Result Rum(Words words, const std::string& file = "dev.rum.toml") {
+    words.insert(words.begin(), {"-c", file});
+    return rum_.Rum(words);
+  }
+  // Nothing is remembered of machines that were only asked about.
+  void ExpectNothingStays() {
+    EXPECT_THAT(rum_.Rum({"controller", "status"}).out, HasSubstr("machines up: 0"));
+    for (const auto& entry : std::filesystem::directory_iterator(rum_.state())) {
+      const std::string name = entry.path().filename();
+      EXPECT_TRUE(name == "lock" || name == "controller.log" || name == "run") << name;
+    }
+  }
+
+  Sandbox rum_;
+};
+
+TEST_F(MachineTest, StatusOfOneThatNeverExisted) {
+  Result status = Rum({"status"});
+  EXPECT_EQ(status.exit_status, 0);
+  EXPECT_EQ(status.out, "dev  not defined  `rum up` makes it\n");
+  EXPECT_EQ(status.err, "");
+  EXPECT_EQ(Rum({"status", "--exit-code"}).exit_status, 6);
+  status = Rum({"status", "-o", "json"});
+  EXPECT_EQ(status.exit_status, 0);
+  EXPECT_THAT(status.out, HasSubstr("\"phase\": \"NOT_DEFINED\""));
+  EXPECT_THAT(status.out, HasSubstr("\"name\": \"dev\""));
+  ExpectNothingStays();
+}
+
+TEST_F(MachineTest, DownAndDestroyOfOneThatNeverExistedHaveNothingToDo) {
+  Result result = Rum({"down"});
+  EXPECT_EQ(result.exit_status, 0) << result.err;
+  EXPECT_EQ(result.out, "nothing to do: dev is not running\n");
+  result = Rum({"-q", "destroy"});
+  EXPECT_EQ(result.exit_status, 0) << result.err;
+  EXPECT_EQ(result.out, "nothing to do: dev is not defined\n");
+  EXPECT_EQ(result.err, "");
+  result = Rum({"destroy", "-o", "json", "-q"});
+  EXPECT_THAT(result.out, HasSubstr("\"removed\": []"));
+  ExpectNothingStays();
+}
+
+TEST_F(MachineTest, ApplyAndExecNeedOneThatExists) {
+  for (const Words& words : {Words{"apply"}, {"reload"}, {"apply", "--dry-run"}}) {
+    const Result result = Rum(words);
+    EXPECT_EQ(result.exit_status, 1);
+    EXPECT_EQ(result.err, "rum: dev does not exist: `rum up` makes it\n");
+  }
+  const Result exec = Rum({"exec", "true"});
+  EXPECT_EQ(exec.exit_status, 1);
+  EXPECT_EQ(exec.out, "");
+  EXPECT_THAT(exec.err, HasSubstr("dev is not running"));
+}
+
+TEST_F(MachineTest, AMissingFileWithoutAMachineIsNamedAsItWasTyped) {
+  for (const Words& words :
+       {Words{"status"}, {"down"}, {"destroy"}, {"restart"}, {"exec", "true"}}) {
+    const Result result = Rum(words, "./nowhere.toml");
+    EXPECT_EQ(result.exit_status, 1) << words[0];
+    EXPECT_EQ(result.out, "");
+    EXPECT_EQ(result.err, "rum: ./nowhere.toml does not exist, and no machine was made from it\n");
+  }
+  for (const Words& words : {Words{"up", "-d"}, {"apply"}, {"apply", "--dry-run"}}) {
+    const Result result = Rum(words, "./nowhere.toml");
+    EXPECT_EQ(result.exit_status, 1) << words[0];
+    EXPECT_THAT(result.err, HasSubstr("nowhere.toml: error: cannot be read: No such file"));
+  }
+  const Result folder = Rum({"status"}, "no/where.toml");
+  EXPECT_EQ(folder.exit_status, 1);
+  EXPECT_THAT(folder.err, StartsWith("rum: no/where.toml: its folder: No such file"));
+  const Result name = Rum({"status"}, "rum.yaml");
+  EXPECT_EQ(name.exit_status, 1);
+  EXPECT_THAT(name.err, HasSubstr("must end in .toml"));
+  ExpectNothingStays();
+}
+
+TEST_F(MachineTest, ABadFileTouchesNothingAndEveryProblemIsTold) {
+  rum_.Write("dev.rum.toml", "[image]\nbase = \"\"\n[resources]\ncpus = 0\nmemory_mb = 1\n");
+  for (const Words& words : {Words{"up", "-d"}, {"apply"}, {"apply", "--dry-run"}}) {
+    const Result result = Rum(words);
+    EXPECT_EQ(result.exit_status, 1);
+    EXPECT_EQ(result.out, "");
+    for (const char* place :
+         {"dev.rum.toml:2:8: error", "dev.rum.toml:4:8: error", "dev.rum.toml:5:13: error"}) {
+      EXPECT_THAT(result.err, HasSubstr(place));
+    }
+  }
+  const Result status = Rum({"status"});
+  EXPECT_THAT(status.out, HasSubstr("✗ ConfigInvalid: nothing can be made of this file\n"));
+  EXPECT_THAT(status.out, HasSubstr("dev.rum.toml:4:8: error"));
+}
+
+TEST_F(MachineTest, AFileThatIsNotUtf8IsAProblemOfTheFile) {
+  rum_.Write("dev.rum.toml", GoodToml() + "# \xFF\xFE\033[2J\n");
+  const Result up = Rum({"up", "-d"});
+  EXPECT_EQ(up.exit_status, 1);
+  EXPECT_THAT(up.err, HasSubstr("dev.rum.toml:8:"));
+  const Result status = Rum({"status"});
+  EXPECT_EQ(status.exit_status, 0) << status.err;
+  EXPECT_THAT(status.out, HasSubstr("dev.rum.toml:8:"));
+  EXPECT_THAT(up.err + status.out, Not(HasSubstr("\033")));
+}
+
+TEST_F(MachineTest, WordsAndPathsThatAreNotUtf8AreRefusedWithAReason) {
+  const Result exec = Rum({"exec", "echo", "\xFF"});
+  EXPECT_EQ(exec.exit_status, 1);
+  EXPECT_EQ(exec.err, "rum: a word of the command is not UTF-8: \\xff\n");
+  std::filesystem::create_directory(rum_.project() + "/\xFF");
+  rum_.Write("\xFF/dev.rum.toml", GoodToml());
+  const Result status = Rum({"status"}, "\xFF/dev.rum.toml");
+  EXPECT_EQ(status.exit_status, 1);
+  EXPECT_THAT(status.err, HasSubstr("the path of the file is not UTF-8"));
+}
+
+TEST_F(MachineTest, LibvirtThatIsAwayIsNamed) {
+  std::string text = GoodToml();
+  const std::string socket = rum_.project() + "/libvirt-sock";
+  text.replace(text.find("test:///default"), 15, "qemu+unix:///system?socket=" + socket);
+  rum_.Write("dev.rum.toml", text);
+  const Result status = Rum({"status"});
+  EXPECT_THAT(status.out, HasSubstr("✗ libvirt: "));
+  EXPECT_THAT(status.out, HasSubstr("dev  unreachable"));
+  EXPECT_EQ(Rum({"status", "--exit-code"}).exit_status, 6);
+  for (const Words& words : {Words{"down"}, {"destroy"}, {"up", "-d"}, {"exec", "true"}}) {
+    const Result result = Rum(words);
+    EXPECT_EQ(result.exit_status, 1) << words[0];
+    EXPECT_THAT(result.err, HasSubstr("rum: libvirt: ")) << words[0];
+  }
+}
+
+class MarksTest : public MachineTest {
+ protected:
+  MarksTest() { rum_.Write("dev.rum.toml", "[image\n"); }
+};
+
+TEST_F(MarksTest, AreColoredOnATerminal) {
+  const Words words = {"-c", "dev.rum.toml", "status"};
+  EXPECT_THAT(rum_.RumOnTerminal(words).out, HasSubstr("\033[31m✗\033[0m ConfigInvalid"));
+  EXPECT_THAT(rum_.Rum(words).out, Not(HasSubstr("\033")));
+  Words always = words;
+  always.insert(always.begin(), {"--color", "always"});
+  EXPECT_THAT(rum_.Rum(always).out, HasSubstr("\033[31m✗\033[0m"));
+}
+
+TEST_F(MarksTest, AreColoredOnNoTerminalThatCannotOrUserThatWillNot) {
+  const Words words = {"-c", "dev.rum.toml", "status"};
+  const Words never = {"-c", "dev.rum.toml", "--color", "never", "status"};
+  const Words always = {"-c", "dev.rum.toml", "--color", "always", "status"};
+  EXPECT_THAT(rum_.RumOnTerminal(never).out, Not(HasSubstr("\033")));
+  rum_.env["TERM"] = "dumb";
+  EXPECT_THAT(rum_.RumOnTerminal(words).out, Not(HasSubstr("\033")));
+  rum_.env["TERM"] = "xterm";
+  rum_.env["NO_COLOR"] = "";
+  EXPECT_THAT(rum_.RumOnTerminal(words).out, HasSubstr("\033[31m"));
+  rum_.env["NO_COLOR"] = "1";
+  EXPECT_THAT(rum_.RumOnTerminal(words).out, Not(HasSubstr("\033")));
+  EXPECT_THAT(rum_.RumOnTerminal(always).out, HasSubstr("\033[31m"));
+}
+
+TEST_F(MarksTest, AreAsciiWithoutAUtf8Locale) {
+  rum_.env["LC_ALL"] = "C";
+  const Result status = Rum({"status"});
+  EXPECT_THAT(status.out, HasSubstr("  x ConfigInvalid"));
+  for (const char c : status.out) EXPECT_LT(static_cast<unsigned char>(c), 0x80);
+}
+
+}  // namespace
+}  // namespace rum

@@ -1,0 +1,161 @@
+// Who may talk to the controller, and over what.
+#include <gmock/gmock.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+
+#include "controller/service/utf8.h"
+#include "tests/controller/service/service_world.h"
+
+namespace rum {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+using SocketTest = ServiceTest;
+
+constexpr uid_t kNobody = 65534;
+
+// What a user gets who connects and waits for a word: the server's first bytes, or the end.
+enum Answer { kSpokenTo = 10, kHungUp, kCannotConnect, kOther };
+Answer ConnectAs(uid_t user, const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  const pid_t child = fork();
+  if (child == 0) {
+    if (setresgid(user, user, user) != 0 || setresuid(user, user, user) != 0) _exit(kOther);
+    const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+      _exit(errno == EACCES ? kCannotConnect : kOther);
+    char byte = 0;
+    const ssize_t n = read(fd, &byte, 1);
+    _exit(n == 1 ? kSpokenTo : kHungUp);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return static_cast<Answer>(WEXITSTATUS(status));
+}
+
+TEST_F(SocketTest, IsForItsUserAlone) {
+  struct stat info {};
+  ASSERT_EQ(stat(socket_.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777, 0600u);
+  EXPECT_TRUE(S_ISSOCK(info.st_mode));
+}
+
+TEST_F(SocketTest, AnotherUserIsRefusedWhateverTheFilesModeSays) {
+  ASSERT_EQ(getuid(), 0u) << "only root can be somebody else";
+  fs::permissions(folder_, fs::perms(0755));
+  EXPECT_EQ(ConnectAs(kNobody, socket_), kCannotConnect);
+  fs::permissions(socket_, fs::perms(0666));
+  EXPECT_EQ(ConnectAs(kNobody, socket_), kHungUp);
+  EXPECT_EQ(ConnectAs(0, socket_), kSpokenTo);
+  grpc::ClientContext context;
+  control::InfoReply info;
+  EXPECT_TRUE(client_->Info(&context, control::InfoRequest(), &info).ok());
+}
+
+TEST_F(SocketTest, InfoAndStop) {
+  grpc::ClientContext context;
+  control::InfoReply info;
+  ASSERT_TRUE(client_->Info(&context, control::InfoRequest(), &info).ok());
+  EXPECT_EQ(info.pid(), getpid());
+  EXPECT_EQ(info.version(), kVersion);
+  EXPECT_EQ(info.machines(), 0);
+  EXPECT_GT(info.started_ms(), 0);
+  Apply(UpRequest());
+  grpc::ClientContext again;
+  ASSERT_TRUE(client_->Info(&again, control::InfoRequest(), &info).ok());
+  EXPECT_EQ(info.machines(), 1);
+  grpc::ClientContext stop;
+  control::StopReply reply;
+  EXPECT_TRUE(client_->Stop(&stop, control::StopRequest(), &reply).ok());
+  EXPECT_EQ(stops_, 1);
+}
+
+TEST_F(SocketTest, IsGoneWithTheServer) {
+  EXPECT_TRUE(fs::exists(socket_));
+  StopServer();
+  EXPECT_FALSE(fs::exists(socket_));
+  grpc::ClientContext context;
+  control::InfoReply info;
+  EXPECT_EQ(client_->Info(&context, control::InfoRequest(), &info).error_code(),
+            grpc::StatusCode::UNAVAILABLE);
+}
+
+TEST_F(SocketTest, AClientThatSaysNothingStopsNothing) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  socket_.copy(address.sun_path, sizeof address.sun_path - 1);
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ASSERT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  grpc::ClientContext context;
+  control::InfoReply info;
+  EXPECT_TRUE(client_->Info(&context, control::InfoRequest(), &info).ok());
+  const absl::Time begin = absl::Now();
+  StopServer();
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(3));
+  close(fd);
+}
+
+TEST_F(SocketTest, WhatAKilledServerLeftIsReplaced) {
+  StopServer();
+  std::ofstream(socket_) << "left over";
+  FakeWorld other;
+  Controller controller(other.Parts());
+  const auto server = ControlServer::Listen(socket_, &controller, [] {});
+  ASSERT_TRUE(server.ok()) << server.status();
+  grpc::ClientContext context;
+  control::InfoReply info;
+  EXPECT_TRUE(NewClient()->Info(&context, control::InfoRequest(), &info).ok());
+}
+
+TEST_F(SocketTest, APathThatCannotBeASocketsIsAnError) {
+  const auto too_long =
+      ControlServer::Listen(folder_ + "/" + std::string(107, 'x'), controller_.get(), [] {});
+  EXPECT_EQ(too_long.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(too_long.status().message()), HasSubstr("RUM_RUNTIME_DIR"));
+  const auto nowhere = ControlServer::Listen(folder_ + "/no/sock", controller_.get(), [] {});
+  EXPECT_THAT(std::string(nowhere.status().message()), HasSubstr("No such file or directory"));
+}
+
+TEST(Utf8, KnowsWhatIsACharacter) {
+  EXPECT_TRUE(IsUtf8(""));
+  EXPECT_TRUE(IsUtf8("aé漢😀\x7F\n"));
+  for (const char* bad :
+       {"\x80", "\xC3", "\xC0\xAF", "\xE0\x80\xAF", "\xED\xA0\x80", "\xE2\x86", "\xF0\x80\x80\xAF",
+        "\xF4\x90\x80\x80", "\xF8\x88\x80\x80\x80", "a\xFF"}) {
+    EXPECT_FALSE(IsUtf8(bad)) << bad;
+  }
+  EXPECT_EQ(CharacterAt("x😀", 1).code, 0x1F600u);
+  EXPECT_EQ(CharacterAt("x😀", 1).size, 4u);
+}
+
+TEST(Utf8, MakesEveryStringOfAMessageReadable) {
+  control::Outcome outcome;
+  outcome.set_error("a\xFFz");
+  outcome.add_removed("fine");
+  outcome.add_removed("\xC3");
+  Action* action = outcome.mutable_plan()->add_actions();
+  action->mutable_set_groups()->add_add("\xE2\x86gone");
+  MakeUtf8(&outcome);
+  EXPECT_EQ(outcome.error(), "a\uFFFDz");
+  EXPECT_EQ(outcome.removed(0), "fine");
+  EXPECT_EQ(outcome.removed(1), "\uFFFD");
+  EXPECT_EQ(action->set_groups().add(0), "\uFFFD\uFFFDgone");
+  ActionResult result;
+  result.set_output_tail("\xFF");  // bytes may be anything
+  MakeUtf8(&result);
+  EXPECT_EQ(result.output_tail(), "\xFF");
+}
+
+}  // namespace
+}  // namespace rum
