@@ -11,8 +11,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
-#include "controller/service/process.h"
-#include "controller/service/server.h"
+#include "controller/service/launch.h"
 
 namespace rum {
 namespace {

@@ -1,4 +1,3 @@
-#include <fcntl.h>
 #include <grpcpp/grpcpp.h>
 #include <unistd.h>
 
@@ -8,7 +7,7 @@
 #include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/render.h"
-#include "controller/service/process.h"
+#include "controller/service/launch.h"
 
 namespace rum {
 namespace {
@@ -49,11 +48,8 @@ void AddControllerCommands(CLI::App* app, Globals* globals) {
   CLI::App* run = controller->add_subcommand("run", "be the controller, in the foreground");
   run->add_option("--ready-fd", *ready_fd, "for those who start it: gets ok or an error")
       ->group("");
-  run->callback([ready_fd, globals] {
-    if (*ready_fd >= 0) fcntl(*ready_fd, F_SETFD, FD_CLOEXEC);
-    const absl::Status status = RunController(*ready_fd);
-    if (!status.ok()) Fail(globals, std::string(status.message()));
-  });
+  run->callback(
+      [ready_fd, globals] { Fail(globals, std::string(ExecController(*ready_fd).message())); });
   controller->add_subcommand("status", "whether it runs")->callback([globals] { Status(globals); });
   controller->add_subcommand("stop", "stop it; machines go on running")->callback([globals] {
     Stop(globals);

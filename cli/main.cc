@@ -10,7 +10,7 @@
 #include "cli/cut_command.h"
 #include "cli/render.h"
 #include "cli/terminal_text.h"
-#include "controller/service/server.h"
+#include "controller/service/launch.h"
 #include "state/schema.h"
 
 namespace rum {

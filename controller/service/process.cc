@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <spdlog/sinks/rotating_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -22,18 +21,14 @@
 #include "absl/time/clock.h"
 #include "controller/fleet.h"
 #include "controller/listeners/listener_set.h"
+#include "controller/service/launch.h"
 #include "controller/service/server.h"
 #include "state/identity.h"
-
-extern char** environ;
 
 namespace rum {
 namespace {
 
 namespace fs = std::filesystem;
-
-// What a controller says to who started it, when another one has the lock.
-constexpr char kTaken[] = "taken\n";
 
 // A folder that is there is made private too, unless others put their files there: somebody who
 // names /tmp does not want it closed.
@@ -174,58 +169,14 @@ absl::Status RunController(int ready_fd) {
   return status;
 }
 
-absl::Status StartController() {
-  int ready[2];
-  if (pipe2(ready, O_CLOEXEC) != 0)
-    return absl::InternalError(absl::StrCat("pipe: ", std::strerror(errno)));
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, ready[1], 3);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none;  // `rum up` blocks what Ctrl+C sends
-  sigemptyset(&none);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK);
-  std::error_code error;
-  const std::string self = fs::read_symlink("/proc/self/exe", error);
-  std::string words[] = {self, "controller", "run", "--ready-fd", "3"};
-  char* argv[] = {words[0].data(), words[1].data(), words[2].data(),
-                  words[3].data(), words[4].data(), nullptr};
-  pid_t pid = -1;
-  const int failed = posix_spawn(&pid, self.c_str(), &actions, &attributes, argv, environ);
-  posix_spawn_file_actions_destroy(&actions);
-  posix_spawnattr_destroy(&attributes);
-  close(ready[1]);
-  std::string answer;
-  char buffer[4096];
-  for (ssize_t n; failed == 0 && (n = read(ready[0], buffer, sizeof buffer)) > 0;) {
-    answer.append(buffer, static_cast<size_t>(n));
-  }
-  close(ready[0]);
-  if (failed != 0)
-    return absl::InternalError(absl::StrCat("start the controller: ", std::strerror(failed)));
-  if (answer == "ok\n") return absl::OkStatus();
-  if (answer == kTaken) return absl::AlreadyExistsError("another controller was there first");
-  if (answer.empty()) {
-    answer = absl::StrCat("it ended without a word; see ", StateDir(), "/controller.log");
-  }
-  return absl::UnavailableError(absl::StrCat("the controller did not start: ", answer));
-}
-
 std::string FindAgentBinary() {
   if (const char* named = std::getenv("RUM_AGENT"); named != nullptr && *named != '\0')
     return named;
   std::error_code error;
   const fs::path self = fs::read_symlink("/proc/self/exe", error);
   const fs::path folder = self.parent_path();
-  for (const fs::path& path :
-       {folder / "rum-agent", folder / "../lib/rum/rum-agent",
-        folder / "../agent-api/guest/rum-agent",
-        fs::path(self.string() + ".runfiles/rum/agent-api/guest/rum-agent")}) {
+  for (const fs::path& path : {folder / "rum-agent", folder / "../lib/rum/rum-agent",
+                               folder / "../../agent-api/guest/rum-agent"}) {
     if (fs::is_regular_file(path, error)) return fs::canonical(path, error);
   }
   return "";

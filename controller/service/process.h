@@ -14,13 +14,8 @@ namespace rum {
 // this user runs.
 absl::Status RunController(int ready_fd);
 
-// Starts `rum controller run` (this executable) in the background, detached from this terminal, and
-// waits until it answers or says why it cannot. AlreadyExists: another one has the lock; it may not
-// be listening yet, or no more.
-absl::Status StartController();
-
 // The static agent that machines get: $RUM_AGENT, else `rum-agent` beside this executable or in
-// ../lib/rum, else in the build's runfiles. Empty: not found.
+// ../lib/rum, else where the build puts it. Empty: not found.
 std::string FindAgentBinary();
 
 }  // namespace rum

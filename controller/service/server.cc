@@ -24,6 +24,7 @@
 #include "agent-api/agent.pb.h"
 #include "controller/service/control.grpc.pb.h"
 #include "controller/service/event_writer.h"
+#include "controller/service/launch.h"
 #include "controller/service/utf8.h"
 
 namespace rum {
@@ -261,7 +262,5 @@ ControlServer::~ControlServer() {
 }
 
 absl::Duration ControlServer::IdleFor() const { return parts_->service.IdleFor(); }
-
-std::string ControllerSocketPath() { return RuntimeDir() + "/controller.sock"; }
 
 }  // namespace rum

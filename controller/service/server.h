@@ -11,12 +11,6 @@
 
 namespace rum {
 
-inline constexpr char kVersion[] = "0.1.0";
-
-// The unix socket of the user's controller. Its path may be too long for a socket (107 bytes); then
-// binding says so.
-std::string ControllerSocketPath();
-
 // Answers the CLI for a Controller over a unix socket of mode 0600. Only processes of this user are
 // heard: the kernel's word for who connected (SO_PEERCRED, unix(7)), not only the file's mode,
 // decides.

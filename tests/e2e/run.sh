@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Runs an e2e binary in a libvirtd of its own: run.sh ISOLATED BINARY RUM AGENT URI [TEST_OPTION...]. See BUILD.bazel.
+# Runs an e2e binary in a libvirtd of its own: run.sh ISOLATED BINARY RUM CONTROLLER AGENT URI [TEST_OPTION...]. See BUILD.bazel.
 # qemu:///session is an ordinary user's: as root there is no session of libvirt's.
 set -euo pipefail
 : "${RUM_TEST_IMAGE:?is not set: run the tests by tools/test, which builds the guest image}"
-isolated=$PWD/$1 uri=$5
+isolated=$PWD/$1 uri=$6
 stage=$(mktemp -d /tmp/rum-e2e-stage-XXXXXX) # where another user can read it
 trap 'rm -rf "$stage"' EXIT
 trap 'exit 130' INT TERM
 chmod 755 "$stage"
 cp "$2" "$stage/test"
 cp "$3" "$stage/rum"
-cp "$4" "$stage/rum-agent"
+cp "$4" "$stage/rum-controller"
+cp "$5" "$stage/rum-agent"
 [ ! -e tests/testdata/bad_files.txt ] || cp tests/testdata/bad_files.txt "$stage"
 chmod 755 "$stage"/*
 ln "$RUM_TEST_IMAGE" "$stage/image.qcow2" 2>/dev/null || cp "$RUM_TEST_IMAGE" "$stage/image.qcow2"
@@ -19,4 +20,4 @@ as=()
 [ "$uri" != qemu:///session ] || as=(setpriv --reuid=nobody --regid=nogroup --clear-groups)
 cd "$stage"
 "$isolated" "${as[@]}" env -u XML_OUTPUT_FILE RUM_BINARY="$stage/rum" RUM_AGENT="$stage/rum-agent" \
-  RUM_TEST_IMAGE="$stage/image.qcow2" RUM_TEST_URI="$uri" LC_ALL=C.UTF-8 "$stage/test" "${@:6}"
+  RUM_TEST_IMAGE="$stage/image.qcow2" RUM_TEST_URI="$uri" LC_ALL=C.UTF-8 "$stage/test" "${@:7}"

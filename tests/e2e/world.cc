@@ -152,6 +152,7 @@ std::string FileSpec::Toml() const {
   for (const PortSpec& port : ports) {
     toml << "\n[[ports]]\nhost = " << port.host << "\nguest = " << port.guest << "\n";
   }
+  if (!more.empty()) toml << "\n" << more;
   return toml.str();
 }
 
@@ -201,13 +202,17 @@ void World::SaveText(const std::string& text) const {
   fs::rename(path + ".new", path);
 }
 
-Result World::Rum(const std::vector<std::string>& arguments, const std::string& input,
-                  const std::map<std::string, std::string>& env) const {
+std::vector<std::string> World::Argv(const std::vector<std::string>& arguments) const {
   std::vector<std::string> argv = {Need("RUM_BINARY"), "-c", folder_ + "/project/rum.toml"};
   argv.insert(argv.end(), arguments.begin(), arguments.end());
+  return argv;
+}
+
+Result World::Rum(const std::vector<std::string>& arguments, const std::string& input,
+                  const std::map<std::string, std::string>& env) const {
   std::map<std::string, std::string> all = env_;
   for (const auto& [name, value] : env) all[name] = value;
-  Result result = Run(argv, all, input);
+  Result result = Run(Argv(arguments), all, input);
   std::string line;
   for (const std::string& a : arguments) line += " " + a.substr(0, 60);
   std::fprintf(stderr, "$ rum%s\n%s%s(exit %d)\n", line.c_str(), result.out.substr(0, 3000).c_str(),

@@ -45,6 +45,7 @@ struct FileSpec {
   // is saved.
   bool auto_reconcile = false;
   std::vector<PortSpec> ports;
+  std::string more;  // further tables, as text
   std::string Toml() const;
 };
 
@@ -76,6 +77,9 @@ class World {
   void StopController() const;
 
   const std::string& folder() const { return folder_; }
+  // What Rum() runs, and with what in its environment.
+  std::vector<std::string> Argv(const std::vector<std::string>& arguments) const;
+  const std::map<std::string, std::string>& env() const { return env_; }
 
  private:
   std::string folder_;

@@ -1,0 +1,32 @@
+#ifndef RUM_CONTROLLER_SERVICE_LAUNCH_H_
+#define RUM_CONTROLLER_SERVICE_LAUNCH_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+
+// What a client knows of the controller's process. The controller itself is another program,
+// rum-controller, because of what it is linked with: libvirt brings a hundred shared libraries, and
+// loading them would take longer than all the rest of a command.
+namespace rum {
+
+inline constexpr char kVersion[] = "0.1.0";
+
+// What a controller says to who started it, when another one has the lock.
+inline constexpr char kTaken[] = "taken\n";
+
+// The unix socket of the user's controller. Its path may be too long for a socket (107 bytes); then
+// binding says so.
+std::string ControllerSocketPath();
+
+// Starts `rum controller run` (this executable) in the background, detached from this terminal, and
+// waits until it answers or says why it cannot.
+absl::Status StartController();
+
+// Becomes rum-controller, found beside this executable, in ../lib/rum, or where the build puts it;
+// `ready_fd` (or -1) as in RunController. Returns only if it cannot.
+absl::Status ExecController(int ready_fd);
+
+}  // namespace rum
+
+#endif  // RUM_CONTROLLER_SERVICE_LAUNCH_H_

@@ -1,0 +1,48 @@
+#ifndef RUM_TESTS_BENCH_TABLE_H_
+#define RUM_TESTS_BENCH_TABLE_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace rum::bench {
+
+// Wall times of one contender, in milliseconds, in the order in which they were taken.
+struct Series {
+  std::vector<double> ms;
+
+  // The value that `part` (0 to 1) of the samples do not exceed, by nearest rank; of no samples it
+  // is not a number.
+  double Quantile(double part) const;
+  double Median() const { return Quantile(0.5); }
+};
+
+enum class Rival { kQemuAgent, kSsh };
+
+// One job, done by all. rum's median is to be below `goal` times the rival's.
+struct Row {
+  std::string job;
+  Series rum;
+  std::optional<Series> qemu_agent;  // none: it has nothing that compares
+  Series ssh;
+  Rival rival = Rival::kQemuAgent;
+  double goal = 1;
+
+  double Ratio() const;  // rum's median by the rival's
+  bool Met() const { return Ratio() < goal; }
+};
+
+struct Circumstances {
+  int rounds = 0;
+  bool optimized = false;
+  std::string machine;
+};
+
+std::string TextTable(const Circumstances& circumstances, const std::vector<Row>& rows);
+// {"machine", "rounds", "optimized", "rows": [{"job", "rum": {"median_ms", "p90_ms", "samples_ms"},
+// "qemu_agent": … or null, "ssh": …, "rival", "ratio", "goal", "met"}]}
+std::string JsonTable(const Circumstances& circumstances, const std::vector<Row>& rows);
+
+}  // namespace rum::bench
+
+#endif  // RUM_TESTS_BENCH_TABLE_H_

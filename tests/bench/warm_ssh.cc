@@ -1,0 +1,60 @@
+#include "tests/bench/warm_ssh.h"
+
+#include <fstream>
+#include <iterator>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "tests/e2e/world.h"
+
+namespace rum::bench {
+
+WarmSsh::~WarmSsh() {
+  if (!target_.empty()) e2e::Run(Argv({"-O", "exit", target_}));
+}
+
+std::vector<std::string> WarmSsh::Argv(const std::vector<std::string>& more) const {
+  std::vector<std::string> argv = {"ssh", "-F", "/dev/null", "-i", folder_ + "/key"};
+  for (const std::string& option :
+       {std::string("BatchMode=yes"), std::string("LogLevel=ERROR"),
+        std::string("StrictHostKeyChecking=no"), std::string("UserKnownHostsFile=/dev/null"),
+        std::string("ConnectTimeout=10"), "ControlPath=" + folder_ + "/ssh"}) {
+    argv.insert(argv.end(), {"-o", option});
+  }
+  argv.insert(argv.end(), more.begin(), more.end());
+  return argv;
+}
+
+absl::StatusOr<std::string> WarmSsh::MakeKey() {
+  const e2e::Result made =
+      e2e::Run({"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder_ + "/key"});
+  if (made.exit_status != 0) return absl::InternalError("ssh-keygen: " + made.out + made.err);
+  std::ifstream file(folder_ + "/key.pub");
+  std::string line;
+  if (!std::getline(file, line)) return absl::InternalError("no " + folder_ + "/key.pub");
+  return line;
+}
+
+absl::Status WarmSsh::Open(const std::string& user, const std::string& address,
+                           absl::Duration patience) {
+  target_ = absl::StrCat(user, "@", address);
+  const absl::Time deadline = absl::Now() + patience;
+  for (;;) {
+    const e2e::Result opened = e2e::Run(Argv({"-f", "-N", "-M", target_}));
+    if (opened.exit_status == 0) return Exec({"true"});
+    if (absl::Now() > deadline) return absl::UnavailableError("ssh: " + opened.err);
+    absl::SleepFor(absl::Milliseconds(500));
+  }
+}
+
+absl::Status WarmSsh::Exec(const std::vector<std::string>& command) const {
+  std::vector<std::string> more = {target_};
+  more.insert(more.end(), command.begin(), command.end());
+  const e2e::Result result = e2e::Run(Argv(more));
+  if (result.exit_status == 0) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat("ssh ", absl::StrJoin(command, " "), ": exit status ",
+                                          result.exit_status, " ", result.err));
+}
+
+}  // namespace rum::bench
