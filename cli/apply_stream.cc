@@ -64,15 +64,27 @@ bool Connect(Globals* globals, MachineClient* client) {
 bool ConnectToKnown(Globals* globals, MachineClient* client) {
   if (!Connect(globals, client)) return false;
   if (access(client->identity.config_path.c_str(), F_OK) == 0) return true;
-  grpc::ClientContext context;
-  control::MachineRequest request;
-  request.set_config_path(client->identity.config_path);
   MachineStatus status;
-  const bool known = !client->stub->Status(&context, request, &status).ok() ||
-                     status.generation() > 0 || status.phase() == MachineStatus::RUNNING ||
+  const bool known = !AskStatus(client, &status).ok() || status.generation() > 0 ||
+                     status.phase() == MachineStatus::RUNNING ||
                      status.phase() == MachineStatus::STOPPED;
   if (known) return true;
   return Fail(globals, globals->file + " does not exist, and no machine was made from it"), false;
+}
+
+grpc::Status AskStatus(MachineClient* client, MachineStatus* status) {
+  control::MachineRequest request;
+  request.set_config_path(client->identity.config_path);
+  for (int attempt = 0;; ++attempt) {
+    grpc::ClientContext context;
+    grpc::Status called = client->stub->Status(&context, request, status);
+    const bool gone = called.error_code() == grpc::StatusCode::UNAVAILABLE ||
+                      called.error_code() == grpc::StatusCode::CANCELLED;
+    if (!gone || attempt == 2) return called;
+    auto stub = ConnectController(true);
+    if (!stub.ok()) return called;
+    client->stub = *std::move(stub);
+  }
 }
 
 bool RunApply(const control::ApplyRequest& request, const MachineClient& client, Globals* globals,

@@ -24,6 +24,8 @@ bool Connect(Globals* globals, MachineClient* client);
 // The same for what is done to machines that are there: a file may be gone, but then a machine must
 // have been made from it.
 bool ConnectToKnown(Globals* globals, MachineClient* client);
+// Asks again when the controller ends just now: a question may be asked twice.
+grpc::Status AskStatus(MachineClient* client, MachineStatus* status);
 
 // Does up or apply and shows it, down to the outcome. False: failed, and said so.
 bool RunApply(const control::ApplyRequest& request, const MachineClient& client, Globals* globals,

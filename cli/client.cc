@@ -1,5 +1,6 @@
 #include "cli/client.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/grpcpp.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -76,6 +77,9 @@ absl::Status StopController(std::unique_ptr<control::Control::Stub> stub) {
 }
 
 absl::StatusOr<std::unique_ptr<control::Control::Stub>> ConnectController(bool start) {
+  // For the life of the process: when the last channel of all ends, gRPC 1.51 ends its threads, one
+  // of which may be in a poll of up to 10 s.
+  grpc_init();
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
   for (;;) {
     absl::StatusOr<Connection> connection = TryConnect();

@@ -12,11 +12,8 @@ namespace {
 void Status(bool exit_code, Globals* globals) {
   MachineClient client;
   if (!ConnectToKnown(globals, &client)) return;
-  grpc::ClientContext context;
-  control::MachineRequest request;
-  request.set_config_path(client.identity.config_path);
   MachineStatus status;
-  const grpc::Status called = client.stub->Status(&context, request, &status);
+  const grpc::Status called = AskStatus(&client, &status);
   if (!called.ok()) return Fail(globals, called.error_message());
   if (globals->output == "json") {
     std::fputs(ToJson(status).c_str(), stdout);

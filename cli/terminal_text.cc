@@ -21,7 +21,8 @@ std::string SpelledOut(uint32_t code) {
   if (code == '\r') return "\\r";
   if (code == '\t') return "\\t";
   if (code < 0x80) return absl::StrFormat("\\x%02x", code);
-  return absl::StrFormat(code > 0xFFFF ? "\\U%08x" : "\\u%04x", code);
+  if (code <= 0xFFFF) return absl::StrFormat("\\u%04x", code);
+  return absl::StrFormat("\\U%08x", code);
 }
 
 std::string Character(const std::string& text, size_t at, const Utf8Character& character,

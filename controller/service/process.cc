@@ -1,6 +1,7 @@
 #include "controller/service/process.h"
 
 #include <fcntl.h>
+#include <grpc/grpc.h>
 #include <signal.h>
 #include <spdlog/sinks/rotating_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
@@ -9,7 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -90,30 +90,11 @@ absl::Duration IdleLimit() {
                                                              : absl::Seconds(60);
 }
 
-// Until a signal, which it returns, or, 0, until `idle` has passed with nothing to do.
-int WaitForEnd(absl::Duration idle, const Controller& controller, const ControlServer& server) {
-  sigset_t ends;
-  sigemptyset(&ends);
-  sigaddset(&ends, SIGTERM);
-  sigaddset(&ends, SIGINT);
-  int signal = 0;
-  if (idle == absl::InfiniteDuration()) {
-    sigwait(&ends, &signal);
-    return signal;
-  }
-  const timespec look = absl::ToTimespec(std::max(idle / 4, absl::Milliseconds(10)));
-  do {
-    signal = sigtimedwait(&ends, nullptr, &look);
-    if (signal > 0) return signal;
-  } while (controller.machines() > 0 || server.IdleFor() < idle);
-  return 0;
-}
-
 // A call that does not end (a command that ignores its hangup, libvirt that hangs) must not keep
 // the process: the records are right at any moment, and whoever comes next goes on from them.
 void EndSoonWhateverHappens() {
   std::thread([] {
-    absl::SleepFor(absl::Milliseconds(1500));
+    absl::SleepFor(absl::Milliseconds(1600));
     spdlog::warn("controller ends with calls under way");
     _exit(0);
   }).detach();
@@ -134,17 +115,21 @@ absl::Status Serve(int ready_fd) {
 
   Controller controller(RealParts(*std::move(store), agent));
   const auto on_stop = [] { kill(getpid(), SIGTERM); };
-  auto server = ControlServer::Listen(ControllerSocketPath(), &controller, on_stop);
+  auto server = ControlServer::Listen(ControllerSocketPath(), &controller, on_stop,
+                                      ready_fd >= 0 ? IdleLimit() : absl::InfiniteDuration());
   if (!server.ok()) return server.status();
   if (const absl::Status status = controller.Start(); !status.ok())
     spdlog::error("start: {}", std::string(status.message()));
   if (ready_fd >= 0 && write(ready_fd, "ok\n", 3) == 3) close(ready_fd);
   spdlog::info("controller started pid={} version={}", getpid(), kVersion);
-  const int signal =
-      WaitForEnd(ready_fd >= 0 ? IdleLimit() : absl::InfiniteDuration(), controller, **server);
+  sigset_t ends;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGTERM);
+  sigaddset(&ends, SIGINT);
+  int signal = 0;
+  sigwait(&ends, &signal);
   spdlog::info("controller stops signal={}", signal);
   EndSoonWhateverHappens();
-  if (signal == 0) server->reset();  // whoever calls just now finds nobody, and starts another
   controller.Stop();
   server->reset();
   close(*lock);
@@ -161,6 +146,7 @@ absl::Status RunController(int ready_fd) {
   sigaddset(&ends, SIGINT);
   pthread_sigmask(SIG_BLOCK, &ends, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  grpc_init();  // for good: the end of the last user waits up to 10 s
   const absl::Status status = Serve(ready_fd);
   if (!status.ok() && ready_fd >= 0) {
     const std::string text = absl::IsAlreadyExists(status) ? kTaken : std::string(status.message());

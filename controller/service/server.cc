@@ -12,12 +12,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-#include <mutex>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -32,41 +34,23 @@ namespace {
 
 using control::ApplyEvent;
 
+// Longer than a wait for an agent takes to notice that the controller stops.
+constexpr std::chrono::milliseconds kGrace{1300};
+
 grpc::Status ToGrpc(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
 }
 
-// Calls under way, and how long there has been none.
-class Activity {
+// Lives as long as a call.
+class Call {
  public:
-  // Lives as long as a call.
-  class Call {
-   public:
-    explicit Call(Activity* activity) : activity_(activity) {
-      const std::lock_guard<std::mutex> guard(activity_->mutex_);
-      ++activity_->calls_;
-    }
-    ~Call() {
-      const std::lock_guard<std::mutex> guard(activity_->mutex_);
-      --activity_->calls_;
-      activity_->last_ = absl::Now();
-    }
-    Call(const Call&) = delete;
-    Call& operator=(const Call&) = delete;
-
-   private:
-    Activity* const activity_;
-  };
-
-  absl::Duration IdleFor() const {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    return calls_ > 0 ? absl::ZeroDuration() : absl::Now() - last_;
-  }
+  explicit Call(std::atomic<int>* calls) : calls_(calls) { ++*calls_; }
+  ~Call() { --*calls_; }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
 
  private:
-  mutable std::mutex mutex_;
-  int calls_ = 0;
-  absl::Time last_ = absl::Now();
+  std::atomic<int>* const calls_;
 };
 
 class ControlService final : public control::Control::Service {
@@ -76,7 +60,7 @@ class ControlService final : public control::Control::Service {
 
   grpc::Status Apply(grpc::ServerContext*, const control::ApplyRequest* request,
                      grpc::ServerWriter<ApplyEvent>* writer) override {
-    const Activity::Call call(&activity_);
+    const Call call(&calls_);
     EventWriter events([writer](const ApplyEvent& event) { return writer->Write(event); });
     ApplyOptions options;
     options.dry_run = request->dry_run();
@@ -89,7 +73,7 @@ class ControlService final : public control::Control::Service {
 
   grpc::Status Status(grpc::ServerContext*, const control::MachineRequest* request,
                       MachineStatus* reply) override {
-    const Activity::Call call(&activity_);
+    const Call call(&calls_);
     auto status = controller_->Status(request->config_path());
     if (!status.ok()) return ToGrpc(status.status());
     *reply = *std::move(status);
@@ -99,7 +83,7 @@ class ControlService final : public control::Control::Service {
 
   grpc::Status Down(grpc::ServerContext*, const control::MachineRequest* request,
                     grpc::ServerWriter<ApplyEvent>* writer) override {
-    const Activity::Call call(&activity_);
+    const Call call(&calls_);
     EventWriter events([writer](const ApplyEvent& event) { return writer->Write(event); });
     events.End(controller_->Down(request->config_path(), events.Sink()));
     return grpc::Status::OK;
@@ -107,7 +91,7 @@ class ControlService final : public control::Control::Service {
 
   grpc::Status Destroy(grpc::ServerContext*, const control::MachineRequest* request,
                        grpc::ServerWriter<ApplyEvent>* writer) override {
-    const Activity::Call call(&activity_);
+    const Call call(&calls_);
     EventWriter events([writer](const ApplyEvent& event) { return writer->Write(event); });
     events.End(controller_->Destroy(request->config_path(), events.Sink()));
     return grpc::Status::OK;
@@ -116,7 +100,7 @@ class ControlService final : public control::Control::Service {
   grpc::Status Exec(
       grpc::ServerContext* context,
       grpc::ServerReaderWriter<control::ExecMessage, control::ExecMessage>* stream) override {
-    const Activity::Call call(&activity_);
+    const Call call(&calls_);
     control::ExecMessage message;
     agent::ExecInput start;
     if (!stream->Read(&message) || !start.ParseFromString(message.agent_message()) ||
@@ -151,7 +135,7 @@ class ControlService final : public control::Control::Service {
 
   grpc::Status Info(grpc::ServerContext*, const control::InfoRequest*,
                     control::InfoReply* reply) override {
-    const Activity::Call call(&activity_);
+    const Call call(&calls_);
     reply->set_pid(getpid());
     reply->set_version(kVersion);
     reply->set_machines(controller_->machines());
@@ -165,7 +149,7 @@ class ControlService final : public control::Control::Service {
     return grpc::Status::OK;
   }
 
-  absl::Duration IdleFor() const { return activity_.IdleFor(); }
+  bool Idle() const { return calls_ == 0 && controller_->machines() == 0; }
 
  private:
   Controller* const controller_;
@@ -173,7 +157,7 @@ class ControlService final : public control::Control::Service {
   const int64_t started_ms_ = std::chrono::duration_cast<std::chrono::milliseconds>(
                                   std::chrono::system_clock::now().time_since_epoch())
                                   .count();
-  Activity activity_;
+  std::atomic<int> calls_ = 0;
 };
 
 absl::StatusOr<int> ListenOn(const std::string& path) {
@@ -206,26 +190,62 @@ bool IsOurs(int fd) {
 }  // namespace
 
 struct ControlServer::Parts {
-  Parts(Controller* controller, std::function<void()> on_stop)
-      : service(controller, std::move(on_stop)) {}
+  Parts(Controller* controller, std::function<void()> stop, absl::Duration idle)
+      : service(controller, stop), on_stop(std::move(stop)), idle_limit(idle) {}
 
+  // Only this thread lets clients in, so that it alone can tell that there is none: it closes the
+  // door, and whoever is before it finds nobody, instead of somebody who is about to go.
   void Accept() {
-    pollfd fds[2] = {{listening, POLLIN, 0}, {wake, POLLIN, 0}};
-    while (fds[1].revents == 0) {
-      if (poll(fds, 2, -1) < 0 || (fds[0].revents & POLLIN) == 0) continue;
-      const int fd = accept4(listening, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-      if (fd < 0) continue;
-      if (IsOurs(fd)) {
-        grpc::AddInsecureChannelFromFd(server.get(), fd);
-      } else {
-        spdlog::warn("refused a connection of another user");
-        close(fd);
+    // Ends of connections are seen on duplicates: gRPC owns the sockets.
+    std::vector<pollfd> fds = {{wake, POLLIN, 0}, {listening, POLLIN, 0}};
+    absl::Time idle_since = absl::Now();
+    while (fds[0].revents == 0) {
+      const bool idle = fds.size() == 2 && service.Idle();
+      if (!idle) idle_since = absl::Now();
+      if (idle && absl::Now() - idle_since >= idle_limit) {
+        Close();
+        return on_stop();
       }
+      if (poll(fds.data(), fds.size(), PollTimeout()) < 0) continue;
+      for (size_t i = fds.size(); i-- > 2;) {
+        if (fds[i].revents == 0) continue;
+        close(fds[i].fd);
+        fds.erase(fds.begin() + static_cast<ptrdiff_t>(i));
+      }
+      if ((fds[1].revents & POLLIN) != 0) AcceptOne(&fds);
     }
+    for (size_t i = 2; i < fds.size(); ++i) close(fds[i].fd);
+    Close();
+  }
+
+  // Looks at the clock four times in the time that it may be idle.
+  int PollTimeout() const {
+    if (idle_limit == absl::InfiniteDuration()) return -1;
+    return static_cast<int>(std::max<int64_t>(absl::ToInt64Milliseconds(idle_limit / 4), 5));
+  }
+
+  void AcceptOne(std::vector<pollfd>* fds) {
+    const int fd = accept4(listening, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0) return;
+    if (!IsOurs(fd)) {
+      spdlog::warn("refused a connection of another user");
+      close(fd);
+      return;
+    }
+    const int end = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (end >= 0) fds->push_back({end, POLLRDHUP, 0});
+    grpc::AddInsecureChannelFromFd(server.get(), fd);
+  }
+
+  void Close() {
+    unlink(path.c_str());
+    close(listening);
   }
 
   ControlService service;
   std::unique_ptr<grpc::Server> server;
+  std::function<void()> on_stop;
+  absl::Duration idle_limit;
   std::string path;
   int listening = -1;
   int wake = -1;
@@ -234,9 +254,11 @@ struct ControlServer::Parts {
 
 ControlServer::ControlServer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
-absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Listen(
-    const std::string& path, Controller* controller, std::function<void()> on_stop) {
-  auto parts = std::make_unique<Parts>(controller, std::move(on_stop));
+absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Listen(const std::string& path,
+                                                                     Controller* controller,
+                                                                     std::function<void()> on_stop,
+                                                                     absl::Duration idle_limit) {
+  auto parts = std::make_unique<Parts>(controller, std::move(on_stop), idle_limit);
   const absl::StatusOr<int> listening = ListenOn(path);
   if (!listening.ok()) return listening.status();
   parts->listening = *listening;
@@ -255,12 +277,8 @@ ControlServer::~ControlServer() {
   const uint64_t one = 1;
   if (write(parts_->wake, &one, sizeof one) < 0) spdlog::error("waking the acceptor failed");
   parts_->acceptor.join();
-  unlink(parts_->path.c_str());
-  close(parts_->listening);
   close(parts_->wake);
-  parts_->server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
+  parts_->server->Shutdown(std::chrono::system_clock::now() + kGrace);
 }
-
-absl::Duration ControlServer::IdleFor() const { return parts_->service.IdleFor(); }
 
 }  // namespace rum

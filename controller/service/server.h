@@ -16,14 +16,14 @@ namespace rum {
 // decides.
 class ControlServer {
  public:
-  // `on_stop`: a client asked the controller to stop. `controller` outlives the server.
-  static absl::StatusOr<std::unique_ptr<ControlServer>> Listen(const std::string& path,
-                                                               Controller* controller,
-                                                               std::function<void()> on_stop);
-  // Calls that are under way get a second to end, then they are cancelled.
+  // `on_stop`: a client asked the controller to stop; or, for `idle_limit`, there was no connection
+  // and no machine to look after. Then nobody can connect any more. `controller` outlives the
+  // server.
+  static absl::StatusOr<std::unique_ptr<ControlServer>> Listen(
+      const std::string& path, Controller* controller, std::function<void()> on_stop,
+      absl::Duration idle_limit = absl::InfiniteDuration());
+  // Calls that are under way get a moment to end, then they are cancelled.
   ~ControlServer();
-
-  absl::Duration IdleFor() const;  // since the last call ended; zero during one
 
  private:
   struct Parts;

@@ -167,10 +167,8 @@ TEST_F(ApplyTest, AStatusIsAnsweredDuringAnApply) {
   MachineStatus status;
   EXPECT_TRUE(NewClient()->Status(&other, ThisMachine(), &status).ok());
   EXPECT_EQ(status.phase(), MachineStatus::RUNNING);
-  EXPECT_EQ(server_->IdleFor(), absl::ZeroDuration());
   script_->Release();
   EXPECT_TRUE(HearAll(reader.get()).status.ok());
-  EXPECT_TRUE(Eventually([&] { return server_->IdleFor() > absl::ZeroDuration(); }));
 }
 
 TEST_F(ApplyTest, DownAndDestroySayWhatTheyDid) {
@@ -235,8 +233,8 @@ TEST_F(ApplyTest, AServerThatEndsEndsWhatWaits) {
   StopServer();
   EXPECT_LT(absl::Now() - begin, absl::Seconds(3));
   up.join();
-  ASSERT_EQ(heard.outcomes.size(), 1u);
-  EXPECT_TRUE(heard.outcomes[0].failed());
+  // On a slow machine the end of the call is faster than its outcome.
+  EXPECT_TRUE(!heard.status.ok() || (heard.outcomes.size() == 1 && heard.outcomes[0].failed()));
 }
 
 }  // namespace

@@ -68,9 +68,11 @@ class ScriptedAgent : public FakeGuestAgent {
                     const std::function<void(const agent::ExecOutput&)>& output) override {
     agent::ExecInput input;
     if (!next_input(&input)) return absl::InvalidArgumentError("nothing to run");
-    std::lock_guard<std::mutex> lock(script_->mutex);
-    if (!script_->exec_error.ok()) return script_->exec_error;
-    script_->commands.push_back(input.start());
+    {
+      std::lock_guard<std::mutex> lock(script_->mutex);
+      if (!script_->exec_error.ok()) return script_->exec_error;
+      script_->commands.push_back(input.start());
+    }
     agent::ExecOutput said;
     while (next_input(&input)) {
       if (input.has_standard_input()) {
@@ -79,7 +81,10 @@ class ScriptedAgent : public FakeGuestAgent {
         said.set_standard_error(input.standard_input());
         output(said);
       } else if (input.has_signal()) {
-        script_->signals.push_back(input.signal());
+        {
+          std::lock_guard<std::mutex> lock(script_->mutex);
+          script_->signals.push_back(input.signal());
+        }
         said.set_signal(input.signal());
         output(said);
       } else if (input.has_close_input()) {

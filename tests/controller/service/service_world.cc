@@ -1,5 +1,7 @@
 #include "tests/controller/service/service_world.h"
 
+#include <grpc/grpc.h>
+
 #include <cstdlib>
 #include <filesystem>
 
@@ -31,6 +33,7 @@ Heard HearAll(grpc::ClientReader<control::ApplyEvent>* reader) {
 }
 
 ServiceTest::ServiceTest() {
+  grpc_init();  // for good, as in rum: the end of the last user waits up to 10 s
   std::string folder = "/tmp/rum-service.XXXXXX";  // short: a socket's path has at most 107 bytes
   folder_ = mkdtemp(folder.data());
   socket_ = folder_ + "/controller.sock";

@@ -6,10 +6,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
 
+#include "absl/time/clock.h"
 #include "controller/service/utf8.h"
 #include "tests/controller/service/service_world.h"
 
@@ -116,6 +118,46 @@ TEST_F(SocketTest, WhatAKilledServerLeftIsReplaced) {
   grpc::ClientContext context;
   control::InfoReply info;
   EXPECT_TRUE(NewClient()->Info(&context, control::InfoRequest(), &info).ok());
+}
+
+TEST_F(SocketTest, OneThatNobodyNeedsLetsNobodyInAndSaysSo) {
+  const std::string path = folder_ + "/idle.sock";
+  std::atomic<int> stops = 0;
+  FakeWorld other;
+  Controller controller(other.Parts());
+  const auto server = ControlServer::Listen(
+      path, &controller, [&] { ++stops; }, absl::Milliseconds(100));
+  ASSERT_TRUE(server.ok()) << server.status();
+  EXPECT_TRUE(Eventually([&] { return stops == 1; }));
+  EXPECT_FALSE(fs::exists(path));
+}
+
+TEST_F(SocketTest, AConnectionOrAMachineKeepsItUp) {
+  const std::string path = folder_ + "/busy.sock";
+  std::atomic<int> stops = 0;
+  const auto server = ControlServer::Listen(
+      path, controller_.get(), [&] { ++stops; }, absl::Milliseconds(20));
+  ASSERT_TRUE(server.ok()) << server.status();
+  socket_ = path;
+  auto client = NewClient();
+  const auto stays = [&] {
+    grpc::ClientContext context;
+    control::InfoReply info;
+    absl::SleepFor(absl::Milliseconds(100));  // five times its limit
+    return client->Info(&context, control::InfoRequest(), &info).ok() && stops == 0;
+  };
+  grpc::ClientContext context;
+  control::InfoReply info;
+  EXPECT_TRUE(client->Info(&context, control::InfoRequest(), &info).ok());
+  EXPECT_TRUE(stays());
+  Apply(UpRequest());
+  client.reset();
+  client = NewClient();
+  EXPECT_TRUE(stays());
+  grpc::ClientContext destroy;
+  HearAll(client->Destroy(&destroy, ThisMachine()).get());
+  client.reset();
+  EXPECT_TRUE(Eventually([&] { return stops == 1; }));
 }
 
 TEST_F(SocketTest, APathThatCannotBeASocketsIsAnError) {
