@@ -12,6 +12,7 @@
 #include <fstream>
 
 #include "absl/time/clock.h"
+#include "controller/service/launch.h"
 #include "controller/service/utf8.h"
 #include "tests/controller/service/service_world.h"
 
