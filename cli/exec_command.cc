@@ -3,6 +3,8 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -64,10 +66,20 @@ bool Send(Stream* stream, const agent::ExecInput& input, const std::string& conf
   return stream->Write(message);
 }
 
-// Passes standard input and signals on until `done` is readable.
-void PassInput(Stream* stream, int done, int signals, bool tty) {
+// Whether nothing can come from standard input; told at the start, it saves the guest a message.
+bool InputHasEnded() {
+  struct stat file {};
+  if (fstat(STDIN_FILENO, &file) != 0) return true;
+  if (S_ISCHR(file.st_mode) && file.st_rdev == makedev(1, 3)) return true;  // /dev/null
+  pollfd input{STDIN_FILENO, POLLIN, 0};
+  return poll(&input, 1, 0) == 1 && (input.revents & POLLIN) == 0;
+}
+
+// Passes standard input (if any) and signals on until `done` is readable.
+void PassInput(Stream* stream, int done, int signals, const agent::ExecStart& start) {
   std::string buffer(32 * 1024, '\0');
-  pollfd fds[3] = {{STDIN_FILENO, POLLIN, 0}, {signals, POLLIN, 0}, {done, POLLIN, 0}};
+  pollfd fds[3] = {
+      {start.no_input() ? -1 : STDIN_FILENO, POLLIN, 0}, {signals, POLLIN, 0}, {done, POLLIN, 0}};
   while (fds[2].revents == 0) {
     if (poll(fds, 3, -1) < 0) continue;
     agent::ExecInput input;
@@ -75,7 +87,7 @@ void PassInput(Stream* stream, int done, int signals, bool tty) {
       signalfd_siginfo info{};
       if (read(signals, &info, sizeof info) == sizeof info) {
         if (info.ssi_signo == SIGWINCH) {
-          if (tty) SetWindow(input.mutable_start());
+          if (start.pty()) SetWindow(input.mutable_start());
         } else {
           input.set_signal(static_cast<int>(info.ssi_signo));
         }
@@ -141,6 +153,7 @@ void Exec(const ExecFlags& flags, const std::vector<std::string>& argv, Globals*
   agent::ExecStart* start = first.mutable_start();
   for (const std::string& word : argv) start->add_argv(word);
   start->set_pty(flags.tty);
+  start->set_no_input(!flags.tty && InputHasEnded());
   if (flags.tty) SetWindow(start);
   start->set_user(flags.user);
   start->set_cwd(flags.cwd);
@@ -157,7 +170,7 @@ void Exec(const ExecFlags& flags, const std::vector<std::string>& argv, Globals*
   {
     const RawTerminal raw(flags.tty);
     Send(stream.get(), first, client.identity.config_path);
-    std::thread input([&] { PassInput(stream.get(), done, signals, flags.tty); });
+    std::thread input([&] { PassInput(stream.get(), done, signals, *start); });
     exit_status = ShowOutput(stream.get());
     const uint64_t one = 1;
     WriteAll(done, std::string(reinterpret_cast<const char*>(&one), sizeof one));

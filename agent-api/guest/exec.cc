@@ -43,15 +43,17 @@ struct Streams {
   }
 };
 
-bool OpenPipes(Streams* s) {
+bool OpenPipes(const agent::ExecStart& start, Streams* s) {
   int in[2];
   int out[2];
   int err[2];
   // A socket for stdin: shutdown() ends also a write that waits for the command to read.
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, in) != 0) return false;
+  if (!start.no_input()) {  // otherwise /dev/null
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, in) != 0) return false;
+    s->in = in[1], s->child_in = in[0];
+    shutdown(s->child_in, SHUT_WR);
+  }
   if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) return false;
-  s->in = in[1], s->child_in = in[0];
-  shutdown(s->child_in, SHUT_WR);
   s->out = out[0], s->child_out = out[1];
   s->err = err[0], s->child_err = err[1];
   return true;
@@ -105,7 +107,7 @@ void Feed(int fd, const std::string& data) {
 void PassInput(const std::function<bool(agent::ExecInput*)>& read, const Streams& streams,
                pid_t pid, const std::atomic<bool>& ended, const std::function<bool()>& cancelled) {
   agent::ExecInput input;
-  bool open = true;
+  bool open = streams.in >= 0;
   const auto close_input = [&] {
     if (!open) return;
     open = false;
@@ -176,7 +178,7 @@ absl::Status Exec(const std::function<bool(agent::ExecInput*)>& read,
     return absl::InvalidArgumentError("the first message must start a command");
   const agent::ExecStart& start = first.start();
   Streams streams;
-  if (!(start.pty() ? OpenPty(start, &streams) : OpenPipes(&streams))) {
+  if (!(start.pty() ? OpenPty(start, &streams) : OpenPipes(start, &streams))) {
     return absl::ResourceExhaustedError(
         absl::StrCat("streams of the command: ", std::strerror(errno)));
   }
@@ -202,7 +204,7 @@ absl::Status Exec(const std::function<bool(agent::ExecInput*)>& read,
     ended = true;
     // A write to a command that does not read ends, also when its stdin lives on in another
     // process.
-    if (!streams.pty) shutdown(streams.in, SHUT_RDWR);
+    if (!streams.pty && streams.in >= 0) shutdown(streams.in, SHUT_RDWR);
     Reap(child->pid, &exit_status, &signal);
     close(child->pidfd);
     if (signal != 0) last.set_signal(signal);
@@ -218,7 +220,7 @@ absl::Status Exec(const std::function<bool(agent::ExecInput*)>& read,
     while (read(&rest)) {
     }
   }
-  close(streams.in);
+  if (streams.in >= 0) close(streams.in);
   if (!streams.pty) close(streams.out), close(streams.err);
   return absl::OkStatus();
 }

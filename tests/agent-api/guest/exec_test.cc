@@ -202,6 +202,15 @@ TEST(Exec, TheEndOfTheHostsMessagesIsTheEndOfInput) {
   EXPECT_EQ(command.out(), "in done\n");
 }
 
+TEST(Exec, WithoutInputTheEndIsThereFromTheStart) {
+  agent::ExecStart start;
+  start.set_no_input(true);
+  Command command({"sh", "-c", "cat; echo end"}, start);
+  ASSERT_TRUE(command.Ends());
+  EXPECT_EQ(command.out(), "end\n");
+  EXPECT_EQ(command.exit_status(), 0);
+}
+
 TEST(Exec, ACommandThatDoesNotReadIsNotWaitedFor) {
   Command command(Shell("exec <&-; echo deaf; exit 5"));
   command.Type(std::string(4 << 20, 'x'));
