@@ -17,10 +17,11 @@ void Append(const FieldDescriptor& field, const std::string& path, const FieldMe
             std::string* text) {
   const FieldMeaning meaning = above.Below(field);
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
-    const std::string below = path + (field.is_map()        ? ".NAME."
-                                      : field.is_repeated() ? "[]."
-                                                            : ".");
     const Descriptor* table = TableOf(field);
+    const std::string below = path + (table == Fs::descriptor() ? ".TYPE[]."
+                                      : field.is_map()          ? ".NAME."
+                                      : field.is_repeated()     ? "[]."
+                                                                : ".");
     for (int i = 0; i < table->field_count(); ++i) {
       Append(*table->field(i), below + table->field(i)->name(), meaning, text);
     }

@@ -1,8 +1,16 @@
 #include "state/explain.h"
 
+#include <gmock/gmock.h>
 #include <google/protobuf/descriptor.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "state/config.pb.h"
 
 namespace rum {
@@ -60,6 +68,30 @@ void ExpectEveryFieldIsExplained(const Descriptor& table, const std::string& all
 
 TEST(Explain, EveryFieldOfTheSchemaHasAnEffectAndAMeaning) {
   ExpectEveryFieldIsExplained(*Config::descriptor(), *Explain(""), false);
+}
+
+// docs/rum-toml.md has a row for each field, with its effect.
+TEST(Explain, TheDocumentationSaysTheSame) {
+  std::ifstream file("docs/rum-toml.md");
+  const std::string docs(std::istreambuf_iterator<char>(file), {});
+  const std::string all = *Explain("");
+  int fields = 0;
+  std::string field;
+  const std::vector<std::string> lines = absl::StrSplit(all, '\n');
+  for (const std::string& line : lines) {
+    constexpr absl::string_view kEffect = "    effect of a change: ";
+    if (const size_t type = line.find("  ("); type != 0 && type != std::string::npos)
+      field = line.substr(0, type);
+    if (!absl::StartsWith(line, kEffect)) continue;
+    ++fields;
+    std::string effect = line.substr(kEffect.size());
+    effect = effect.substr(0, effect.find(" —"));
+    const size_t row = docs.find(absl::StrCat("| `", field, "` |"));
+    ASSERT_NE(row, std::string::npos) << field;
+    EXPECT_THAT(docs.substr(row, docs.find('\n', row) - row),
+                testing::EndsWith(absl::StrCat("| ", effect, " |")));
+  }
+  EXPECT_GT(fields, 30);
 }
 
 }  // namespace
