@@ -1,0 +1,17 @@
+"""A program that needs nothing of the machine it runs on."""
+
+def static_binary(name, **kwargs):
+    """A cc_binary that is fully static, but for a sanitizer build: sanitizers need the shared C library."""
+    native.cc_binary(
+        name = name,
+        features = select({
+            "//tools/bazel:sanitized": [],
+            "//conditions:default": ["fully_static_link"],
+        }),
+        linkopts = select({
+            "//tools/bazel:sanitized": [],
+            "//conditions:default": ["-static"],
+        }),
+        linkstatic = True,
+        **kwargs
+    )
