@@ -17,6 +17,7 @@ for folder in /run /var/lib/libvirt /var/cache/libvirt /etc/libvirt; do
   mkdir -p "$folder" && mount -t tmpfs -o mode=755 tmpfs "$folder"
 done
 cp -a /tmp/.rum-e2e-etc-$$/. /etc/libvirt/ && rm -r /tmp/.rum-e2e-etc-$$
+mkdir /run/bin && cp "$test" /run/bin/test && test=/run/bin/test  # it may lie below /tmp
 mount -t tmpfs -o mode=1777 tmpfs /tmp  # short paths for sockets
 ip link set lo up
 
@@ -26,7 +27,7 @@ if [[ -c /dev/kvm ]]; then
   mount --bind /run/kvm /dev/kvm
 fi
 export RUM_TEST_DIR=/tmp/e RUM_DATA_DIR=/tmp/e/data
-mkdir -p /tmp/e /tmp/bin && cp "$test" /tmp/bin/test && test=/tmp/bin/test
+mkdir -p /tmp/e
 qemu-img create -q -f qcow2 /tmp/e/base.qcow2 10M
 truncate -s 10M /tmp/e/other.raw
 cp /tmp/e/base.qcow2 /tmp/e/private.qcow2
