@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "cli/client.h"
@@ -127,14 +129,19 @@ bool RunDown(const MachineClient& client, bool destroy, Globals* globals) {
     std::fputs(ToJson(*report).c_str(), stdout);
   } else {
     const Style style = StyleOf(globals->color);
+    std::vector<std::string> done;
     for (const std::string& removed : report->outcome().removed()) {
+      done.push_back("Removed " + removed);
+    }
+    const bool stopped = !destroy && report->outcome().already_running();
+    if (stopped && !report->outcome().failed()) done.push_back("Stopped the machine");
+    for (const std::string& what : done) {
       ActionResult line;
       line.set_ok(true);
-      line.set_message("Removed " + removed);
+      line.set_message(what);
       std::fputs(RenderResult(line, style).c_str(), stdout);
     }
-    const bool said = report->results_size() > 0 || report->outcome().removed_size() > 0;
-    if (!said && !report->outcome().failed()) {
+    if (done.empty() && !report->outcome().failed()) {
       std::printf("nothing to do: %s %s\n", client.identity.name.c_str(),
                   destroy ? "is not defined" : "is not running");
     }

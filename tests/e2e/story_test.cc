@@ -279,7 +279,9 @@ TEST_F(Story, DownAndUpBringWhatNeededARestart) {
   world_->file.cpus = 2;
   world_->Save();
   Reload();
-  EXPECT_EQ(world_->Rum({"down"}).exit_status, 0);
+  const Result down = world_->Rum({"down"});
+  EXPECT_EQ(down.exit_status, 0) << down.err;
+  EXPECT_EQ(down.out, "  ✓ Stopped the machine\n");
   EXPECT_EQ(world_->Status().phase(), MachineStatus::STOPPED);
   const Result up = world_->Rum({"up", "-d"});
   ASSERT_EQ(up.exit_status, 0) << up.out << up.err;
