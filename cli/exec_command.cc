@@ -192,7 +192,8 @@ void AddExecCommand(CLI::App* app, Globals* globals) {
       "exec", "run a command in the machine: rum exec [OPTIONS] [--] COMMAND...");
   exec->add_flag("-t,--tty", flags->tty, "with a terminal");
   exec->add_option("--user", flags->user, "as this user (root otherwise)");
-  exec->add_option("--cwd", flags->cwd, "in this folder of the guest");
+  exec->add_option("--cwd", flags->cwd,
+                   "in this folder of the guest (default: the target of the default mount)");
   exec->add_option("--env", flags->env, "NAME=VALUE; may stand more than once");
   exec->callback([flags, globals] {
     if (globals->command.empty()) throw CLI::RequiredError("COMMAND");

@@ -1,6 +1,7 @@
 #include "controller/executor.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -9,6 +10,8 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "controller/script_ledger.h"
+#include "controller/storage.h"
+#include "state/names.h"
 
 namespace rum {
 namespace {
@@ -49,13 +52,20 @@ Port ToPort(const Forward& forward) {
   return port;
 }
 
-std::string PortsMessage(const std::vector<std::string>& added,
-                         const std::vector<std::string>& removed) {
+std::vector<std::string> Named(const google::protobuf::RepeatedPtrField<std::string>& keys) {
+  std::vector<std::string> names;
+  for (const std::string& key : keys) names.push_back(KeyName(key));
+  return names;
+}
+
+// "Updated port forwards (added A, removed B)"; empty when nothing is in it.
+std::string ListedMessage(const std::string& what, const std::vector<std::string>& added,
+                          const std::vector<std::string>& removed) {
   std::vector<std::string> parts;
   if (!added.empty()) parts.push_back(absl::StrCat("added ", absl::StrJoin(added, ", ")));
   if (!removed.empty()) parts.push_back(absl::StrCat("removed ", absl::StrJoin(removed, ", ")));
   if (parts.empty()) return "";
-  return absl::StrCat("Updated port forwards (", absl::StrJoin(parts, ", "), ")");
+  return absl::StrCat(what, " (", absl::StrJoin(parts, ", "), ")");
 }
 
 absl::Status SetForwards(const Action::SetForwards& set, const ActionTargets& targets,
@@ -77,7 +87,7 @@ absl::Status SetForwards(const Action::SetForwards& set, const ActionTargets& ta
     }
   }
   for (const Port& port : set.removed()) removed.push_back(PortText(port));
-  *message = PortsMessage(added, removed);
+  *message = ListedMessage("Updated port forwards", added, removed);
   if (failures.empty()) return absl::OkStatus();
   const std::string done = message->empty() ? "" : absl::StrCat(*message, "; ");
   return absl::Status(code, absl::StrCat(done, absl::StrJoin(failures, "; ")));
@@ -107,6 +117,44 @@ absl::Status SetGroups(const Action::SetGroups& set, const ActionTargets& target
     *message = absl::StrCat("Added ", set.user(), " to groups ", added, "; removed from ", removed);
   }
   return WithContext("groups", targets.agent->SetGroups(request));
+}
+
+absl::Status SetAuthorizedKeys(const Action::SetAuthorizedKeys& set, const ActionTargets& targets,
+                               std::string* message) {
+  if (targets.agent == nullptr) return absl::UnavailableError("authorized keys: no agent");
+  agent::SetAuthorizedKeysRequest request;
+  request.set_user(set.user());
+  *request.mutable_add() = set.add();
+  *request.mutable_remove() = set.remove();
+  *message = ListedMessage("Updated authorized keys", Named(set.add()), Named(set.remove()));
+  return WithContext("authorized keys", targets.agent->SetAuthorizedKeys(request));
+}
+
+absl::Status SetStorage(const Action::SetStorage& set, const ActionTargets& targets,
+                        std::string* message) {
+  if (targets.agent == nullptr) return absl::UnavailableError("storage: no agent");
+  agent::SetStorageRequest request;
+  *request.mutable_volumes() = set.volumes();
+  const absl::StatusOr<agent::SetStorageReply> reply = targets.agent->SetStorage(request);
+  if (!reply.ok()) return WithContext("storage", reply.status());
+  const std::set<std::string> wanted(set.made().begin(), set.made().end());
+  std::vector<std::string> made, failures;
+  bool tool_missing = false;
+  for (int i = 0; i < reply->volumes_size() && i < set.volumes_size(); ++i) {
+    const agent::VolumeState& state = reply->volumes(i);
+    if (!state.problem().empty()) {
+      failures.push_back(absl::StrCat(FieldOf(set.volumes(i)), ": ", state.problem()));
+      tool_missing = tool_missing || state.tool_missing();
+    } else if (wanted.count(state.target()) > 0) {
+      made.push_back(state.target());
+    }
+  }
+  *message = ListedMessage("Updated mounts", made, {set.removed().begin(), set.removed().end()});
+  if (failures.empty()) return absl::OkStatus();
+  return absl::Status(
+      tool_missing ? absl::StatusCode::kUnimplemented : absl::StatusCode::kFailedPrecondition,
+      absl::StrCat(message->empty() ? "" : absl::StrCat(*message, "; "),
+                   absl::StrJoin(failures, "; ")));
 }
 
 // The outcome is the script's, not the call's: a status of 1 is a failed action.
@@ -172,6 +220,12 @@ Execution Execute(const Action& action, const ActionTargets& targets) {
       break;
     case Action::kSetGroups:
       execution.status = SetGroups(action.set_groups(), targets, &message);
+      break;
+    case Action::kSetAuthorizedKeys:
+      execution.status = SetAuthorizedKeys(action.set_authorized_keys(), targets, &message);
+      break;
+    case Action::kSetStorage:
+      execution.status = SetStorage(action.set_storage(), targets, &message);
       break;
     case Action::kRunScript:
       execution.status = RunScript(action.run_script(), targets, &message, &result);

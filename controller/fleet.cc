@@ -189,10 +189,10 @@ ApplyOutcome Controller::Destroy(const std::string& config_path, const EventSink
   return outcome;
 }
 
-absl::StatusOr<std::shared_ptr<GuestAgent>> Controller::Agent(const std::string& config_path) {
+absl::StatusOr<GuestAccess> Controller::Guest(const std::string& config_path) {
   absl::StatusOr<std::shared_ptr<Machine>> machine = Find(config_path);
   if (!machine.ok()) return machine.status();
-  return (*machine)->Agent();
+  return (*machine)->Guest();
 }
 
 int Controller::machines() const {

@@ -48,7 +48,7 @@ class Controller {
   absl::StatusOr<MachineStatus> Status(const std::string& config_path);
   ApplyOutcome Down(const std::string& config_path, const EventSink& sink);
   ApplyOutcome Destroy(const std::string& config_path, const EventSink& sink);
-  absl::StatusOr<std::shared_ptr<GuestAgent>> Agent(const std::string& config_path);
+  absl::StatusOr<GuestAccess> Guest(const std::string& config_path);
   int machines() const;  // wanted up
 
  private:

@@ -212,7 +212,7 @@ ApplyOutcome Machine::Destroy(const EventSink& sink) {
   return outcome;
 }
 
-absl::StatusOr<std::shared_ptr<GuestAgent>> Machine::Agent() {
+absl::StatusOr<GuestAccess> Machine::Guest() {
   std::shared_ptr<GuestAgent> agent = links_.agent();
   if (agent == nullptr) {
     std::string ignored;
@@ -227,7 +227,12 @@ absl::StatusOr<std::shared_ptr<GuestAgent>> Machine::Agent() {
   if (!agent->WaitConnected(kAgentPatience).ok()) {
     return absl::UnavailableError("the agent in the guest does not answer");
   }
-  return agent;
+  GuestAccess access{agent, ""};
+  const MachineRecord record = Snapshot();
+  for (const Mount& mount : record.applied().mounts()) {
+    if (mount.default_()) access.folder = mount.target();
+  }
+  return access;
 }
 
 }  // namespace rum

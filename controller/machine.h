@@ -15,8 +15,14 @@
 
 namespace rum {
 
+// For work inside a guest.
+struct GuestAccess {
+  std::shared_ptr<GuestAgent> agent;
+  std::string folder;  // where commands start: the target of the default mount; empty: anywhere
+};
+
 // One machine of the controller: its file, its record and its links. Thread-safe. What changes the
-// machine runs one at a time; Status and Agent never wait for that.
+// machine runs one at a time; Status and Guest never wait for that.
 class Machine {
  public:
   // `store` outlives it. `on_change`: see MachineLinks.
@@ -35,7 +41,7 @@ class Machine {
   ApplyOutcome Down(const EventSink& sink);
   ApplyOutcome Destroy(const EventSink& sink);
   // Of the running machine, with a session. Unavailable: it is off, or nobody answers in it.
-  absl::StatusOr<std::shared_ptr<GuestAgent>> Agent();
+  absl::StatusOr<GuestAccess> Guest();
 
   bool want_running() const { return Snapshot().want_running(); }
   void Stop() { links_.Stop(); }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "controller/storage.h"
 
 namespace rum {
 
@@ -26,6 +27,7 @@ absl::StatusOr<Observed> Observe(const MachineIdentity& machine, Hypervisor& hyp
   std::set<std::string> groups(desired.user().groups().begin(), desired.user().groups().end());
   groups.insert(record.owned_groups().begin(), record.owned_groups().end());
   for (const std::string& group : groups) request.add_groups(group);
+  for (const agent::Volume& volume : VolumesOf(observed.domain)) *request.add_volumes() = volume;
   absl::StatusOr<agent::Observation> guest = agent->Observe(request);
   if (guest.ok()) observed.guest = *std::move(guest);
   return observed;

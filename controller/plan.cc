@@ -1,14 +1,17 @@
 #include "controller/plan.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <tuple>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "controller/script_ledger.h"
+#include "controller/storage.h"
 #include "state/diff.h"
 #include "state/identity.h"
+#include "state/names.h"
 
 namespace rum {
 namespace {
@@ -55,6 +58,14 @@ bool HasRestart(const std::vector<FieldChange>& changes) {
   return std::any_of(changes.begin(), changes.end(), IsRestart);
 }
 
+// Lines of authorized_keys by what makes two of them the same key.
+std::map<std::string, std::string> ByKey(
+    const google::protobuf::RepeatedPtrField<std::string>& lines) {
+  std::map<std::string, std::string> by_key;
+  for (const std::string& line : lines) by_key.emplace(KeyWithoutComment(line), line);
+  return by_key;
+}
+
 class Planner {
  public:
   Planner(const Config& desired, const MachineRecord& record, const Observed& observed,
@@ -69,6 +80,8 @@ class Planner {
     if (!observed_.guest.has_value()) return std::move(plan_);
     PlanHostname();
     PlanGroups();
+    PlanKeys();
+    PlanStorage();
     PlanSystemScript();
     PlanBootScript();
     return std::move(plan_);
@@ -112,21 +125,6 @@ class Planner {
       if ((IsRestart(change) && domain.running) || change.effect == RECREATE) {
         *plan_.add_waiting() = ToChange(change);
       }
-    }
-    ListKeys();
-  }
-
-  // Keys reach the guest with the seed of a new disk; `applied` remembers which.
-  void ListKeys() {
-    if (!record_.has_applied()) return;
-    Config seeded = desired_;
-    *seeded.mutable_ssh()->mutable_authorized_keys() = record_.applied().ssh().authorized_keys();
-    for (const FieldChange& change : Diff(seeded, desired_)) {
-      if (!absl::StartsWith(change.field, "ssh.authorized_keys")) continue;
-      Change* waiting = plan_.add_waiting();
-      *waiting = ToChange(change);
-      waiting->set_effect(RECREATE);
-      waiting->set_reason("keys are put into the guest at the first boot of its disk");
     }
   }
 
@@ -178,6 +176,37 @@ class Planner {
     if (set->add().empty() && set->remove().empty()) return;
     set->set_user(UserInGuest(desired_, observed_.domain));
     action.set_field("user.groups");
+    *plan_.add_actions() = action;
+  }
+
+  void PlanKeys() {
+    const std::set<std::string> present(observed_.guest->authorized_keys().begin(),
+                                        observed_.guest->authorized_keys().end());
+    const std::map<std::string, std::string> wanted = ByKey(desired_.ssh().authorized_keys());
+    Action action;
+    Action::SetAuthorizedKeys* set = action.mutable_set_authorized_keys();
+    for (const auto& [key, line] : wanted) {
+      if (present.count(key) == 0) set->add_add(line);
+    }
+    for (const auto& [key, line] : ByKey(record_.owned_keys())) {
+      if (wanted.count(key) == 0 && present.count(key) > 0) set->add_remove(line);
+    }
+    if (set->add().empty() && set->remove().empty()) return;
+    set->set_user(UserInGuest(desired_, observed_.domain));
+    action.set_field("ssh.authorized_keys");
+    *plan_.add_actions() = action;
+  }
+
+  void PlanStorage() {
+    Action action;
+    Action::SetStorage* set = action.mutable_set_storage();
+    for (const agent::VolumeState& state : observed_.guest->volumes()) {
+      if (!state.holds()) set->add_made(state.target());
+    }
+    *set->mutable_removed() = observed_.guest->stale_targets();
+    if (set->made().empty() && set->removed().empty()) return;
+    for (const agent::Volume& volume : VolumesOf(observed_.domain)) *set->add_volumes() = volume;
+    action.set_field("storage");
     *plan_.add_actions() = action;
   }
 

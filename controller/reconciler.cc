@@ -155,7 +155,7 @@ class Reconciliation {
 
   bool MayTry(const Action& action) const {
     if (tried_.count(KeyOf(action)) > 0) return false;
-    if (action.has_run_script() && script_failed_) return false;
+    if (action.has_run_script() && (script_failed_ || storage_failed_)) return false;
     return !(action.has_start_domain() && define_failed_);
   }
 
@@ -191,6 +191,8 @@ class Reconciliation {
       if (action.has_start_domain()) started_ = true;
       return;
     }
+    // A script would write below an empty target; but it may be what installs a missing mkfs.
+    if (action.has_set_storage()) storage_failed_ = !absl::IsUnimplemented(execution.status);
     outcome_.failed = true;
     if (outcome_.status.ok()) outcome_.status = execution.status;
     if (action.has_define_domain()) define_failed_ = true;
@@ -252,6 +254,7 @@ class Reconciliation {
   bool awaited_ = false;
   bool define_failed_ = false;
   bool script_failed_ = false;
+  bool storage_failed_ = false;
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "controller/script_ledger.h"
 #include "google/protobuf/util/message_differencer.h"
+#include "state/names.h"
 
 namespace rum {
 namespace {
@@ -49,6 +50,33 @@ void NotePorts(const Config& desired, const Observed& observed, Config* applied)
   }
 }
 
+// Adds what is not there yet; sorted.
+void Own(const google::protobuf::RepeatedPtrField<std::string>& more,
+         google::protobuf::RepeatedPtrField<std::string>* owned) {
+  std::set<std::string> all(owned->begin(), owned->end());
+  all.insert(more.begin(), more.end());
+  owned->Assign(all.begin(), all.end());
+}
+
+void NoteKeys(const Config& desired, const agent::Observation& guest, MachineRecord* record) {
+  const std::set<std::string> present(guest.authorized_keys().begin(),
+                                      guest.authorized_keys().end());
+  std::set<std::string> wanted;
+  Ssh* applied = record->mutable_applied()->mutable_ssh();
+  applied->clear_authorized_keys();
+  for (const std::string& line : desired.ssh().authorized_keys()) {
+    const std::string key = KeyWithoutComment(line);
+    wanted.insert(key);
+    if (present.count(key) > 0) applied->add_authorized_keys(line);
+  }
+  const std::set<std::string> owned(record->owned_keys().begin(), record->owned_keys().end());
+  record->clear_owned_keys();
+  for (const std::string& line : owned) {
+    const std::string key = KeyWithoutComment(line);
+    if (wanted.count(key) > 0 || present.count(key) > 0) record->add_owned_keys(line);
+  }
+}
+
 void NoteGuest(const Config& desired, const agent::Observation& guest, MachineRecord* record) {
   Config* applied = record->mutable_applied();
   if (guest.hostname() == guest.static_hostname()) {
@@ -67,6 +95,7 @@ void NoteGuest(const Config& desired, const agent::Observation& guest, MachineRe
   for (const std::string& group : owned) {
     if (wanted.count(group) > 0 || present.count(group) > 0) record->add_owned_groups(group);
   }
+  NoteKeys(desired, guest, record);
   const std::string& system = desired.provision().system().script();
   const std::string& boot = desired.provision().boot().script();
   auto holds = [&](const std::string& kind, const std::string& script) {
@@ -95,18 +124,17 @@ bool NoteIntent(const Config& desired, const Observed& observed, const Action& a
                 MachineRecord* record) {
   const MachineRecord before = *record;
   if (action.has_set_groups()) {
-    std::set<std::string> owned(record->owned_groups().begin(), record->owned_groups().end());
-    owned.insert(action.set_groups().add().begin(), action.set_groups().add().end());
-    record->clear_owned_groups();
-    for (const std::string& group : owned) record->add_owned_groups(group);
+    Own(action.set_groups().add(), record->mutable_owned_groups());
+  }
+  if (action.has_set_authorized_keys()) {
+    Own(action.set_authorized_keys().add(), record->mutable_owned_keys());
   }
   const bool known = observed.domain.defined || observed.domain.running;
   if (action.has_define_domain() && (action.define_domain().reset() || !known)) {
     record->clear_owned_groups();
     record->clear_runs();
     record->clear_applied();
-    *record->mutable_applied()->mutable_ssh()->mutable_authorized_keys() =
-        desired.ssh().authorized_keys();
+    *record->mutable_owned_keys() = desired.ssh().authorized_keys();  // the seed brings them
   }
   return !MessageDifferencer::Equals(before, *record);
 }

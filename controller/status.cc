@@ -7,8 +7,10 @@
 #include "absl/strings/str_join.h"
 #include "controller/plan.h"
 #include "controller/script_ledger.h"
+#include "controller/storage.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "state/diff.h"
+#include "state/names.h"
 
 namespace rum {
 namespace {
@@ -44,6 +46,8 @@ class Reporter {
     if (observed_.guest.has_value()) {
       ReportHostname();
       ReportGroups();
+      ReportKeys();
+      ReportStorage();
     }
     if (observed_.domain.defined || running) ReportDomain();
     if (observed_.guest.has_value()) {
@@ -168,6 +172,47 @@ class Reporter {
     for (const std::string& group : action->set_groups().remove()) {
       Add(absl::StrCat("user.groups[", group, "]"), Item::WILL_APPLY,
           absl::StrCat(group, " is no longer in the file: ", Remedy("removed")))
+          ->set_moved_by(Item::FILE);
+    }
+  }
+
+  void ReportKeys() {
+    const Action* action = ActionOf("ssh.authorized_keys");
+    const int keys = desired_.ssh().authorized_keys_size();
+    if (action == nullptr) {
+      if (keys > 0) {
+        Add("ssh.authorized_keys", Item::HOLDS, absl::StrCat(keys, keys == 1 ? " key" : " keys"));
+      }
+      return;
+    }
+    const Item::Author author = MovedBy("ssh.authorized_keys", Item::GUEST);
+    for (const std::string& key : action->set_authorized_keys().add()) {
+      Add("ssh.authorized_keys", Item::WILL_APPLY,
+          absl::StrCat(KeyName(key), " missing in the guest: ",
+                       Remedy(author == Item::GUEST ? "restored" : "added")))
+          ->set_moved_by(author);
+    }
+    for (const std::string& key : action->set_authorized_keys().remove()) {
+      Add("ssh.authorized_keys", Item::WILL_APPLY,
+          absl::StrCat(KeyName(key), " is no longer in the file: ", Remedy("removed")))
+          ->set_moved_by(Item::FILE);
+    }
+  }
+
+  void ReportStorage() {
+    const agent::Observation& guest = *observed_.guest;
+    const std::vector<agent::Volume> volumes = VolumesOf(observed_.domain);
+    for (size_t i = 0; i < volumes.size() && i < static_cast<size_t>(guest.volumes_size()); ++i) {
+      if (guest.volumes(static_cast<int>(i)).holds()) {
+        Add(FieldOf(volumes[i]), Item::HOLDS, "mounted");
+        continue;
+      }
+      Add(FieldOf(volumes[i]), Item::WILL_APPLY, absl::StrCat("not mounted: ", Remedy("mounted")))
+          ->set_moved_by(Item::GUEST);
+    }
+    for (const std::string& target : guest.stale_targets()) {
+      Add("storage", Item::WILL_APPLY,
+          absl::StrCat(target, " is no longer the machine's: ", Remedy("unmounted")))
           ->set_moved_by(Item::FILE);
     }
   }

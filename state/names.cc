@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 
 namespace rum {
@@ -60,6 +61,19 @@ bool IsSha256(const std::string& text) {
          });
 }
 
+bool IsPoolName(const std::string& text) {
+  const auto starts_with = [&](const char* word) { return text.rfind(word, 0) == 0; };
+  // Words of zpool's own, with whatever follows.
+  if (starts_with("mirror") || starts_with("raidz") || starts_with("draid") ||
+      starts_with("spare") || text == "log") {
+    return false;
+  }
+  return !text.empty() && text.size() <= 255 && absl::ascii_isalpha(text[0]) &&
+         std::all_of(text.begin(), text.end(), [](char c) {
+           return absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-';
+         });
+}
+
 bool IsOpenSshKey(const std::string& text) {
   static const std::set<std::string> types = {"ssh-ed25519",
                                               "ssh-rsa",
@@ -74,6 +88,19 @@ bool IsOpenSshKey(const std::string& text) {
   if (type == text.size() || types.count(text.substr(0, type)) == 0) return false;
   const size_t data = std::min(text.find(' ', type + 1), text.size());
   return IsKeyData(text.substr(type + 1, data - type - 1));
+}
+
+std::string KeyWithoutComment(const std::string& line) {
+  const size_t data = std::min(line.find(' '), line.size() - 1) + 1;
+  return line.substr(0, line.find(' ', data));
+}
+
+std::string KeyName(const std::string& line) {
+  const std::string key = KeyWithoutComment(line);
+  if (line.size() > key.size() + 1) return line.substr(key.size() + 1);
+  constexpr size_t kLast = 8;
+  return absl::StrCat(key.substr(0, key.find(' ')), " …",
+                      key.substr(key.size() - std::min(kLast, key.size())));
 }
 
 std::string PlainAddress(const std::string& address) {

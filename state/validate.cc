@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_join.h"
 #include "state/names.h"
 
@@ -25,9 +26,18 @@ Family FamilyOf(const std::string& address) {
 }
 
 const std::set<std::string>& OneDriveTypes() {
-  static const std::set<std::string> types = {"ext2", "ext3", "ext4", "exfat", "f2fs",
-                                              "ntfs", "swap", "vfat", "xfs"};
+  static const std::set<std::string> types = {"ext2", "ext3", "ext4", "exfat",
+                                              "f2fs", "ntfs", "vfat", "xfs"};
   return types;
+}
+
+// How several drives become one, as mkfs.btrfs(8) and zpoolconcepts(7) name it; a zfs stripe has no
+// word there.
+const std::vector<std::string>& ModesOf(const std::string& type) {
+  static const std::vector<std::string> btrfs = {"single",  "dup",    "raid0", "raid1", "raid1c3",
+                                                 "raid1c4", "raid10", "raid5", "raid6"};
+  static const std::vector<std::string> zfs = {"stripe", "mirror", "raidz", "raidz2", "raidz3"};
+  return type == "zfs" ? zfs : btrfs;
 }
 
 bool IsWildcard(const std::string& bind) { return bind == "0.0.0.0" || bind == "::"; }
@@ -240,7 +250,16 @@ class Validator {
       Report(at, at + ".drives must name at least one drive");
     if (!many && fs.drive().empty() && fs.drives_size() == 0)
       Report(at, at + ".drive must name a drive");
-    if (!many && !fs.mode().empty()) Report(at + ".mode", at + ".mode is for zfs and btrfs only");
+    if (!many && !fs.mode().empty()) {
+      Report(at + ".mode", at + ".mode is for zfs and btrfs only");
+    } else if (!fs.mode().empty() && !absl::c_linear_search(ModesOf(type), fs.mode())) {
+      Report(at + ".mode", at + ".mode must be one of " + absl::StrJoin(ModesOf(type), ", ") +
+                               " (got " + Quoted(fs.mode()) + ")");
+    }
+    if (type == "zfs" && !fs.pool().empty() && !IsPoolName(fs.pool())) {
+      Report(at + ".pool", at + ".pool " + Quoted(fs.pool()) +
+                               " is not a pool's name (a letter, then letters, digits, . _ -)");
+    }
     if (type != "zfs" && !fs.pool().empty()) Report(at + ".pool", at + ".pool is for zfs only");
     std::vector<std::string> names(fs.drives().begin(), fs.drives().end());
     if (!fs.drive().empty()) names.push_back(fs.drive());

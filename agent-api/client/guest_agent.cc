@@ -31,6 +31,7 @@ using agent::Agent;
 using ForwardStream = grpc::ClientReaderWriter<agent::ForwardChunk, agent::ForwardChunk>;
 
 constexpr auto kUnaryDeadline = std::chrono::seconds(10);
+constexpr auto kStorageDeadline = std::chrono::minutes(30);  // terabytes on an emulated CPU
 constexpr auto kFirstBackOff = std::chrono::milliseconds(50);
 constexpr auto kMostBackOff = std::chrono::milliseconds(2000);
 
@@ -125,6 +126,19 @@ class GrpcGuestAgent : public GuestAgent {
     return Unary(&Agent::Stub::SetGroups, request, &reply);
   }
 
+  absl::Status SetAuthorizedKeys(const agent::SetAuthorizedKeysRequest& request) override {
+    agent::SetAuthorizedKeysReply reply;
+    return Unary(&Agent::Stub::SetAuthorizedKeys, request, &reply);
+  }
+
+  absl::StatusOr<agent::SetStorageReply> SetStorage(
+      const agent::SetStorageRequest& request) override {
+    agent::SetStorageReply reply;
+    const absl::Status status = Unary(&Agent::Stub::SetStorage, request, &reply, kStorageDeadline);
+    if (!status.ok()) return status;
+    return reply;
+  }
+
   absl::StatusOr<agent::ScriptRun> RunScript(
       const agent::RunScriptRequest& request,
       const std::function<void(const agent::RunScriptEvent&)>& output) override {
@@ -208,11 +222,12 @@ class GrpcGuestAgent : public GuestAgent {
   template <typename Request, typename Reply>
   absl::Status Unary(grpc::Status (Agent::Stub::*method)(grpc::ClientContext*, const Request&,
                                                          Reply*),
-                     const Request& request, Reply* reply) {
+                     const Request& request, Reply* reply,
+                     std::chrono::seconds deadline = kUnaryDeadline) {
     const auto session = Current();
     if (session == nullptr) return NoSession();
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + kUnaryDeadline);
+    context.set_deadline(std::chrono::system_clock::now() + deadline);
     return ToAbsl((session->stub.get()->*method)(&context, request, reply));
   }
 

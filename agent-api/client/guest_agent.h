@@ -23,6 +23,11 @@ class GuestAgent {
   virtual absl::StatusOr<agent::Observation> Observe(const agent::ObserveRequest& request) = 0;
   virtual absl::Status SetHostname(const std::string& hostname) = 0;
   virtual absl::Status SetGroups(const agent::SetGroupsRequest& request) = 0;
+  virtual absl::Status SetAuthorizedKeys(const agent::SetAuthorizedKeysRequest& request) = 0;
+  // Formatting may take minutes. The states of the volumes in the order of the request, also those
+  // that could not be made.
+  virtual absl::StatusOr<agent::SetStorageReply> SetStorage(
+      const agent::SetStorageRequest& request) = 0;
   // `output` gets every chunk of output, from the calling thread; the result is the ended run, also
   // a failed one.
   virtual absl::StatusOr<agent::ScriptRun> RunScript(

@@ -16,10 +16,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent-api/agent.grpc.pb.h"
+#include "agent-api/guest/authorized_keys.h"
 #include "agent-api/guest/exec.h"
 #include "agent-api/guest/groups.h"
 #include "agent-api/guest/hostname.h"
 #include "agent-api/guest/spawn.h"
+#include "agent-api/guest/storage.h"
 #include "agent-api/guest/text_file.h"
 
 namespace rum::guest {
@@ -84,6 +86,12 @@ class Service final : public agent::Agent::Service {
     reply->set_user_exists(FindAccount(request->user()).has_value());
     for (const std::string& group : GroupsOf(request->user())) reply->add_groups(group);
     for (const agent::ScriptRun& run : scripts_->Runs()) *reply->add_runs() = run;
+    for (const std::string& key : AuthorizedKeysOf(request->user())) {
+      reply->add_authorized_keys(key);
+    }
+    const std::vector<agent::Volume> volumes(request->volumes().begin(), request->volumes().end());
+    for (const agent::VolumeState& state : ObserveStorage(volumes)) *reply->add_volumes() = state;
+    for (const std::string& target : StaleTargets(volumes)) reply->add_stale_targets(target);
     return grpc::Status::OK;
   }
 
@@ -96,6 +104,22 @@ class Service final : public agent::Agent::Service {
                          agent::SetGroupsReply*) override {
     return ToGrpc(guest::SetGroups(request->user(), {request->add().begin(), request->add().end()},
                                    {request->remove().begin(), request->remove().end()}));
+  }
+
+  grpc::Status SetAuthorizedKeys(grpc::ServerContext*,
+                                 const agent::SetAuthorizedKeysRequest* request,
+                                 agent::SetAuthorizedKeysReply*) override {
+    return ToGrpc(guest::SetAuthorizedKeys(request->user(),
+                                           {request->add().begin(), request->add().end()},
+                                           {request->remove().begin(), request->remove().end()}));
+  }
+
+  grpc::Status SetStorage(grpc::ServerContext*, const agent::SetStorageRequest* request,
+                          agent::SetStorageReply* reply) override {
+    const auto states = guest::SetStorage({request->volumes().begin(), request->volumes().end()});
+    if (!states.ok()) return ToGrpc(states.status());
+    for (const agent::VolumeState& state : *states) *reply->add_volumes() = state;
+    return grpc::Status::OK;
   }
 
   grpc::Status RunScript(grpc::ServerContext* context, const agent::RunScriptRequest* request,

@@ -101,7 +101,8 @@ void ReadCards(xml_node devices, DomainFacts* facts) {
   }
 }
 
-void ReadFolders(xml_node devices, Config* config) {
+void ReadFolders(xml_node devices, DomainFacts* facts) {
+  Config* config = &facts->config;
   std::map<std::string, Mount> known;
   for (const Mount& mount : config->mounts()) known[MountTag(mount)] = mount;
   config->clear_mounts();
@@ -117,6 +118,7 @@ void ReadFolders(xml_node devices, Config* config) {
     }
     mount->set_source(node.child("source").attribute("dir").value());
     const bool virtiofs = node.child("driver").attribute("type").value() == std::string("virtiofs");
+    facts->virtiofs = virtiofs;
     if (!virtiofs) mount->set_readonly(!node.child("readonly").empty());
   }
 }
@@ -157,7 +159,7 @@ absl::StatusOr<DomainFacts> ReadDomainXml(const std::string& xml, const std::str
   xml_node devices = domain.child("devices");
   ReadDisks(devices, &facts);
   ReadCards(devices, &facts);
-  ReadFolders(devices, &facts.config);
+  ReadFolders(devices, &facts);
   for (xml_node channel : devices.children("channel")) {
     if (channel.child("target").attribute("name").value() == std::string(kAgentChannel)) {
       facts.channel_path = channel.child("source").attribute("path").value();

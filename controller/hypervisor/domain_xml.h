@@ -42,6 +42,7 @@ struct DomainFacts {
   std::string seed_path;
   std::map<std::string, std::string> drive_paths;
   std::string channel_path;           // the agent's socket on the host; only in a live definition
+  bool virtiofs = false;              // shared folders are given by virtiofs, not by 9p
   std::vector<std::string> networks;  // libvirt networks that the cards are on
 };
 

@@ -20,8 +20,9 @@ namespace rum {
 struct DomainState {
   bool defined = false;
   bool running = false;
-  Config persistent;  // valid when defined
-  Config live;        // valid when running
+  Config persistent;      // valid when defined
+  Config live;            // valid when running
+  bool virtiofs = false;  // the live definition shares folders by virtiofs, not by 9p
 };
 
 // The machines of one libvirt connection. Thread-safe; calls block. Unavailable: libvirt cannot be

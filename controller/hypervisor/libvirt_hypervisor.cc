@@ -151,7 +151,10 @@ absl::StatusOr<DomainState> LibvirtHypervisor::Inspect(const MachineIdentity& ma
   state.defined = found->persistent.has_value();
   state.running = found->running;
   if (state.defined) state.persistent = found->persistent->config;
-  if (state.running) state.live = found->live->config;
+  if (state.running) {
+    state.live = found->live->config;
+    state.virtiofs = found->live->virtiofs;
+  }
   return state;
 }
 

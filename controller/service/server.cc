@@ -107,11 +107,12 @@ class ControlService final : public control::Control::Service {
         !start.has_start()) {
       return {grpc::StatusCode::INVALID_ARGUMENT, "no command"};
     }
-    const auto agent = controller_->Agent(message.config_path());
-    if (!agent.ok()) return ToGrpc(agent.status());
+    const absl::StatusOr<GuestAccess> guest = controller_->Guest(message.config_path());
+    if (!guest.ok()) return ToGrpc(guest.status());
+    if (start.start().cwd().empty()) start.mutable_start()->set_cwd(guest->folder);
     bool first = true;
     bool hung_up = false;
-    const absl::Status status = (*agent)->Exec(
+    const absl::Status status = guest->agent->Exec(
         [&](agent::ExecInput* input) {
           if (std::exchange(first, false)) {
             *input = start;

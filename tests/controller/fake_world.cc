@@ -53,7 +53,7 @@ std::string FileSpec::Toml() const {
   for (const auto& [host, guest] : ports) {
     absl::StrAppend(&text, "[[ports]]\nhost = ", host, "\nguest = ", guest, "\n");
   }
-  return text;
+  return text + more;
 }
 
 FakeWorld::FakeWorld()

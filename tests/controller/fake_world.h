@@ -26,6 +26,7 @@ struct FileSpec {
   int memory_mb = 1024;
   int cpus = 2;
   bool auto_reconcile = true;
+  std::string more;  // further tables, as text
   std::string Toml() const;
 };
 

@@ -8,6 +8,7 @@
 #include "controller/hypervisor/definition.h"
 #include "controller/record_update.h"
 #include "state/identity.h"
+#include "state/names.h"
 
 namespace rum {
 namespace {
@@ -43,6 +44,22 @@ std::string Name(const Action& action) {
       }
       for (const std::string& group : action.set_groups().remove()) {
         absl::StrAppend(&name, " -", group);
+      }
+      return name;
+    case Action::kSetAuthorizedKeys:
+      for (const std::string& key : action.set_authorized_keys().add()) {
+        absl::StrAppend(&name, " +", KeyName(key));
+      }
+      for (const std::string& key : action.set_authorized_keys().remove()) {
+        absl::StrAppend(&name, " -", KeyName(key));
+      }
+      return name;
+    case Action::kSetStorage:
+      for (const std::string& target : action.set_storage().made()) {
+        absl::StrAppend(&name, " +", target);
+      }
+      for (const std::string& target : action.set_storage().removed()) {
+        absl::StrAppend(&name, " -", target);
       }
       return name;
     case Action::kRunScript:
@@ -95,6 +112,19 @@ void Model::Apply(const Action& action) {
     for (const std::string& group : action.set_groups().remove()) groups.erase(group);
     observed.guest->clear_groups();
     for (const std::string& group : groups) observed.guest->add_groups(group);
+  } else if (action.has_set_authorized_keys()) {
+    std::set<std::string> keys(observed.guest->authorized_keys().begin(),
+                               observed.guest->authorized_keys().end());
+    for (const std::string& key : action.set_authorized_keys().add()) {
+      keys.insert(KeyWithoutComment(key));
+    }
+    for (const std::string& key : action.set_authorized_keys().remove()) {
+      keys.erase(KeyWithoutComment(key));
+    }
+    observed.guest->mutable_authorized_keys()->Assign(keys.begin(), keys.end());
+  } else if (action.has_set_storage()) {
+    observed.guest->clear_stale_targets();
+    for (agent::VolumeState& state : *observed.guest->mutable_volumes()) state.set_holds(true);
   } else if (action.has_run_script()) {
     agent::ScriptRun run = EndedRun(action.run_script().kind(), action.run_script().script(),
                                     observed.guest->boot_id(), 0);

@@ -45,6 +45,9 @@ Config DrawConfig() {
   for (const std::string& group : DrawSubset<std::string>({"docker", "wheel", "video", "kvm"})) {
     config.mutable_user()->add_groups(group);
   }
+  for (const std::string& key : DrawSubset<std::string>({"ssh-rsa A a", "ssh-rsa B b"})) {
+    config.mutable_ssh()->add_authorized_keys(key);
+  }
   for (const std::string& drive : DrawSubset<std::string>({"a", "b", "c"})) {
     (*config.mutable_drives())[drive].set_size(1 << 30);
   }
@@ -90,7 +93,10 @@ TEST(PlanProperty, OrderMeansNothing) {
     const Plan plan = model.MakePlan();
     Shuffle(model.desired.mutable_ports());
     Shuffle(model.desired.mutable_user()->mutable_groups());
+    Shuffle(model.desired.mutable_ssh()->mutable_authorized_keys());
     Shuffle(model.observed.guest->mutable_groups());
+    Shuffle(model.observed.guest->mutable_authorized_keys());
+    Shuffle(model.record.mutable_owned_keys());
     Shuffle(model.record.mutable_owned_groups());
     std::reverse(model.observed.forwards.begin(), model.observed.forwards.end());
     RC_ASSERT(google::protobuf::util::MessageDifferencer::Equals(plan, model.MakePlan()));

@@ -251,12 +251,38 @@ TEST(Plan, RunIdsAreEqualForEqualLedgersAndNewAfterAnEnd) {
   }
 }
 
-TEST(Plan, KeysThatTheDiskWasNotMadeWithWaitForANewOne) {
+TEST(Plan, KeysGoLiveAndOnlyRumsOwnAreRemoved) {
   Model model = Converged(SampleConfig());
-  model.desired.mutable_ssh()->add_authorized_keys("ssh-ed25519 AAAA me");
-  ASSERT_THAT(Waiting(model.MakePlan()), SizeIs(1));
-  EXPECT_EQ(model.MakePlan().waiting(0).effect(), RECREATE);
+  model.observed.guest->add_authorized_keys("ssh-rsa AAAAbyhand");
+  google::protobuf::RepeatedPtrField<std::string>* keys =
+      model.desired.mutable_ssh()->mutable_authorized_keys();
+  *keys->Add() = "ssh-ed25519 AAAA me@here";
+  *keys->Add() = "ssh-rsa AAAAbyhand somebody";
+  EXPECT_THAT(Names(model.MakePlan()), ElementsAre("ssh.authorized_keys +me@here"));
+  EXPECT_THAT(Waiting(model.MakePlan()), IsEmpty());
+  model.Apply(model.MakePlan());
   EXPECT_THAT(Names(model.MakePlan()), IsEmpty());
+  keys->Clear();
+  EXPECT_THAT(Names(model.MakePlan()), ElementsAre("ssh.authorized_keys -me@here"));
+}
+
+TEST(Plan, AnotherCommentIsNoOtherKey) {
+  Config config = SampleConfig();
+  config.mutable_ssh()->add_authorized_keys("ssh-ed25519 AAAA me@here");
+  Model model = Converged(config);
+  model.desired.mutable_ssh()->set_authorized_keys(0, "ssh-ed25519 AAAA me@there");
+  EXPECT_THAT(Names(model.MakePlan()), IsEmpty());
+  model.Apply(model.MakePlan());
+  model.desired.mutable_ssh()->clear_authorized_keys();
+  EXPECT_THAT(Names(model.MakePlan()), ElementsAre("ssh.authorized_keys -me@here"));
+}
+
+TEST(Plan, KeysThatTheSeedBroughtAreRumsOwn) {
+  Model model;
+  model.desired = SampleConfig();
+  model.desired.mutable_ssh()->add_authorized_keys("ssh-ed25519 AAAA me");
+  model.Apply(model.MakePlan({.start = true}));
+  EXPECT_THAT(model.record.owned_keys(), ElementsAre("ssh-ed25519 AAAA me"));
 }
 
 TEST(Record, AGenerationIsAChangeOfTheFile) {

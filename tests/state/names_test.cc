@@ -49,6 +49,20 @@ TEST(Names, OpenSshKeysAreOneLine) {
   }
 }
 
+TEST(Names, PoolsAreNoOptionsAndNoWordsOfZpool) {
+  for (const char* name : {"tank", "T-1", "a.b_c", "logs"}) EXPECT_TRUE(IsPoolName(name)) << name;
+  for (const char* name : {"", "-f", "1tank", "my tank", "mirror", "raidz2", "log", "a/b", "a;b"}) {
+    EXPECT_FALSE(IsPoolName(name)) << name;
+  }
+}
+
+TEST(Names, AKeyIsTheSameWhateverItsComment) {
+  EXPECT_EQ(KeyWithoutComment("ssh-rsa AAAA me and more"), "ssh-rsa AAAA");
+  EXPECT_EQ(KeyWithoutComment("ssh-rsa AAAA"), "ssh-rsa AAAA");
+  EXPECT_EQ(KeyName("ssh-rsa AAAA me and more"), "me and more");
+  EXPECT_EQ(KeyName("ssh-rsa AAAABBBBCCCC"), "ssh-rsa …BBBBCCCC");
+}
+
 TEST(Names, ChecksumsAreSixtyFourHexDigits) {
   EXPECT_TRUE(IsSha256(std::string(64, 'a')));
   EXPECT_TRUE(IsSha256(std::string(64, 'F')));

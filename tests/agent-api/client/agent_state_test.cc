@@ -72,6 +72,14 @@ TEST_F(AgentState, SaysWhoItIsAndHowTheGuestStands) {
   EXPECT_FALSE(Observe("ghost").user_exists());
 }
 
+TEST_F(AgentState, SetsAuthorizedKeysAndSeesThem) {
+  agent::SetAuthorizedKeysRequest request;
+  request.set_user("dev");
+  request.add_add("ssh-ed25519 AAAA me@here");
+  ASSERT_TRUE(agent_->SetAuthorizedKeys(request).ok());
+  EXPECT_THAT(Observe().authorized_keys(), ElementsAre("ssh-ed25519 AAAA"));
+}
+
 TEST_F(AgentState, SetsTheHostnameInTheKernelAndBothFiles) {
   ASSERT_TRUE(agent_->SetHostname("devbox").ok());
   EXPECT_EQ(KernelHostname(), "devbox");

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "agent-api/guest/authorized_keys.h"
 #include "agent-api/guest/groups.h"
 #include "agent-api/guest/hostname.h"
 #include "agent-api/guest/text_file.h"
@@ -178,6 +179,30 @@ TEST_F(Etc, AccountsAreFoundByTheirWholeName) {
   EXPECT_EQ(account->uid, 1000u);
   EXPECT_EQ(account->home, "/home/dev");
   EXPECT_EQ(account->shell, "/bin/sh");
+}
+
+TEST_F(Etc, KeysAreTheUsersOwnFileThatOnlyTheUserReads) {
+  ASSERT_TRUE(SetAuthorizedKeys("dev", {"ssh-rsa A me", "ssh-rsa B you"}, {}).ok());
+  EXPECT_EQ(ReadFile("/home/dev/.ssh/authorized_keys"), "ssh-rsa A me\nssh-rsa B you\n");
+  EXPECT_EQ(FactsOf("/home/dev/.ssh"), (Facts{S_IFDIR | 0700, 1000, 1000}));
+  EXPECT_EQ(FactsOf("/home/dev/.ssh/authorized_keys"), (Facts{S_IFREG | 0600, 1000, 1000}));
+  ASSERT_TRUE(SetAuthorizedKeys("dev", {}, {"ssh-rsa A"}).ok());
+  EXPECT_THAT(AuthorizedKeysOf("dev"), ElementsAre("ssh-rsa B"));
+}
+
+TEST_F(Etc, ALinkInTheHomeLeadsNowhereThatTheUserMayNotGo) {
+  std::filesystem::create_directory("/etc/secret");
+  std::filesystem::permissions("/etc/secret", std::filesystem::perms::owner_all);
+  std::filesystem::create_symlink("/etc/secret", "/home/dev/.ssh");
+  EXPECT_FALSE(SetAuthorizedKeys("dev", {"ssh-rsa A me"}, {}).ok());
+  EXPECT_TRUE(std::filesystem::is_empty("/etc/secret"));
+  std::filesystem::remove("/etc/secret");
+}
+
+TEST_F(Etc, WhatIsNoKeyOrNobodysIsRefused) {
+  EXPECT_TRUE(absl::IsInvalidArgument(SetAuthorizedKeys("dev", {"hello"}, {})));
+  EXPECT_TRUE(absl::IsInvalidArgument(SetAuthorizedKeys("dev", {"ssh-rsa A\nroot"}, {})));
+  EXPECT_TRUE(absl::IsFailedPrecondition(SetAuthorizedKeys("ghost", {"ssh-rsa A"}, {})));
 }
 
 }  // namespace

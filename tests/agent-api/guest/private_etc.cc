@@ -37,6 +37,7 @@ void EnterPrivateEtc() {
   Must(unshare(CLONE_NEWUTS | CLONE_NEWNS), "unshare");
   Must(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), "mount --make-rprivate /");
   Must(mount("tmpfs", "/etc", "tmpfs", 0, "mode=755"), "mount a tmpfs on /etc");
+  Must(mount("tmpfs", "/home", "tmpfs", 0, "mode=755"), "mount a tmpfs on /home");
   Fill("/etc/ld.so.cache", 0644, libraries);
   FillEtc();
 }
@@ -59,6 +60,9 @@ void FillEtc() {
   Fill("/etc/hosts", 0644,
        "# made by hand\n127.0.0.1\tlocalhost\n127.0.1.1\told\n\n10.0.0.5  db db.lan # old\n"
        "::1\tlocalhost ip6-localhost\n");
+  std::filesystem::remove_all("/home/dev");
+  Must(mkdir("/home/dev", 0700), "mkdir /home/dev");
+  Must(chown("/home/dev", 1000, 1000), "chown /home/dev");
   Must(sethostname("old", 3), "sethostname");
 }
 

@@ -5,9 +5,10 @@
 
 namespace rum {
 
-// Gives this process, and all that it starts, a hostname and an /etc of its own that vanish with
-// it: the test is then free to be what a guest is. Before any thread; at most once. Ends the
-// process with a message where the kernel refuses. The real /etc is out of reach afterwards.
+// Gives this process, and all that it starts, a hostname, an /etc and a /home of its own that
+// vanish with it: the test is then free to be what a guest is. Before any thread; at most once.
+// Ends the process with a message where the kernel refuses. The real /etc is out of reach
+// afterwards.
 void EnterPrivateEtc();
 
 // The files of a small guest: users root, dev (1000) and nobody; hostname "old".

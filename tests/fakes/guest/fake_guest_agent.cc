@@ -4,6 +4,8 @@
 #include <chrono>
 #include <utility>
 
+#include "state/names.h"
+
 namespace rum {
 
 using Lock = std::unique_lock<std::mutex>;
@@ -51,6 +53,14 @@ absl::StatusOr<agent::Observation> FakeGuestAgent::Observe(const agent::ObserveR
   observation.set_static_hostname(guest_->static_hostname);
   observation.set_user_exists(true);
   for (const std::string& group : guest_->groups) observation.add_groups(group);
+  for (const std::string& key : guest_->keys) observation.add_authorized_keys(key);
+  std::set<std::string> stale = guest_->mounted;
+  for (const agent::Volume& volume : request.volumes()) {
+    agent::VolumeState* state = observation.add_volumes();
+    state->set_target(volume.target());
+    state->set_holds(stale.erase(volume.target()) > 0);
+  }
+  for (const std::string& target : stale) observation.add_stale_targets(target);
   for (const agent::ScriptRun& run : guest_->runs) *observation.add_runs() = run;
   return observation;
 }
@@ -69,6 +79,34 @@ absl::Status FakeGuestAgent::SetGroups(const agent::SetGroupsRequest& request) {
   for (const std::string& group : request.add()) guest_->groups.insert(group);
   for (const std::string& group : request.remove()) guest_->groups.erase(group);
   return absl::OkStatus();
+}
+
+absl::Status FakeGuestAgent::SetAuthorizedKeys(const agent::SetAuthorizedKeysRequest& request) {
+  Lock lock(guest_->mutex);
+  if (absl::Status begun = Begin(); !begun.ok()) return begun;
+  for (const std::string& line : request.remove()) guest_->keys.erase(KeyWithoutComment(line));
+  for (const std::string& line : request.add()) guest_->keys.insert(KeyWithoutComment(line));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<agent::SetStorageReply> FakeGuestAgent::SetStorage(
+    const agent::SetStorageRequest& request) {
+  Lock lock(guest_->mutex);
+  if (absl::Status begun = Begin(); !begun.ok()) return begun;
+  guest_->mounted.clear();
+  agent::SetStorageReply reply;
+  for (const agent::Volume& volume : request.volumes()) {
+    agent::VolumeState* state = reply.add_volumes();
+    state->set_target(volume.target());
+    const auto broken = guest_->broken.find(volume.target());
+    state->set_holds(broken == guest_->broken.end());
+    if (state->holds()) {
+      guest_->mounted.insert(volume.target());
+    } else {
+      state->set_problem(broken->second);
+    }
+  }
+  return reply;
 }
 
 absl::StatusOr<agent::ScriptRun> FakeGuestAgent::RunScript(

@@ -23,12 +23,15 @@ struct FakeGuest {
   std::string boot_id = "boot-1";
   std::string hostname = "localhost";
   std::string static_hostname = "localhost";
-  std::set<std::string> groups;              // of the user
-  std::vector<agent::ScriptRun> runs;        // the ledger
-  std::map<std::string, int> exit_statuses;  // of scripts by their text; absent: 0
-  std::vector<std::string> executed;         // the texts that ran, in order
-  int calls = 0;                             // that change something
-  absl::Status fail_next;                    // of the next call that changes something
+  std::set<std::string> groups;               // of the user
+  std::set<std::string> keys;                 // "TYPE DATA", of the user
+  std::set<std::string> mounted;              // targets
+  std::map<std::string, std::string> broken;  // targets that cannot be mounted, and why
+  std::vector<agent::ScriptRun> runs;         // the ledger
+  std::map<std::string, int> exit_statuses;   // of scripts by their text; absent: 0
+  std::vector<std::string> executed;          // the texts that ran, in order
+  int calls = 0;                              // that change something
+  absl::Status fail_next;                     // of the next call that changes something
 
   void SetConnected(bool value);
   // Another boot: hostname from the file, no script is going on.
@@ -44,6 +47,9 @@ class FakeGuestAgent : public GuestAgent {
   absl::StatusOr<agent::Observation> Observe(const agent::ObserveRequest& request) override;
   absl::Status SetHostname(const std::string& hostname) override;
   absl::Status SetGroups(const agent::SetGroupsRequest& request) override;
+  absl::Status SetAuthorizedKeys(const agent::SetAuthorizedKeysRequest& request) override;
+  absl::StatusOr<agent::SetStorageReply> SetStorage(
+      const agent::SetStorageRequest& request) override;
   absl::StatusOr<agent::ScriptRun> RunScript(
       const agent::RunScriptRequest& request,
       const std::function<void(const agent::RunScriptEvent&)>& output) override;

@@ -1,0 +1,140 @@
+#include "agent-api/guest/authorized_keys.h"
+
+#include <sys/fsuid.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "agent-api/guest/groups.h"
+#include "agent-api/guest/text_file.h"
+
+namespace rum::guest {
+namespace {
+
+bool IsKeyType(const std::string& word) {
+  return absl::StartsWith(word, "ssh-") || absl::StartsWith(word, "ecdsa-sha2-") ||
+         absl::StartsWith(word, "sk-");
+}
+
+// The next word from `*at` on; spaces inside double quotes belong to it.
+std::string NextWord(const std::string& line, size_t* at) {
+  while (*at < line.size() && std::strchr(" \t", line[*at]) != nullptr) ++*at;
+  const size_t begin = *at;
+  bool quoted = false;
+  for (; *at < line.size(); ++*at) {
+    if (line[*at] == '\\' && *at + 1 < line.size() && line[*at + 1] == '"') {
+      ++*at;
+    } else if (line[*at] == '"') {
+      quoted = !quoted;
+    } else if (!quoted && std::strchr(" \t\r", line[*at]) != nullptr) {
+      break;
+    }
+  }
+  return line.substr(begin, *at - begin);
+}
+
+// Files of a user's home are opened with the user's own rights: a link there must not lead root
+// elsewhere. Linux keeps these ids for each thread.
+class AsUser {
+ public:
+  explicit AsUser(const Account& account)
+      : group_(setfsgid(account.gid)), user_(setfsuid(account.uid)) {}
+  ~AsUser() {
+    setfsuid(static_cast<uid_t>(user_));
+    setfsgid(static_cast<gid_t>(group_));
+  }
+  AsUser(const AsUser&) = delete;
+  AsUser& operator=(const AsUser&) = delete;
+
+ private:
+  int group_;
+  int user_;
+};
+
+std::string FolderOf(const Account& account) { return absl::StrCat(account.home, "/.ssh"); }
+std::string FileOf(const Account& account) {
+  return absl::StrCat(FolderOf(account), "/authorized_keys");
+}
+
+}  // namespace
+
+std::string KeyOfLine(const std::string& line) {
+  size_t at = 0;
+  std::string type = NextWord(line, &at);
+  if (type.empty() || type[0] == '#') return "";
+  if (!IsKeyType(type)) type = NextWord(line, &at);  // the first word was options
+  const std::string data = NextWord(line, &at);
+  return IsKeyType(type) && !data.empty() ? absl::StrCat(type, " ", data) : "";
+}
+
+std::vector<std::string> KeysIn(const std::string& text) {
+  std::vector<std::string> keys;
+  for (const auto& line : absl::StrSplit(text, '\n')) {
+    std::string key = KeyOfLine(std::string(line));
+    if (!key.empty()) keys.push_back(std::move(key));
+  }
+  return keys;
+}
+
+std::string EditAuthorizedKeys(const std::string& text, const std::vector<std::string>& add,
+                               const std::vector<std::string>& remove) {
+  std::set<std::string> unwanted, there;
+  for (const std::string& line : remove) unwanted.insert(KeyOfLine(line));
+  for (const std::string& line : add) unwanted.erase(KeyOfLine(line));
+  unwanted.erase("");
+  std::string out;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string line = text.substr(begin, end - begin);
+    const std::string key = KeyOfLine(line);
+    if (unwanted.count(key) == 0) absl::StrAppend(&out, line, "\n");
+    there.insert(key);
+    begin = end + 1;
+  }
+  for (const std::string& line : add) {
+    if (there.insert(KeyOfLine(line)).second) absl::StrAppend(&out, line, "\n");
+  }
+  return out;
+}
+
+std::vector<std::string> AuthorizedKeysOf(const std::string& user) {
+  const std::optional<Account> account = FindAccount(user);
+  if (!account.has_value()) return {};
+  const AsUser as_user(*account);
+  return KeysIn(ReadFile(FileOf(*account)));
+}
+
+absl::Status SetAuthorizedKeys(const std::string& user, const std::vector<std::string>& add,
+                               const std::vector<std::string>& remove) {
+  for (const std::string& line : add) {
+    if (KeyOfLine(line).empty() || line.find('\n') != std::string::npos) {
+      return absl::InvalidArgumentError(absl::StrCat("not a public key: \"", line, "\""));
+    }
+  }
+  const std::optional<Account> account = FindAccount(user);
+  if (!account.has_value()) {
+    return absl::FailedPreconditionError(absl::StrCat("the guest has no user ", user));
+  }
+  static std::mutex mutex;
+  const std::lock_guard<std::mutex> guard(mutex);
+  const AsUser as_user(*account);
+  const std::string folder = FolderOf(*account);
+  if (!add.empty() && mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
+    return absl::FailedPreconditionError(absl::StrCat(folder, ": ", std::strerror(errno)));
+  }
+  const absl::StatusOr<std::string> text = ReadFileToEdit(FileOf(*account));
+  if (!text.ok() && !absl::IsNotFound(text.status())) return text.status();
+  const std::string before = text.ok() ? *text : "";
+  const std::string after = EditAuthorizedKeys(before, add, remove);
+  if (after == before) return absl::OkStatus();
+  return WriteFileAtomically(FileOf(*account), after, 0600);
+}
+
+}  // namespace rum::guest

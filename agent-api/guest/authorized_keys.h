@@ -1,0 +1,33 @@
+#ifndef RUM_AGENT_API_GUEST_AUTHORIZED_KEYS_H_
+#define RUM_AGENT_API_GUEST_AUTHORIZED_KEYS_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace rum::guest {
+
+// "TYPE DATA" of a line of authorized_keys, without options and comment (sshd(8), AUTHORIZED_KEYS
+// FILE FORMAT); empty for a line without a key.
+std::string KeyOfLine(const std::string& line);
+
+// The keys in `text`, in its order.
+std::vector<std::string> KeysIn(const std::string& text);
+
+// `text` with the lines of `add` whose keys it lacks, and without the lines of the keys in
+// `remove`; what is in both stays.
+std::string EditAuthorizedKeys(const std::string& text, const std::vector<std::string>& add,
+                               const std::vector<std::string>& remove);
+
+// The keys of the user's ~/.ssh/authorized_keys; none when it cannot be read.
+std::vector<std::string> AuthorizedKeysOf(const std::string& user);
+
+// Edits that file, which is made when it is missing. InvalidArgument: a line without a key;
+// FailedPrecondition: no such user.
+absl::Status SetAuthorizedKeys(const std::string& user, const std::vector<std::string>& add,
+                               const std::vector<std::string>& remove);
+
+}  // namespace rum::guest
+
+#endif  // RUM_AGENT_API_GUEST_AUTHORIZED_KEYS_H_

@@ -1,0 +1,29 @@
+#ifndef RUM_AGENT_API_GUEST_STORAGE_H_
+#define RUM_AGENT_API_GUEST_STORAGE_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "agent-api/agent.pb.h"
+
+namespace rum::guest {
+
+// The device of the virtio disk with this serial, such as "/dev/vdb", found by sysfs and so without
+// udev. NotFound: there is none.
+absl::StatusOr<std::string> DeviceOf(const std::string& serial);
+
+// One state for each volume, in the same order. Reads /proc, /sys and /etc/fstab only.
+std::vector<agent::VolumeState> ObserveStorage(const std::vector<agent::Volume>& volumes);
+
+// Targets in rum's part of /etc/fstab that are none of `volumes`.
+std::vector<std::string> StaleTargets(const std::vector<agent::Volume>& volumes);
+
+// Formats what is blank, mounts what is not mounted, and writes /etc/fstab. One that fails does not
+// stop the others.
+absl::StatusOr<std::vector<agent::VolumeState>> SetStorage(
+    const std::vector<agent::Volume>& volumes);
+
+}  // namespace rum::guest
+
+#endif  // RUM_AGENT_API_GUEST_STORAGE_H_

@@ -1,0 +1,155 @@
+// Drives, filesystems, shared folders and keys on a real VM, over restarts.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+#include "tests/e2e/world.h"
+
+namespace rum::e2e {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kDrives[] = R"(
+[drives.m]
+size = "256M"
+[drives.pair-1]
+size = "512M"
+[drives.pair-2]
+size = "512M"
+
+[[fs.btrfs]]
+drives = ["pair-1", "pair-2"]
+mode = "raid1"
+target = "/pair"
+
+[[mounts]]
+source = "work folder"
+target = "/work/./"
+default = true
+[[mounts]]
+source = "pictures"
+target = "/pictures"
+readonly = true
+)";
+constexpr char kFsOnM[] = "[[fs.ext4]]\ndrive = \"m\"\ntarget = \"/srv/my 'data'\"\n";
+constexpr char kFirst[] = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFirst first@host";
+constexpr char kSecond[] = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAISecond second@host";
+
+std::string Keys(const std::string& key) { return "[ssh]\nauthorized_keys = [\"" + key + "\"]\n"; }
+
+// One VM for all cases: they run in the order of this file and each leaves the machine in sync.
+class Storage : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    world_ = new World(std::getenv("RUM_TEST_URI"));
+    for (const char* name : {"work folder", "pictures"}) fs::create_directory(OnHost(name));
+    std::ofstream(OnHost("work folder/from-host")) << "hello";
+    std::ofstream(OnHost("pictures/one")) << "picture";
+    world_->file.system = "set -e\necho kept > \"/srv/my 'data'/file\"\necho kept > /pair/file";
+    world_->file.boot = "findmnt -no FSTYPE \"/srv/my 'data'\" >> /var/log/boots";
+    world_->file.more = std::string(kDrives) + kFsOnM + Keys(kFirst);
+    world_->Save();
+    up_ = world_->Rum({"up", "-d"});
+  }
+  static void TearDownTestSuite() {
+    delete world_;
+    world_ = nullptr;
+  }
+  void SetUp() override { ASSERT_EQ(up_.exit_status, 0) << up_.out << up_.err; }
+
+  static std::string OnHost(const std::string& name) {
+    return world_->folder() + "/project/" + name;
+  }
+  static std::string Source(const std::string& target) {
+    return world_->Guest("findmnt -no SOURCE \"" + target + "\"");
+  }
+  static Item ItemOf(const std::string& field) {
+    const MachineStatus status = world_->Status();
+    for (const Item& item : status.items()) {
+      if (item.field() == field) return item;
+    }
+    return Item();
+  }
+
+  static inline World* world_ = nullptr;
+  static inline Result up_;
+};
+
+TEST_F(Storage, OneUpMakesFilesystemsAndSharedFolders) {
+  EXPECT_EQ(world_->Guest("cat /var/log/boots"), "ext4") << "mounted before the scripts ran";
+  EXPECT_EQ(world_->Guest("cat \"/srv/my 'data'/file\" /pair/file"), "kept\nkept");
+  EXPECT_EQ(world_->Guest("findmnt -no FSTYPE /pair"), "btrfs");
+  EXPECT_EQ(world_->Guest("btrfs filesystem df /pair | grep -c RAID1"), "3");
+  EXPECT_EQ(Source("/srv/my 'data'"), "/dev/vdb");
+  EXPECT_EQ(ItemOf("fs.ext4[/srv/my 'data']").state(), Item::HOLDS);
+  EXPECT_EQ(ItemOf("mounts[/work/./]").text(), "mounted");
+}
+
+TEST_F(Storage, ASharedFolderIsTheHostsAndAReadOnlyOneCannotBeWritten) {
+  EXPECT_EQ(world_->Guest("cat from-host"), "hello") << "commands start in the default mount";
+  world_->Guest("echo answer > /work/from-guest");
+  std::ostringstream answer;
+  answer << std::ifstream(OnHost("work folder/from-guest")).rdbuf();
+  EXPECT_EQ(answer.str(), "answer\n");
+  EXPECT_EQ(world_->Guest("cat /pictures/one"), "picture");
+  EXPECT_EQ(world_->Guest("touch /pictures/two 2>/dev/null || echo refused"), "refused");
+  EXPECT_FALSE(fs::exists(OnHost("pictures/two")));
+}
+
+TEST_F(Storage, KeysGoLive) {
+  const std::string file = "~rum/.ssh/authorized_keys";
+  EXPECT_EQ(world_->Guest("grep -c first@host " + file), "1");
+  world_->Guest("echo 'ssh-rsa AAAAbyhand me' >> " + file);
+  world_->file.more = std::string(kDrives) + kFsOnM + Keys(kSecond);
+  world_->Save();
+  const Result reload = world_->Rum({"reload"});
+  EXPECT_EQ(reload.exit_status, 0) << reload.out << reload.err;
+  EXPECT_EQ(world_->Guest("cut -d' ' -f3 " + file), "me\nsecond@host");
+  EXPECT_EQ(world_->Guest("stat -c '%a %U' " + file), "600 rum");
+}
+
+TEST_F(Storage, ADriveBeforeTheOthersMovesNothing) {
+  world_->file.more += "[drives.a]\nsize = \"64M\"\n";
+  world_->Save();
+  const Result reload = world_->Rum({"reload"});
+  EXPECT_EQ(reload.exit_status, 0) << reload.out << reload.err;
+  EXPECT_EQ(ItemOf("drives.a").state(), Item::NEEDS_RESTART);
+  const Result restart = world_->Rum({"restart"});
+  ASSERT_EQ(restart.exit_status, 0) << restart.out << restart.err;
+  EXPECT_EQ(Source("/srv/my 'data'"), "/dev/vdc") << "the letter moved";
+  EXPECT_EQ(world_->Guest("cat \"/srv/my 'data'/file\" /pair/file"), "kept\nkept");
+  EXPECT_EQ(world_->Guest("cat /work/from-host /pictures/one"), "hellopicture");
+  EXPECT_EQ(world_->Guest("touch /pictures/two 2>/dev/null || echo refused"), "refused");
+  EXPECT_EQ(world_->Guest("cat /var/log/boots"), "ext4\next4");
+  EXPECT_EQ(world_->Rum({"apply", "--exit-code"}).exit_status, 0);
+}
+
+TEST_F(Storage, WhatHoldsDataIsNeverFormattedAndWhatLeftTheFileIsUnmounted) {
+  const std::string drive = "/dev/disk/by-id/virtio-rum-a";
+  world_->Guest("printf precious | dd of=" + drive + " bs=8 seek=64 conv=fsync status=none");
+  world_->file.boot = "true";
+  world_->file.more = std::string(kDrives) + Keys(kSecond) +
+                      "[drives.a]\nsize = \"64M\"\n[[fs.vfat]]\ndrive = \"a\"\ntarget = \"/a\"\n";
+  world_->Save();
+  const Result restart = world_->Rum({"restart"});
+  EXPECT_EQ(restart.exit_status, 1);
+  EXPECT_NE((restart.out + restart.err).find("fs.vfat[/a]: drive rum-a (/dev/vdb) holds data of"),
+            std::string::npos)
+      << restart.out << restart.err;
+  EXPECT_EQ(world_->Guest("dd if=" + drive + " bs=8 skip=64 count=1 status=none"), "precious");
+  EXPECT_EQ(world_->Guest("findmnt \"/srv/my 'data'\" >/dev/null || echo none"), "none");
+  EXPECT_EQ(world_->Guest("grep -c my /etc/fstab || true"), "0");
+  EXPECT_EQ(world_->Guest("cat /pair/file"), "kept");
+  world_->Guest("dd if=/dev/zero of=" + drive + " bs=1M count=1 conv=fsync status=none");
+  const Result apply = world_->Rum({"apply"});
+  EXPECT_EQ(apply.exit_status, 0) << apply.out << apply.err;
+  EXPECT_EQ(world_->Guest("findmnt -no FSTYPE /a"), "vfat");
+}
+
+}  // namespace
+}  // namespace rum::e2e
