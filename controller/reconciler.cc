@@ -1,5 +1,6 @@
 #include "controller/reconciler.h"
 
+#include <algorithm>
 #include <memory>
 #include <set>
 #include <utility>
@@ -16,6 +17,9 @@ namespace {
 // Define and start, then ports, then what the guest's agent shows; one more to see that nothing is
 // left, and two for what moved meanwhile.
 constexpr int kMostRounds = 6;
+
+// The guest says nothing by itself when it gets an address.
+constexpr absl::Duration kAddressPoll = absl::Milliseconds(250);
 
 // An action is tried once in a reconcile, whatever it says the second time.
 std::string KeyOf(const Action& action) {
@@ -144,7 +148,37 @@ class Reconciliation {
     if (acted) return LookAround(absl::ZeroDuration());
     if (observed_.guest.has_value() || !observed_.domain.running || awaited_) return false;
     awaited_ = true;
-    return AwaitAgent();
+    return AwaitAgent() && AwaitAddress();
+  }
+
+  // Scripts fetch things: they come after it. False: no more can be seen.
+  bool AwaitAddress() {
+    if (!started_ || !desired_.network().wait_for_ip()) return true;
+    const absl::Duration patience =
+        absl::Seconds(static_cast<double>(desired_.network().ip_wait_timeout_s()));
+    const absl::Time deadline = absl::Now() + patience;
+    bool said = false;
+    while (observed_.guest.has_value() && !HasAddress() && !links_.stopping()) {
+      if (absl::Now() >= deadline) {
+        const std::string error =
+            absl::StrCat("the machine has no address after ", absl::FormatDuration(patience),
+                         " (network.ip_wait_timeout_s; network.wait_for_ip = false does not wait)");
+        Fail(absl::DeadlineExceededError(error), error);
+        return true;
+      }
+      if (!std::exchange(said, true)) Progress("waiting for an address");
+      absl::SleepFor(kAddressPoll);
+      if (!LookAround(absl::ZeroDuration())) return false;
+    }
+    return true;
+  }
+
+  // Also of a machine that has no card to get one.
+  bool HasAddress() const {
+    const Network& network = observed_.domain.live.network();
+    if (!network.nat() && network.interfaces().empty()) return true;
+    return std::any_of(observed_.guest->cards().begin(), observed_.guest->cards().end(),
+                       [](const agent::Card& card) { return !card.addresses().empty(); });
   }
 
   bool AwaitAgent() {

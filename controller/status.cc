@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "controller/hypervisor/domain_xml.h"
 #include "controller/plan.h"
 #include "controller/script_ledger.h"
 #include "controller/storage.h"
@@ -46,6 +47,7 @@ class Reporter {
     if (observed_.guest.has_value()) {
       ReportHostname();
       ReportGroups();
+      ReportCards();
       ReportKeys();
       ReportStorage();
     }
@@ -173,6 +175,26 @@ class Reporter {
       Add(absl::StrCat("user.groups[", group, "]"), Item::WILL_APPLY,
           absl::StrCat(group, " is no longer in the file: ", Remedy("removed")))
           ->set_moved_by(Item::FILE);
+    }
+  }
+
+  // The addresses of each card that the live definition has.
+  void ReportCards() {
+    const MachineIdentity machine{record_.config_path(), record_.name(), record_.id()};
+    const Network& network = observed_.domain.live.network();
+    std::vector<std::pair<std::string, std::string>> cards;  // field and what its MAC is made from
+    if (network.nat()) cards.emplace_back("network.nat", "nat");
+    for (const Interface& interface : network.interfaces()) {
+      cards.emplace_back(absl::StrCat("network.interfaces[", interface.network(), "]"),
+                         absl::StrCat("network:", interface.network()));
+    }
+    for (const auto& [field, name] : cards) {
+      const std::string mac = CardMac(machine, name);
+      for (const agent::Card& card : observed_.guest->cards()) {
+        if (card.mac() != mac) continue;
+        const bool any = !card.addresses().empty();
+        Add(field, Item::HOLDS, any ? absl::StrJoin(card.addresses(), ", ") : "no address");
+      }
     }
   }
 

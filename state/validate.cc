@@ -110,6 +110,7 @@ class Validator {
                  Quoted(hostname) + ")");
     }
     std::set<std::string> names;
+    std::map<std::string, std::string> subnets;
     for (int i = 0; i < config_.network().interfaces_size(); ++i) {
       const Interface& card = config_.network().interfaces(i);
       const std::string at = "network.interfaces[" + std::to_string(i) + "]";
@@ -117,7 +118,13 @@ class Validator {
       if (!names.insert(card.network()).second) {
         Report(at + ".network", at + ".network \"" + card.network() + "\" is used twice");
       }
-      if (!card.ip().empty()) CheckFixedAddress(at + ".ip", card.ip());
+      if (card.ip().empty()) continue;
+      CheckFixedAddress(at + ".ip", card.ip());
+      const std::string subnet = card.ip().substr(0, card.ip().rfind('.'));
+      if (const auto [other, first] = subnets.emplace(subnet, at); !first) {
+        Report(at + ".ip", at + ".ip " + card.ip() + " is in the same /24 as " + other->second +
+                               ".ip: each network has one of its own");
+      }
     }
   }
 

@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "agent-api/agent.grpc.pb.h"
 #include "agent-api/guest/authorized_keys.h"
+#include "agent-api/guest/cards.h"
 #include "agent-api/guest/exec.h"
 #include "agent-api/guest/groups.h"
 #include "agent-api/guest/hostname.h"
@@ -89,6 +90,7 @@ class Service final : public agent::Agent::Service {
     for (const std::string& key : AuthorizedKeysOf(request->user())) {
       reply->add_authorized_keys(key);
     }
+    for (const agent::Card& card : Cards()) *reply->add_cards() = card;
     const std::vector<agent::Volume> volumes(request->volumes().begin(), request->volumes().end());
     for (const agent::VolumeState& state : ObserveStorage(volumes)) *reply->add_volumes() = state;
     for (const std::string& target : StaleTargets(volumes)) reply->add_stale_targets(target);

@@ -57,4 +57,14 @@ std::string DriveSerial(const std::string& drive) {
   return "rum-" + Sha256Hex("drive:" + drive).substr(0, 16);
 }
 
+std::string OwnNetworkName(const std::string& machine_id, const std::string& network) {
+  const bool plain = network.size() <= 40 && std::all_of(network.begin(), network.end(), IsPlain);
+  return "rum-" + machine_id + "." +
+         (plain ? network : Sha256Hex("network:" + network).substr(0, 16));
+}
+
+bool IsOwnNetwork(const std::string& machine_id, const std::string& libvirt_name) {
+  return libvirt_name.rfind("rum-" + machine_id + ".", 0) == 0;
+}
+
 }  // namespace rum

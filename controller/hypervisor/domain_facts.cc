@@ -78,7 +78,10 @@ void ReadDisks(xml_node devices, DomainFacts* facts) {
 void ReadCards(xml_node devices, DomainFacts* facts) {
   const Network said = facts->config.network();
   std::map<std::string, Interface> known;
-  for (const Interface& interface : said.interfaces()) known[interface.network()] = interface;
+  for (const Interface& interface : said.interfaces()) {
+    known[interface.network()] = interface;
+    known[OwnNetworkName(facts->machine_id, interface.network())] = interface;
+  }
   Network* network = facts->config.mutable_network();
   network->set_nat(false);
   network->clear_interfaces();
@@ -96,8 +99,11 @@ void ReadCards(xml_node devices, DomainFacts* facts) {
     }
     auto it = known.find(name);
     Interface* interface = network->add_interfaces();
-    if (it != known.end()) *interface = it->second;
-    interface->set_network(name);
+    if (it != known.end()) {
+      *interface = it->second;
+    } else {
+      interface->set_network(name);
+    }
   }
 }
 
@@ -126,6 +132,7 @@ void ReadFolders(xml_node devices, DomainFacts* facts) {
 // A metadata element that somebody damaged leaves the XML's own facts.
 void ReadMetadata(xml_node domain, DomainFacts* facts) {
   xml_node machine = domain.child("metadata").child("rum:machine");
+  facts->machine_id = machine.attribute("id").value();
   facts->disk_nonce = machine.attribute("disk").value();
   google::protobuf::util::JsonParseOptions options;
   options.ignore_unknown_fields = true;  // of a newer rum

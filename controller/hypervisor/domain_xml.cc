@@ -119,8 +119,9 @@ void AddCards(xml_node devices, const DomainParts& parts) {
   }
   int number = 0;
   for (const Interface& interface : parts.config.network().interfaces()) {
-    AddCard(devices, parts, interface.network(), "network:" + interface.network(),
-            absl::StrCat("ua-net", number++));
+    const auto own = parts.networks.find(interface.network());
+    AddCard(devices, parts, own == parts.networks.end() ? interface.network() : own->second,
+            "network:" + interface.network(), absl::StrCat("ua-net", number++));
   }
 }
 
@@ -204,6 +205,15 @@ std::string DomainUuid(const MachineIdentity& identity) {
 std::string CardMac(const MachineIdentity& identity, const std::string& card) {
   const std::string hex = Sha256Hex(absl::StrCat("mac:", identity.domain_name(), ":", card));
   return absl::StrCat("52:54:00:", hex.substr(0, 2), ":", hex.substr(2, 2), ":", hex.substr(4, 2));
+}
+
+std::vector<std::string> CardsOf(const Config& config) {
+  std::vector<std::string> cards;
+  if (config.network().nat()) cards.push_back("nat");
+  for (const Interface& interface : config.network().interfaces()) {
+    cards.push_back("network:" + interface.network());
+  }
+  return cards;
 }
 
 std::string ChannelPath(const MachineIdentity& identity, ConnectionKind connection) {

@@ -27,7 +27,8 @@ struct DomainParts {
   std::string root_path;
   std::string seed_path;
   std::map<std::string, std::string> drive_paths;  // by drive name
-  std::string channel_path;  // the agent's socket; empty: where libvirt puts it
+  std::string channel_path;                     // the agent's socket; empty: where libvirt puts it
+  std::map<std::string, std::string> networks;  // libvirt's names; absent: as in the file
 };
 
 // The libvirt XML of a machine. Pure: equal parts give an equal text.
@@ -36,6 +37,7 @@ std::string MakeDomainXml(const DomainParts& parts);
 // A definition read back.
 struct DomainFacts {
   Config config;  // the XML's own facts first, the rest from rum's metadata element
+  std::string machine_id;
   std::string uuid;
   std::string disk_nonce;
   std::string root_path;
@@ -57,6 +59,9 @@ std::string ChannelPath(const MachineIdentity& identity, ConnectionKind connecti
 // A UUID and a MAC address that belong to the machine, always the same.
 std::string DomainUuid(const MachineIdentity& identity);
 std::string CardMac(const MachineIdentity& identity, const std::string& card);
+
+// What the MAC addresses of a machine's cards are made from, in the order of the cards.
+std::vector<std::string> CardsOf(const Config& config);
 
 }  // namespace rum
 

@@ -17,6 +17,7 @@
 #include "controller/hypervisor/domain_xml.h"
 #include "controller/hypervisor/hypervisor.h"
 #include "controller/hypervisor/libvirt_handles.h"
+#include "controller/hypervisor/networks.h"
 
 namespace rum {
 namespace {
@@ -39,12 +40,19 @@ struct Found {
     }
     return paths;
   }
+  std::set<std::string> NetworkNames() const {
+    std::set<std::string> names;
+    for (const auto* facts : {&persistent, &live}) {
+      if (facts->has_value()) names.insert((*facts)->networks.begin(), (*facts)->networks.end());
+    }
+    return names;
+  }
 };
 
 bool SameMeaning(const DomainFacts& a, const DomainFacts& b) {
   return google::protobuf::util::MessageDifferencer::Equals(a.config, b.config) &&
          a.disk_nonce == b.disk_nonce && a.root_path == b.root_path && a.seed_path == b.seed_path &&
-         a.drive_paths == b.drive_paths;
+         a.drive_paths == b.drive_paths && a.networks == b.networks;
 }
 
 absl::StatusOr<DomainFacts> FactsOf(virDomainPtr domain, unsigned flags,
@@ -59,20 +67,6 @@ std::string DiskFolder(const ConnectionFacts& connection) {
     return "/var/lib/libvirt/images/rum";
   }
   return DataDir() + "/disks";
-}
-
-// Other networks are their makers' to start.
-absl::Status StartDefaultNetwork(virConnectPtr connection, const DomainFacts& facts) {
-  for (const std::string& name : facts.networks) {
-    if (name != "default") continue;
-    NetworkHandle network(virNetworkLookupByName(connection, name.c_str()));
-    if (!network) return LibvirtError("network default");
-    if (virNetworkIsActive(network.get()) == 1) return absl::OkStatus();
-    if (virNetworkCreate(network.get()) == 0) return absl::OkStatus();
-    absl::Status error = LibvirtError("network default");
-    return virNetworkIsActive(network.get()) == 1 ? absl::OkStatus() : error;
-  }
-  return absl::OkStatus();
 }
 
 class LibvirtHypervisor : public Hypervisor {
@@ -101,8 +95,7 @@ class LibvirtHypervisor : public Hypervisor {
                                const Config& config, const DiskSet& disks, const Found& found);
   void TakeBackDisks(const ConnectionHandle& connection, const MachineIdentity& machine,
                      const DiskSet& disks);
-  absl::Status RemoveUnusedDisks(const ConnectionHandle& connection,
-                                 const MachineIdentity& machine);
+  absl::Status RemoveUnused(const ConnectionHandle& connection, const MachineIdentity& machine);
   absl::Status StartNow(const ConnectionHandle& connection, const MachineIdentity& machine);
   absl::Status StopNow(const ConnectionHandle& connection, const MachineIdentity& machine,
                        absl::Duration grace);
@@ -192,8 +185,8 @@ absl::Status LibvirtHypervisor::DefineNow(const ConnectionHandle& connection,
                             ? WriteDefinition(connection, machine, definition, *disks, *found)
                             : disks.status();
   if (!result.ok() && disks.ok()) TakeBackDisks(connection, machine, *disks);
-  if (!result.ok()) return result;
-  return RemoveUnusedDisks(connection, machine);
+  const absl::Status tidied = RemoveUnused(connection, machine);
+  return result.ok() ? tidied : result;
 }
 
 absl::StatusOr<DiskSet> LibvirtHypervisor::MakeDisks(const ConnectionHandle& connection,
@@ -225,6 +218,11 @@ absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connecti
   parts.seed_path = disks.seed_path;
   parts.drive_paths = disks.drive_paths;
   if (!facts.remote) parts.channel_path = ChannelPath(machine, facts.kind);
+  if (facts.kind == ConnectionKind::kSystem) {
+    auto networks = Networks(machine, connection, facts.remote).Make(config);
+    if (!networks.ok()) return networks.status();
+    parts.networks = *std::move(networks);
+  }
   const std::string xml = MakeDomainXml(parts);
   absl::StatusOr<DomainFacts> wanted = ReadDomainXml(xml, facts.auto_type);
   if (!wanted.ok()) return wanted.status();
@@ -245,12 +243,18 @@ void LibvirtHypervisor::TakeBackDisks(const ConnectionHandle& connection,
   if (volumes.ok()) Disks(machine, facts, *std::move(volumes)).TakeBack(disks);
 }
 
-absl::Status LibvirtHypervisor::RemoveUnusedDisks(const ConnectionHandle& connection,
-                                                  const MachineIdentity& machine) {
+// Disks, seeds and networks that neither definition points to any more.
+absl::Status LibvirtHypervisor::RemoveUnused(const ConnectionHandle& connection,
+                                             const MachineIdentity& machine) {
   if (IsTest()) return absl::OkStatus();
   const ConnectionFacts facts = connection_.facts();
   absl::StatusOr<Found> found = Find(connection, machine);
   if (!found.ok()) return found.status();
+  if (facts.kind == ConnectionKind::kSystem) {
+    absl::Status removed =
+        Networks(machine, connection, facts.remote).Remove(found->NetworkNames()).status();
+    if (!removed.ok()) return removed;
+  }
   absl::StatusOr<Volumes> volumes = Volumes::Open(connection, DiskFolder(facts), false);
   if (!volumes.ok()) return volumes.status();
   return Disks(machine, facts, *std::move(volumes)).RemoveUnused(found->Paths());
@@ -274,8 +278,13 @@ absl::Status LibvirtHypervisor::StartNow(const ConnectionHandle& connection,
   // Disks grow while the machine is off, and the seed gets this rum's agent.
   absl::Status ready = DefineNow(connection, machine, found->persistent->config, false);
   if (!ready.ok()) return ready;
-  ready = StartDefaultNetwork(connection.get(), *found->persistent);
-  if (!ready.ok()) return ready;
+  if (connection_.facts().kind == ConnectionKind::kSystem) {
+    found = Find(connection, machine);  // as it was defined just now
+    if (!found.ok()) return found.status();
+    ready = Networks(machine, connection, connection_.facts().remote)
+                .Start(found->persistent->networks);
+    if (!ready.ok()) return ready;
+  }
   if (const fs::path socket = ChannelPath(machine, connection_.facts().kind); !socket.empty()) {
     std::error_code known_soon;  // QEMU says it better
     fs::create_directories(socket.parent_path(), known_soon);
@@ -344,6 +353,12 @@ absl::StatusOr<std::vector<std::string>> LibvirtHypervisor::RemoveNow(
   }
   if (IsTest()) return removed;
   const ConnectionFacts facts = connection_.facts();
+  if (facts.kind == ConnectionKind::kSystem) {
+    absl::StatusOr<std::vector<std::string>> networks =
+        Networks(machine, connection, facts.remote).Remove({});
+    if (!networks.ok()) return networks.status();
+    removed.insert(removed.end(), networks->begin(), networks->end());
+  }
   absl::StatusOr<Volumes> volumes = Volumes::Open(connection, DiskFolder(facts), false);
   if (absl::IsNotFound(volumes.status())) return removed;
   if (!volumes.ok()) return volumes.status();

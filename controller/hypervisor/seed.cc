@@ -3,6 +3,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include "absl/strings/str_cat.h"
+#include "controller/hypervisor/domain_xml.h"
 
 namespace rum {
 namespace {
@@ -42,6 +43,12 @@ put() {  # FROM TO MODE: in one step, so that a power cut leaves the old file or
   action=restart
 }
 put "$seed/rum-agent" "$agent" 0755
+autologin=/etc/systemd/system/serial-getty@ttyS0.service.d/rum-autologin.conf
+if [ -f "$seed/rum-autologin.conf" ]; then
+  put "$seed/rum-autologin.conf" "$autologin" 0644
+else
+  rm -f "$autologin"
+fi
 if [ -d /run/systemd/system ]; then
   put "$seed/rum-agent.service" "$unit" 0644
   mkdir -p /etc/systemd/system/multi-user.target.wants
@@ -64,6 +71,33 @@ std::string MetaData(const SeedParts& parts) {
       << (hostname.empty() ? parts.identity.name : hostname);
   out << YAML::EndMap;
   return absl::StrCat(out.c_str(), "\n");
+}
+
+// Every card by its MAC address: names depend on the order of the cards, and a guest by itself asks
+// for an address on the first one alone.
+std::string NetworkConfig(const SeedParts& parts) {
+  YAML::Emitter out;
+  out << YAML::BeginMap << YAML::Key << "version" << YAML::Value << 2;
+  out << YAML::Key << "ethernets" << YAML::Value << YAML::BeginMap;
+  int number = 0;
+  for (const std::string& card : CardsOf(parts.config)) {
+    out << YAML::Key << absl::StrCat("rum", number++) << YAML::Value << YAML::BeginMap;
+    out << YAML::Key << "match" << YAML::Value << YAML::BeginMap << YAML::Key << "macaddress"
+        << YAML::Value << YAML::DoubleQuoted << CardMac(parts.identity, card) << YAML::EndMap;
+    out << YAML::Key << "dhcp4" << YAML::Value << true;
+    out << YAML::Key << "optional" << YAML::Value << true;  // boot does not wait for it
+    out << YAML::EndMap;
+  }
+  out << YAML::EndMap << YAML::EndMap;
+  return absl::StrCat(out.c_str(), "\n");
+}
+
+// A drop-in of agetty's unit: agetty(8), --autologin.
+std::string Autologin(const Config& config) {
+  const std::string& name = config.user().name();
+  return absl::StrCat("[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin ",
+                      name.empty() ? "rum" : name,
+                      " --keep-baud 115200,57600,38400,9600 - $TERM\n");
 }
 
 void EmitArgv(YAML::Emitter* out, const std::vector<std::string>& argv) {
@@ -92,6 +126,11 @@ std::string UserData(const SeedParts& parts) {
   out << YAML::BeginMap;
   out << YAML::Key << "preserve_hostname" << YAML::Value << true;  // the agent's business
   out << YAML::Key << "ssh_pwauth" << YAML::Value << false;
+  // A card that is added later gets its address as well.
+  out << YAML::Key << "updates" << YAML::Value << YAML::BeginMap << YAML::Key << "network"
+      << YAML::Value << YAML::BeginMap << YAML::Key << "when" << YAML::Value << YAML::Flow
+      << YAML::BeginSeq << "boot-new-instance"
+      << "boot" << YAML::EndSeq << YAML::EndMap << YAML::EndMap;
   out << YAML::Key << "users" << YAML::Value << YAML::BeginSeq;
   EmitUser(&out, parts.config);
   out << YAML::EndSeq;
@@ -108,11 +147,14 @@ std::string UserData(const SeedParts& parts) {
 }  // namespace
 
 std::map<std::string, std::string> SeedFiles(const SeedParts& parts) {
-  return {{"meta-data", MetaData(parts)},
-          {"user-data", UserData(parts)},
-          {"rum-install", kInstall},
-          {"rum-agent.service", kUnit},
-          {"rum-agent", parts.agent_binary}};
+  std::map<std::string, std::string> files = {{"meta-data", MetaData(parts)},
+                                              {"user-data", UserData(parts)},
+                                              {"rum-install", kInstall},
+                                              {"rum-agent.service", kUnit},
+                                              {"rum-agent", parts.agent_binary}};
+  if (!CardsOf(parts.config).empty()) files["network-config"] = NetworkConfig(parts);
+  if (parts.config.advanced().autologin()) files["rum-autologin.conf"] = Autologin(parts.config);
+  return files;
 }
 
 std::string SeedHash(const std::map<std::string, std::string>& files) {

@@ -52,7 +52,8 @@ class Storage : public testing::Test {
     std::ofstream(OnHost("pictures/one")) << "picture";
     world_->file.system = "set -e\necho kept > \"/srv/my 'data'/file\"\necho kept > /pair/file";
     world_->file.boot = "findmnt -no FSTYPE \"/srv/my 'data'\" >> /var/log/boots";
-    world_->file.more = std::string(kDrives) + kFsOnM + Keys(kFirst);
+    world_->file.more = std::string(kDrives) + kFsOnM + Keys(kFirst) + Cards();
+    networks_before_ = world_->Virsh({"net-list", "--all", "--name"}).out;
     world_->Save();
     up_ = world_->Rum({"up", "-d"});
   }
@@ -76,7 +77,24 @@ class Storage : public testing::Test {
     return Item();
   }
 
+  // A session's libvirt has no networks.
+  static bool IsSystem() { return std::getenv("RUM_TEST_URI") == std::string("qemu:///system"); }
+  static std::string Cards() {
+    if (!IsSystem()) return "";
+    return "[[network.interfaces]]\nnetwork = \"lan\"\nip = \"192.168.231.9\"\n"
+           "[[network.interfaces]]\nnetwork = \"other\"\n";
+  }
+  static std::string OwnNetworks() {
+    std::istringstream names(world_->Virsh({"net-list", "--all", "--name"}).out);
+    std::string own;
+    for (std::string name; std::getline(names, name);) {
+      if (name.rfind("rum-", 0) == 0) own += name.substr(name.find('.')) + " ";
+    }
+    return own;
+  }
+
   static inline World* world_ = nullptr;
+  static inline std::string networks_before_;
   static inline Result up_;
 };
 
@@ -105,7 +123,7 @@ TEST_F(Storage, KeysGoLive) {
   const std::string file = "~rum/.ssh/authorized_keys";
   EXPECT_EQ(world_->Guest("grep -c first@host " + file), "1");
   world_->Guest("echo 'ssh-rsa AAAAbyhand me' >> " + file);
-  world_->file.more = std::string(kDrives) + kFsOnM + Keys(kSecond);
+  world_->file.more = std::string(kDrives) + kFsOnM + Keys(kSecond) + Cards();
   world_->Save();
   const Result reload = world_->Rum({"reload"});
   EXPECT_EQ(reload.exit_status, 0) << reload.out << reload.err;
@@ -113,7 +131,33 @@ TEST_F(Storage, KeysGoLive) {
   EXPECT_EQ(world_->Guest("stat -c '%a %U' " + file), "600 rum");
 }
 
+TEST_F(Storage, HostOnlyNetworksAreTheMachinesOwnAndAFixedAddressHolds) {
+  if (!IsSystem()) {
+    world_->file.more += "[[network.interfaces]]\nnetwork = \"lan\"\n";
+    world_->Save();
+    const Result refused = world_->Rum({"reload"});
+    EXPECT_EQ(refused.exit_status, 1);
+    EXPECT_NE(refused.out.find("cannot join networks"), std::string::npos) << refused.out;
+    world_->file.more.resize(world_->file.more.find("[[network"));
+    world_->Save();
+    return;
+  }
+  EXPECT_EQ(OwnNetworks(), ".lan .other ");
+  EXPECT_EQ(ItemOf("network.interfaces[lan]").text(), "192.168.231.9");
+  const std::string other = ItemOf("network.interfaces[other]").text();
+  EXPECT_EQ(other.rfind("192.168.", 0), 0u) << other;
+  // A port that nothing listens on: only who is there refuses.
+  const Result knock = e2e::Run({"bash", "-c", "exec 3<>/dev/tcp/192.168.231.9/9"});
+  EXPECT_NE(knock.err.find("Connection refused"), std::string::npos) << knock.err;
+  EXPECT_EQ(world_->Guest("ip route show default | wc -l"), "1") << "no way out but NAT's";
+}
+
 TEST_F(Storage, ADriveBeforeTheOthersMovesNothing) {
+  // A network that leaves the file goes when the machine no longer uses it.
+  if (IsSystem()) {
+    const size_t at = world_->file.more.find("[[network.interfaces]]\nnetwork = \"other\"");
+    world_->file.more.resize(at);
+  }
   world_->file.more += "[drives.a]\nsize = \"64M\"\n";
   world_->Save();
   const Result reload = world_->Rum({"reload"});
@@ -127,6 +171,7 @@ TEST_F(Storage, ADriveBeforeTheOthersMovesNothing) {
   EXPECT_EQ(world_->Guest("touch /pictures/two 2>/dev/null || echo refused"), "refused");
   EXPECT_EQ(world_->Guest("cat /var/log/boots"), "ext4\next4");
   EXPECT_EQ(world_->Rum({"apply", "--exit-code"}).exit_status, 0);
+  EXPECT_EQ(OwnNetworks(), IsSystem() ? ".lan " : "");
 }
 
 TEST_F(Storage, WhatHoldsDataIsNeverFormattedAndWhatLeftTheFileIsUnmounted) {
@@ -149,6 +194,15 @@ TEST_F(Storage, WhatHoldsDataIsNeverFormattedAndWhatLeftTheFileIsUnmounted) {
   const Result apply = world_->Rum({"apply"});
   EXPECT_EQ(apply.exit_status, 0) << apply.out << apply.err;
   EXPECT_EQ(world_->Guest("findmnt -no FSTYPE /a"), "vfat");
+}
+
+TEST_F(Storage, DestroyLeavesNothingOfTheMachine) {
+  const Result destroyed = world_->Rum({"destroy"});
+  EXPECT_EQ(destroyed.exit_status, 0) << destroyed.err;
+  EXPECT_EQ(world_->Virsh({"net-list", "--all", "--name"}).out, networks_before_);
+  EXPECT_EQ(world_->DomainName(), "");
+  EXPECT_TRUE(world_->Virsh({"pool-list", "--all", "--name"}).out.find("rum") == std::string::npos);
+  EXPECT_FALSE(fs::exists(world_->folder() + "/data/disks"));
 }
 
 }  // namespace

@@ -191,6 +191,21 @@ TEST(DomainXml, SeesACardThatSomebodyTookAway) {
   EXPECT_EQ(config.network().interfaces(0).network(), "lab");
 }
 
+TEST(DomainXml, ReadsTheMachinesOwnNetworksBackByTheirNamesInTheFile) {
+  DomainParts parts = SomeParts();
+  parts.connection = ConnectionKind::kSystem;
+  Interface* lan = parts.config.mutable_network()->add_interfaces();
+  lan->set_network("lan");
+  lan->set_ip("192.168.50.9");
+  parts.networks["lan"] = OwnNetworkName(parts.identity.id, "lan");
+  const std::string xml = MakeDomainXml(parts);
+  EXPECT_NE(xml.find(parts.networks["lan"]), std::string::npos);
+  const Config config = ReadBack(xml);
+  ASSERT_EQ(config.network().interfaces_size(), 1);
+  EXPECT_EQ(config.network().interfaces(0).network(), "lan");
+  EXPECT_EQ(config.network().interfaces(0).ip(), "192.168.50.9");
+}
+
 TEST(DomainXml, ReadsADomainThatRumDidNotMake) {
   Config config = ReadBack(
       "<domain type='kvm'><name>x</name><memory>524288</memory><vcpu>1</vcpu><os><type "

@@ -9,6 +9,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "controller/hypervisor/domain_xml.h"
+
 namespace rum {
 namespace {
 
@@ -61,6 +63,25 @@ TEST(Seed, KeepsHostileTextInItsPlace) {
   EXPECT_EQ(data["users"][0]["ssh_authorized_keys"][0].as<std::string>(), key);
   EXPECT_FALSE(data["runcmd"]);
   EXPECT_EQ(MetaData(parts)["local-hostname"].as<std::string>(), "a\nb: c");
+}
+
+TEST(Seed, AsksForAnAddressOnEveryCardByItsMac) {
+  SeedParts parts = SomeParts();
+  EXPECT_EQ(SeedFiles(parts).count("network-config"), 0u) << "a machine without cards";
+  parts.config.mutable_network()->set_nat(true);
+  parts.config.mutable_network()->add_interfaces()->set_network("lan");
+  const YAML::Node config = YAML::Load(SeedFiles(parts)["network-config"]);
+  ASSERT_EQ(config["ethernets"].size(), 2u);
+  EXPECT_EQ(config["ethernets"]["rum1"]["match"]["macaddress"].as<std::string>(),
+            CardMac(parts.identity, "network:lan"));
+  EXPECT_TRUE(config["ethernets"]["rum1"]["dhcp4"].as<bool>());
+}
+
+TEST(Seed, LogsInOnTheConsoleOnlyWhenAsked) {
+  SeedParts parts = SomeParts();
+  EXPECT_EQ(SeedFiles(parts).count("rum-autologin.conf"), 0u);
+  parts.config.mutable_advanced()->set_autologin(true);
+  EXPECT_THAT(SeedFiles(parts)["rum-autologin.conf"], testing::HasSubstr("--autologin alice "));
 }
 
 TEST(Seed, RunsWordsAndNotShellAtBoot) {

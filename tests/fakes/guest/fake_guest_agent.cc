@@ -54,6 +54,9 @@ absl::StatusOr<agent::Observation> FakeGuestAgent::Observe(const agent::ObserveR
   observation.set_user_exists(true);
   for (const std::string& group : guest_->groups) observation.add_groups(group);
   for (const std::string& key : guest_->keys) observation.add_authorized_keys(key);
+  agent::Card* card = observation.add_cards();
+  card->set_name("eth0");
+  if (!guest_->address.empty()) card->add_addresses(guest_->address);
   std::set<std::string> stale = guest_->mounted;
   for (const agent::Volume& volume : request.volumes()) {
     agent::VolumeState* state = observation.add_volumes();

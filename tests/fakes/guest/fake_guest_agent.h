@@ -25,6 +25,7 @@ struct FakeGuest {
   std::string static_hostname = "localhost";
   std::set<std::string> groups;               // of the user
   std::set<std::string> keys;                 // "TYPE DATA", of the user
+  std::string address = "192.0.2.2";          // empty: none yet
   std::set<std::string> mounted;              // targets
   std::map<std::string, std::string> broken;  // targets that cannot be mounted, and why
   std::vector<agent::ScriptRun> runs;         // the ledger

@@ -1,0 +1,45 @@
+#ifndef RUM_CONTROLLER_HYPERVISOR_NETWORKS_H_
+#define RUM_CONTROLLER_HYPERVISOR_NETWORKS_H_
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "controller/hypervisor/connection.h"
+#include "controller/hypervisor/network_xml.h"
+#include "state/config.pb.h"
+#include "state/identity.h"
+
+namespace rum {
+
+// The host-only networks of one machine. A [[network.interfaces]] that names a network of libvirt's
+// joins that one; any other name stands for a network of the machine's own.
+class Networks {
+ public:
+  Networks(MachineIdentity machine, ConnectionHandle connection, bool remote);
+
+  // Makes the persistent definitions of the networks that `config` asks for; the libvirt name of
+  // each by its name in the file. FailedPrecondition: a fixed address lies in a subnet that is in
+  // use.
+  absl::StatusOr<std::map<std::string, std::string>> Make(const Config& config);
+  // Starts those of `names` that are inactive and libvirt's default or our own; one of our own that
+  // runs with an old definition begins anew. The machine is off.
+  absl::Status Start(const std::vector<std::string>& names);
+  // Removes our own but for `used`, and says which.
+  absl::StatusOr<std::vector<std::string>> Remove(const std::set<std::string>& used);
+
+ private:
+  absl::StatusOr<std::vector<Subnet>> UsedByOthersThan(const std::string& name);
+  absl::StatusOr<HostNetwork> Wanted(const Interface& interface);
+  absl::Status StartOne(const std::string& name);
+
+  MachineIdentity machine_;
+  ConnectionHandle connection_;
+  bool remote_;
+};
+
+}  // namespace rum
+
+#endif  // RUM_CONTROLLER_HYPERVISOR_NETWORKS_H_
