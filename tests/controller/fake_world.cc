@@ -80,6 +80,7 @@ void FakeWorld::SaveText(const std::string& text) const {
 LinkSources FakeWorld::Sources() {
   LinkSources sources;
   sources.hypervisor = [this](const std::string&) -> absl::StatusOr<std::shared_ptr<Hypervisor>> {
+    if (libvirt != nullptr) return libvirt;
     return hypervisor;
   };
   sources.agent = [this](ChannelOpener, std::function<void()>) {

@@ -49,6 +49,7 @@ class FakeWorld {
 
   MachineIdentity identity;
   std::shared_ptr<FakeHypervisor> hypervisor;
+  std::shared_ptr<Hypervisor> libvirt;  // in its place, where one is given
   std::shared_ptr<FakeGuest> guest = std::make_shared<FakeGuest>();
   std::shared_ptr<FakeHost> host = std::make_shared<FakeHost>();
   std::shared_ptr<MemoryDisk> disk = std::make_shared<MemoryDisk>();
