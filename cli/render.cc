@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "cli/terminal_text.h"
+#include "state/names.h"
 
 namespace rum {
 namespace {
@@ -74,6 +75,22 @@ std::string Groups(const Action::SetGroups& groups) {
   return absl::StrJoin(parts, "; ");
 }
 
+using Names = google::protobuf::RepeatedPtrField<std::string>;
+
+// "added A, B; removed C"
+std::string AddedAndRemoved(const Names& added, const Names& removed) {
+  std::vector<std::string> parts;
+  if (!added.empty()) parts.push_back(absl::StrCat("added ", absl::StrJoin(added, ", ")));
+  if (!removed.empty()) parts.push_back(absl::StrCat("removed ", absl::StrJoin(removed, ", ")));
+  return absl::StrJoin(parts, "; ");
+}
+
+Names KeyNames(const Names& lines) {
+  Names names;
+  for (const std::string& line : lines) *names.Add() = KeyName(line);
+  return names;
+}
+
 std::string WouldDo(const Action& action) {
   switch (action.kind_case()) {
     case Action::kDefineDomain:
@@ -88,6 +105,15 @@ std::string WouldDo(const Action& action) {
                           action.set_hostname().after());
     case Action::kSetGroups:
       return Groups(action.set_groups());
+    case Action::kSetAuthorizedKeys: {
+      const Action::SetAuthorizedKeys& keys = action.set_authorized_keys();
+      return absl::StrCat("update authorized keys (",
+                          AddedAndRemoved(KeyNames(keys.add()), KeyNames(keys.remove())), ")");
+    }
+    case Action::kSetStorage:
+      return absl::StrCat(
+          "update mounts (",
+          AddedAndRemoved(action.set_storage().made(), action.set_storage().removed()), ")");
     case Action::kRunScript:
       return absl::StrCat(action.run_script().rerun() ? "re-run " : "run ",
                           action.run_script().kind(), " provisioning script");

@@ -62,6 +62,12 @@ Plan WholePlan() {
   groups->add_add("docker");
   groups->add_add("kvm");
   groups->add_remove("wheel");
+  auto* keys = plan.add_actions()->mutable_set_authorized_keys();
+  keys->add_add("ssh-ed25519 AAAA me@here");
+  keys->add_remove("ssh-rsa AAAABBBBCCCC");
+  auto* storage = plan.add_actions()->mutable_set_storage();
+  storage->add_made("/data");
+  storage->add_made("/src");
   auto* boot = plan.add_actions()->mutable_run_script();
   boot->set_kind("boot");
   boot->set_rerun(true);
@@ -85,6 +91,8 @@ TEST(RenderPlan, ShowsEveryKindOfActionAndEveryEffectWithItsReason) {
   ~ Would update port forwards (added 3000→3000, added [::1]:8080→80, removed 0.0.0.0:5432→5432)
   ~ Would set hostname dev → devbox
   ~ Would add rum to docker, kvm; remove rum from wheel
+  ~ Would update authorized keys (added me@here; removed ssh-rsa …BBBBCCCC)
+  ~ Would update mounts (added /data, /src)
   ~ Would re-run boot provisioning script
   ~ Would run system provisioning script
   ⚠ resources.memory_mb changed (1024 → 2048) — requires restart (`rum down && rum up`)
@@ -107,6 +115,8 @@ TEST(RenderPlan, IsAsciiWithoutAUtf8TerminalAndLosesNoMark) {
   ~ Would update port forwards (added 3000->3000, added [::1]:8080->80, removed 0.0.0.0:5432->5432)
   ~ Would set hostname dev -> devbox
   ~ Would add rum to docker, kvm; remove rum from wheel
+  ~ Would update authorized keys (added me@here; removed ssh-rsa ...BBBBCCCC)
+  ~ Would update mounts (added /data, /src)
   ~ Would re-run boot provisioning script
   ~ Would run system provisioning script
   ! resources.memory_mb changed (1024 -> 2048) - requires restart (`rum down && rum up`)
