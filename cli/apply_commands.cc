@@ -73,9 +73,13 @@ void AddApplyCommands(CLI::App* app, Globals* globals) {
       "up", "create what is missing, start, provision, open ports; apply what changed");
   up->add_flag("-d,--detach", up_flags->detach,
                "leave the machine to the controller (else Ctrl+C stops it)");
-  up->add_flag_function(
+  CLI::Option* reset = up->add_flag_function(
       "--reset", [up_flags](int64_t) { up_flags->request.set_reset(true); },
-      "with a fresh root disk");
+      "with a fresh root disk; drives stay");
+  up->add_flag_function(
+        "--drives", [up_flags](int64_t) { up_flags->request.set_reset_drives(true); },
+        "with --reset: fresh drives too")
+      ->needs(reset);
   up->callback([up_flags, globals] { Up(*up_flags, globals); });
 
   const auto flags = std::make_shared<ApplyFlags>();

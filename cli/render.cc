@@ -91,11 +91,21 @@ Names KeyNames(const Names& lines) {
   return names;
 }
 
+std::string Definition(const Action::DefineDomain& define) {
+  if (!define.reset()) return "write the new definition for the next start";
+  const std::string drives = absl::StrJoin(define.drives(), ", ");
+  if (drives.empty()) return "make the machine anew, with a fresh root disk";
+  return define.reset_drives()
+             ? absl::StrCat("make the machine anew, with a fresh root disk and fresh drives ",
+                            drives)
+             : absl::StrCat("make the machine anew, with a fresh root disk; drives ", drives,
+                            " stay");
+}
+
 std::string WouldDo(const Action& action) {
   switch (action.kind_case()) {
     case Action::kDefineDomain:
-      return action.define_domain().reset() ? "make the machine anew, with a fresh root disk"
-                                            : "write the new definition for the next start";
+      return Definition(action.define_domain());
     case Action::kStartDomain:
       return "start the machine";
     case Action::kSetForwards:

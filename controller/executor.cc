@@ -29,12 +29,17 @@ absl::Status Define(const Action::DefineDomain& define, const ActionTargets& tar
   if (!domain.defined && !domain.running) {
     *message = "Made the machine's disks and definition";
   } else if (define.reset()) {
-    *message = "Made a fresh disk and a new definition";
+    *message = define.reset_drives() && define.drives_size() > 0
+                   ? "Made a fresh disk, fresh drives and a new definition"
+                   : "Made a fresh disk and a new definition";
   } else {
     *message = "Wrote the new definition for the next start";
   }
+  const Fresh fresh = !define.reset()         ? Fresh::kNothing
+                      : define.reset_drives() ? Fresh::kDiskAndDrives
+                                              : Fresh::kDisk;
   return WithContext("definition",
-                     targets.hypervisor.Define(targets.machine, targets.desired, define.reset()));
+                     targets.hypervisor.Define(targets.machine, targets.desired, fresh));
 }
 
 bool IsOneOf(const Forward& forward, const google::protobuf::RepeatedPtrField<Port>& ports) {

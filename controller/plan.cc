@@ -110,8 +110,16 @@ class Planner {
     }
     // Somebody undefined it while it runs: without a definition it would be gone once it is off.
     if (domain.running && !domain.defined) define = true;
-    if (define) Add("domain")->mutable_define_domain()->set_reset(reset);
+    if (define) AddDefine(reset);
     if (starting) Add("domain")->mutable_start_domain();
+  }
+
+  void AddDefine(bool reset) {
+    Action::DefineDomain* define = Add("domain")->mutable_define_domain();
+    if (!reset) return;
+    define->set_reset(true);
+    define->set_reset_drives(options_.reset_drives);
+    for (const std::string& drive : DriveNames(observed_.domain)) define->add_drives(drive);
   }
 
   void ListWaiting() {
@@ -264,6 +272,13 @@ std::string PortText(const Port& port) {
         absl::StrContains(bind, ":") ? absl::StrCat("[", bind, "]:") : absl::StrCat(bind, ":");
   }
   return absl::StrCat(address, port.host(), "→", port.guest());
+}
+
+std::vector<std::string> DriveNames(const DomainState& domain) {
+  std::set<std::string> names;
+  for (const auto& [name, drive] : domain.persistent.drives()) names.insert(name);
+  for (const auto& [name, drive] : domain.live.drives()) names.insert(name);
+  return {names.begin(), names.end()};
 }
 
 Plan MakePlan(const Config& desired, const MachineRecord& record, const Observed& observed,

@@ -25,6 +25,7 @@ struct PlanOptions {
   bool force_system_script = false;  // --force
   bool start = false;                // up: define and start what is not
   bool reset = false;                // up --reset
+  bool reset_drives = false;         // up --reset --drives
   bool retry_failed = true;          // run a script again that failed; the background loop does not
 };
 
@@ -37,6 +38,9 @@ Plan MakePlan(const Config& desired, const MachineRecord& record, const Observed
 
 // The user whose groups are meant: the one that the domain's disk was made with.
 std::string UserInGuest(const Config& desired, const DomainState& domain);
+
+// The drives that a machine has, by both of its definitions, sorted.
+std::vector<std::string> DriveNames(const DomainState& domain);
 
 // "3000→3000", with the address in front where it is not 127.0.0.1.
 std::string PortText(const Port& port);

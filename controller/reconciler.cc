@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "controller/executor.h"
 #include "controller/failpoint.h"
@@ -84,6 +85,7 @@ class Reconciliation {
     options.force_system_script = options_.force;
     options.start = options_.up && !started_;
     options.reset = options_.reset && !started_;
+    options.reset_drives = options_.reset_drives;
     options.retry_failed = options_.retry_failed;
     return options;
   }
@@ -107,6 +109,16 @@ class Reconciliation {
     return !changed || Save();
   }
 
+  void SayWhatGoes() {
+    const DomainState& domain = observed_.domain;
+    if (!domain.defined && !domain.running) return;
+    const std::string drives = absl::StrJoin(DriveNames(domain), ", ");
+    const char* fate =
+        options_.reset_drives ? "; with --drives also of drives " : "; drives kept: ";
+    Progress(absl::StrCat("removing the root disk and all that is on it",
+                          drives.empty() ? "" : absl::StrCat(fate, drives)));
+  }
+
   // A fresh disk needs the machine off; in another libvirt, the old one must be gone from the
   // first.
   bool MakeWayForReset() {
@@ -114,6 +126,7 @@ class Reconciliation {
     const std::string old_uri = UriOf(desired_, *record_);
     absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor = links_.hypervisor(old_uri);
     absl::Status status = hypervisor.status();
+    if (status.ok()) SayWhatGoes();
     if (status.ok() && observed_.domain.running) {
       Progress("stopping the machine");
       links_.Close();

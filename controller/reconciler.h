@@ -15,10 +15,11 @@ namespace rum {
 
 struct ApplyOptions {
   bool dry_run = false;
-  bool force = false;        // run a changed system script
-  bool up = false;           // define and start what is not
-  bool reset = false;        // with up: a fresh root disk
-  bool retry_failed = true;  // false: the background loop
+  bool force = false;         // run a changed system script
+  bool up = false;            // define and start what is not
+  bool reset = false;         // with up: a fresh root disk
+  bool reset_drives = false;  // with reset: fresh drives too
+  bool retry_failed = true;   // false: the background loop
   // For an agent that has no session yet: after a start, and on a machine that runs already.
   absl::Duration boot_patience = absl::Seconds(300);
   absl::Duration agent_patience = absl::Seconds(10);

@@ -104,7 +104,7 @@ void Disks::TakeBack(const DiskSet& disks) {
 }
 
 absl::Status Disks::MakeRoot(const PresentDisks& present, Config* config, DiskSet* disks) {
-  if (present.reset) return NewRoot(*config, disks);
+  if (present.fresh != Fresh::kNothing) return NewRoot(*config, disks);
   const VolumeFacts* root = nullptr;
   if (present.definition.has_value()) {
     disks->nonce = present.definition->disk_nonce;
@@ -203,6 +203,23 @@ absl::Status Disks::MakeSeed(const PresentDisks& present, const std::string& age
   return volumes_.Upload(name, FromString(*iso));
 }
 
+absl::Status Disks::RenewDrives(const Config& config) {
+  absl::StatusOr<std::vector<VolumeFacts>> all = volumes_.List();
+  if (!all.ok()) return all.status();
+  for (const VolumeFacts& volume : *all) {
+    const std::optional<OwnVolume> own = ParseVolumeName(machine_.domain_name(), volume.name);
+    if (!own.has_value() || own->kind != VolumeKind::kDrive) continue;
+    if (absl::Status deleted = volumes_.Delete(volume.name); !deleted.ok()) return deleted;
+  }
+  for (const auto& [name, drive] : config.drives()) {
+    const std::string volume =
+        VolumeName(machine_.domain_name(), VolumeKind::kDrive, DriveSerial(name));
+    absl::Status made = volumes_.Create(volume, "qcow2", drive.size(), std::nullopt).status();
+    if (!made.ok()) return made;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Disks::MakeDrives(const PresentDisks& present, Config* config, DiskSet* disks) {
   for (auto& [drive_name, drive] : *config->mutable_drives()) {
     const std::string name =
@@ -216,6 +233,7 @@ absl::Status Disks::MakeDrives(const PresentDisks& present, Config* config, Disk
       continue;
     }
     disks->drive_paths[drive_name] = there->path;
+    if (present.fresh == Fresh::kDiskAndDrives) continue;  // RenewDrives() sees to it
     if (there->capacity > drive.size()) drive.set_size(there->capacity);
     if (present.running || there->capacity == drive.size()) continue;
     if (absl::Status grown = volumes_.Grow(name, drive.size()); !grown.ok()) return grown;

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "controller/hypervisor/connection.h"
 #include "controller/hypervisor/domain_xml.h"
+#include "controller/hypervisor/hypervisor.h"
 #include "controller/hypervisor/volumes.h"
 #include "state/identity.h"
 
@@ -30,7 +31,7 @@ struct PresentDisks {
       definition;              // whose disk is kept; nullopt: none, or a new disk is wanted
   std::set<std::string> used;  // paths in any definition, persistent or live
   bool running = false;        // nothing is resized then
-  bool reset = false;
+  Fresh fresh = Fresh::kNothing;
 };
 
 // The volumes of one machine.
@@ -42,6 +43,10 @@ class Disks {
   // volume is larger.
   absl::StatusOr<DiskSet> Make(const PresentDisks& present, const std::string& agent_binary,
                                Config* config);
+  // For Fresh::kDiskAndDrives, once the new definition is there: deletes all of the machine's
+  // drives, also those that `config` no longer names, and makes those of `config` anew under their
+  // old names. What is missing when this fails is made by the next Make().
+  absl::Status RenewDrives(const Config& config);
   // Deletes what Make() made for a definition that did not come about.
   void TakeBack(const DiskSet& disks);
   // Deletes roots, seeds and half-made copies that no definition points to. Drives stay: they may

@@ -25,16 +25,20 @@ struct DomainState {
   bool virtiofs = false;  // the live definition shares folders by virtiofs, not by 9p
 };
 
+// What Define() makes anew, though it is there; everything that was on it is gone.
+enum class Fresh { kNothing, kDisk, kDiskAndDrives };
+
 // The machines of one libvirt connection. Thread-safe; calls block. Unavailable: libvirt cannot be
 // reached (never "not defined").
 class Hypervisor {
  public:
   virtual ~Hypervisor() = default;
   virtual absl::StatusOr<DomainState> Inspect(const MachineIdentity& machine) = 0;
-  // Makes disks (kept when there), seed and the persistent definition match `config`. With `reset`
-  // the root disk is made anew (the domain must be off). A running domain keeps running;
-  // idempotent; the old definition survives a failure.
-  virtual absl::Status Define(const MachineIdentity& machine, const Config& config, bool reset) = 0;
+  // Makes disks (kept when there), seed and the persistent definition match `config`. For
+  // anything fresh the domain must be off. A running domain keeps running; idempotent; the old
+  // definition survives a failure.
+  virtual absl::Status Define(const MachineIdentity& machine, const Config& config,
+                              Fresh fresh) = 0;
   virtual absl::Status Start(const MachineIdentity& machine) = 0;  // Ok when it runs already
   // ACPI first, after `grace` force. Ok when it is off already.
   virtual absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) = 0;

@@ -78,7 +78,7 @@ class LibvirtHypervisor : public Hypervisor {
   absl::Status Reach() { return connection_.Get().status(); }
 
   absl::StatusOr<DomainState> Inspect(const MachineIdentity& machine) override;
-  absl::Status Define(const MachineIdentity& machine, const Config& config, bool reset) override;
+  absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh) override;
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override;
   absl::StatusOr<std::vector<std::string>> Remove(const MachineIdentity& machine) override;
@@ -87,12 +87,14 @@ class LibvirtHypervisor : public Hypervisor {
  private:
   absl::StatusOr<Found> Find(const ConnectionHandle& connection, const MachineIdentity& machine);
   absl::Status DefineNow(const ConnectionHandle& connection, const MachineIdentity& machine,
-                         const Config& config, bool reset);
+                         const Config& config, Fresh fresh);
   absl::StatusOr<DiskSet> MakeDisks(const ConnectionHandle& connection,
                                     const MachineIdentity& machine, const PresentDisks& present,
                                     Config* config);
   absl::Status WriteDefinition(const ConnectionHandle& connection, const MachineIdentity& machine,
                                const Config& config, const DiskSet& disks, const Found& found);
+  absl::Status RenewDrives(const ConnectionHandle& connection, const MachineIdentity& machine,
+                           const Config& config);
   void TakeBackDisks(const ConnectionHandle& connection, const MachineIdentity& machine,
                      const DiskSet& disks);
   absl::Status RemoveUnused(const ConnectionHandle& connection, const MachineIdentity& machine);
@@ -152,19 +154,19 @@ absl::StatusOr<DomainState> LibvirtHypervisor::Inspect(const MachineIdentity& ma
 }
 
 absl::Status LibvirtHypervisor::Define(const MachineIdentity& machine, const Config& config,
-                                       bool reset) {
+                                       Fresh fresh) {
   absl::StatusOr<ConnectionHandle> connection = connection_.Get();
   if (!connection.ok()) return connection.status();
   std::lock_guard<std::mutex> lock(changing_);
-  return connection_.Judge(DefineNow(*connection, machine, config, reset));
+  return connection_.Judge(DefineNow(*connection, machine, config, fresh));
 }
 
 absl::Status LibvirtHypervisor::DefineNow(const ConnectionHandle& connection,
                                           const MachineIdentity& machine, const Config& config,
-                                          bool reset) {
+                                          Fresh fresh) {
   absl::StatusOr<Found> found = Find(connection, machine);
   if (!found.ok()) return found.status();
-  if (reset && found->running) {
+  if (fresh != Fresh::kNothing && found->running) {
     return absl::FailedPreconditionError("a new root disk needs the machine to be off");
   }
   const ConnectionFacts facts = connection_.facts();
@@ -173,10 +175,12 @@ absl::Status LibvirtHypervisor::DefineNow(const ConnectionHandle& connection,
         absl::StrCat("network.interfaces: ", facts.uri, " cannot join networks; use the system's"));
   }
   PresentDisks present;
-  if (!reset) present.definition = found->persistent.has_value() ? found->persistent : found->live;
+  if (fresh == Fresh::kNothing) {
+    present.definition = found->persistent.has_value() ? found->persistent : found->live;
+  }
   present.used = found->Paths();
   present.running = found->running;
-  present.reset = reset;
+  present.fresh = fresh;
   std::optional<Config> old;
   if (present.definition.has_value()) old = present.definition->config;
   Config definition = DefinitionFor(config, old);
@@ -185,6 +189,9 @@ absl::Status LibvirtHypervisor::DefineNow(const ConnectionHandle& connection,
                             ? WriteDefinition(connection, machine, definition, *disks, *found)
                             : disks.status();
   if (!result.ok() && disks.ok()) TakeBackDisks(connection, machine, *disks);
+  if (result.ok() && fresh == Fresh::kDiskAndDrives) {
+    result = RenewDrives(connection, machine, definition);
+  }
   const absl::Status tidied = RemoveUnused(connection, machine);
   return result.ok() ? tidied : result;
 }
@@ -235,6 +242,15 @@ absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connecti
   return absl::OkStatus();
 }
 
+absl::Status LibvirtHypervisor::RenewDrives(const ConnectionHandle& connection,
+                                            const MachineIdentity& machine, const Config& config) {
+  if (IsTest()) return absl::OkStatus();
+  const ConnectionFacts facts = connection_.facts();
+  absl::StatusOr<Volumes> volumes = Volumes::Open(connection, DiskFolder(facts), false);
+  if (!volumes.ok()) return volumes.status();
+  return Disks(machine, facts, *std::move(volumes)).RenewDrives(config);
+}
+
 void LibvirtHypervisor::TakeBackDisks(const ConnectionHandle& connection,
                                       const MachineIdentity& machine, const DiskSet& disks) {
   if (IsTest()) return;
@@ -276,7 +292,7 @@ absl::Status LibvirtHypervisor::StartNow(const ConnectionHandle& connection,
     return absl::FailedPreconditionError("the machine is not defined");
   }
   // Disks grow while the machine is off, and the seed gets this rum's agent.
-  absl::Status ready = DefineNow(connection, machine, found->persistent->config, false);
+  absl::Status ready = DefineNow(connection, machine, found->persistent->config, Fresh::kNothing);
   if (!ready.ok()) return ready;
   if (connection_.facts().kind == ConnectionKind::kSystem) {
     found = Find(connection, machine);  // as it was defined just now

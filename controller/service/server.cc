@@ -67,6 +67,7 @@ class ControlService final : public control::Control::Service {
     options.force = request->force();
     options.up = request->up();
     options.reset = request->reset();
+    options.reset_drives = request->reset_drives();
     events.End(controller_->Apply(request->config_path(), options, events.Sink()));
     return grpc::Status::OK;
   }

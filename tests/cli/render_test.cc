@@ -48,7 +48,13 @@ void AddPort(google::protobuf::RepeatedPtrField<Port>* ports, const std::string&
 Plan WholePlan() {
   Plan plan;
   plan.add_actions()->mutable_define_domain();
-  plan.add_actions()->mutable_define_domain()->set_reset(true);
+  for (bool drives : {false, true}) {
+    auto* reset = plan.add_actions()->mutable_define_domain();
+    reset->set_reset(true);
+    reset->set_reset_drives(drives);
+    reset->add_drives("data");
+    reset->add_drives("logs");
+  }
   plan.add_actions()->mutable_start_domain();
   auto* forwards = plan.add_actions()->mutable_set_forwards();
   AddPort(forwards->mutable_added(), "127.0.0.1", 3000, 3000);
@@ -86,7 +92,8 @@ Plan WholePlan() {
 TEST(RenderPlan, ShowsEveryKindOfActionAndEveryEffectWithItsReason) {
   EXPECT_EQ(RenderPlan(WholePlan(), kUtf8),
             R"(  ~ Would write the new definition for the next start
-  ~ Would make the machine anew, with a fresh root disk
+  ~ Would make the machine anew, with a fresh root disk; drives data, logs stay
+  ~ Would make the machine anew, with a fresh root disk and fresh drives data, logs
   ~ Would start the machine
   ~ Would update port forwards (added 3000→3000, added [::1]:8080→80, removed 0.0.0.0:5432→5432)
   ~ Would set hostname dev → devbox
@@ -110,7 +117,8 @@ TEST(RenderPlan, ShowsEveryKindOfActionAndEveryEffectWithItsReason) {
 TEST(RenderPlan, IsAsciiWithoutAUtf8TerminalAndLosesNoMark) {
   EXPECT_EQ(RenderPlan(WholePlan(), kAscii),
             R"(  ~ Would write the new definition for the next start
-  ~ Would make the machine anew, with a fresh root disk
+  ~ Would make the machine anew, with a fresh root disk; drives data, logs stay
+  ~ Would make the machine anew, with a fresh root disk and fresh drives data, logs
   ~ Would start the machine
   ~ Would update port forwards (added 3000->3000, added [::1]:8080->80, removed 0.0.0.0:5432->5432)
   ~ Would set hostname dev -> devbox

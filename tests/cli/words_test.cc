@@ -57,6 +57,7 @@ TEST_F(WordsTest, TellsItsVersion) {
 TEST_F(WordsTest, WrongUsageEndsWith2AndNamesTheWord) {
   const std::vector<std::pair<Words, std::string>> cases = {
       {{}, "A subcommand is required"},
+      {{"up", "--drives"}, "--reset"},
       {{"stauts"}, "has no command stauts (did you mean `status`?)"},
       {{"relaod"}, "has no command relaod (did you mean `reload`?)"},
       {{"frobnicate"}, "has no command frobnicate\n"},

@@ -23,8 +23,8 @@ class LentHypervisor : public Hypervisor {
   absl::StatusOr<DomainState> Inspect(const MachineIdentity& machine) override {
     return lent_->Inspect(machine);
   }
-  absl::Status Define(const MachineIdentity& machine, const Config& config, bool reset) override {
-    return lent_->Define(machine, config, reset);
+  absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh) override {
+    return lent_->Define(machine, config, fresh);
   }
   absl::Status Start(const MachineIdentity& machine) override { return lent_->Start(machine); }
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override {

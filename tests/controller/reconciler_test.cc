@@ -10,6 +10,7 @@
 namespace rum {
 namespace {
 
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -284,6 +285,21 @@ TEST_F(ReconcilerTest, ResetMakesAFreshDiskOnce) {
   EXPECT_EQ(world_.guest->TimesRun("system 1"), 2);
   EXPECT_THAT(seen.outcome.plan.waiting(), IsEmpty());
   world_.ExpectConverged();
+}
+
+TEST_F(ReconcilerTest, ResetSaysBeforeAnythingMovesWhichDrivesGoAndWhichStay) {
+  world_.file.more = "[drives.logs]\nsize = \"1G\"\n[drives.data]\nsize = \"1G\"\n";
+  world_.Save();
+  GoUp();
+  ApplyOptions reset = Up();
+  reset.reset = true;
+  EXPECT_EQ(Apply(*machine_, reset).progress.front(),
+            "removing the root disk and all that is on it; drives kept: data, logs");
+  reset.reset_drives = true;
+  const Seen seen = Apply(*machine_, reset);
+  EXPECT_EQ(seen.progress.front(),
+            "removing the root disk and all that is on it; with --drives also of drives data, logs");
+  EXPECT_THAT(seen.done, Contains("Made a fresh disk, fresh drives and a new definition"));
 }
 
 TEST_F(ReconcilerTest, DestroyForgetsEverything) {

@@ -40,6 +40,26 @@ std::vector<std::string> Disks() {
   return names;
 }
 
+constexpr char kMark[] = "written by a guest";
+
+// The drives among them, and whether each still has the mark that MarkDrives() left.
+std::map<std::string, bool> Drives() {
+  std::map<std::string, bool> drives;
+  for (const std::string& name : Disks()) {
+    if (name.find(".drive.") == std::string::npos) continue;
+    std::ostringstream bytes;
+    bytes << std::ifstream(Folder() / "data" / "disks" / name, std::ios::binary).rdbuf();
+    drives[name] = bytes.str().find(kMark) != std::string::npos;
+  }
+  return drives;
+}
+
+void MarkDrives() {
+  for (const auto& [name, marked] : Drives()) {
+    std::ofstream(Folder() / "data" / "disks" / name, std::ios::binary | std::ios::app) << kMark;
+  }
+}
+
 class Files : public testing::Test {
  protected:
   void SetUp() override {
@@ -63,57 +83,79 @@ class Files : public testing::Test {
 };
 
 TEST_F(Files, ThereAreOneDiskOneSeedAndTheDrives) {
-  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing), absl::OkStatus());
   const std::vector<std::string> first = Disks();
   EXPECT_EQ(first.size(), 3u);
-  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing), absl::OkStatus());
   EXPECT_THAT(Disks(), testing::UnorderedElementsAreArray(first));
 }
 
 TEST_F(Files, ANewDiskTakesThePlaceOfTheOldOne) {
-  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing), absl::OkStatus());
   const std::vector<std::string> first = Disks();
-  ASSERT_EQ(hypervisor_->Define(machine_, config_, true), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kDisk), absl::OkStatus());
   EXPECT_EQ(Disks().size(), 3u);
   EXPECT_THAT(Disks(), testing::Not(testing::UnorderedElementsAreArray(first)));
 }
 
+TEST_F(Files, DrivesAreMadeAnewOnlyWhenThatIsSaidAndOnlyWhenTheDefinitionHolds) {
+  (*config_.mutable_drives())["old"].set_size(64 << 20);
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing), absl::OkStatus());
+  MarkDrives();
+  const std::map<std::string, bool> first = Drives();
+  ASSERT_EQ(first.size(), 2u);
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kDisk), absl::OkStatus());
+  EXPECT_EQ(Drives(), first);
+  Config bad = config_;
+  bad.mutable_advanced()->set_machine("no-such-machine");
+  EXPECT_FALSE(hypervisor_->Define(machine_, bad, Fresh::kDiskAndDrives).ok());
+  EXPECT_EQ(Drives(), first);
+  config_.mutable_drives()->erase("old");
+  (*config_.mutable_drives())["data"].set_size(32 << 20);
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kDiskAndDrives), absl::OkStatus());
+  const std::map<std::string, bool> renewed = Drives();
+  ASSERT_EQ(renewed.size(), 1u) << "a drive that left the file is gone too";
+  EXPECT_FALSE(renewed.begin()->second);
+  EXPECT_EQ(hypervisor_->Inspect(machine_)->persistent.drives().at("data").size(), 32u << 20);
+  EXPECT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+}
+
 TEST_F(Files, TheSeedOfARunningMachineStaysUntilItIsOff) {
-  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing), absl::OkStatus());
   ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
   config_.mutable_network()->set_hostname("other");
-  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing), absl::OkStatus());
   EXPECT_EQ(Disks().size(), 4u);
   ASSERT_EQ(hypervisor_->Stop(machine_, absl::ZeroDuration()), absl::OkStatus());
-  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing), absl::OkStatus());
   EXPECT_EQ(Disks().size(), 3u);
 }
 
 TEST_F(Files, NothingStaysOfADefinitionThatLibvirtRefused) {
   config_.mutable_advanced()->set_machine("no-such-machine");
-  EXPECT_FALSE(hypervisor_->Define(machine_, config_, false).ok());
+  EXPECT_FALSE(hypervisor_->Define(machine_, config_, Fresh::kNothing).ok());
   EXPECT_THAT(Disks(), testing::IsEmpty());
 }
 
 TEST_F(Files, TheOldDefinitionSurvivesOneThatLibvirtRefused) {
-  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing), absl::OkStatus());
   const std::vector<std::string> first = Disks();
   Config bad = config_;
   bad.mutable_advanced()->set_machine("no-such-machine");
-  EXPECT_FALSE(hypervisor_->Define(machine_, bad, true).ok());
+  EXPECT_FALSE(hypervisor_->Define(machine_, bad, Fresh::kDisk).ok());
   EXPECT_THAT(Disks(), testing::UnorderedElementsAreArray(first));
   EXPECT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
 }
 
 TEST_F(Files, ADiskWithoutADefinitionIsTakenUpAgain) {
-  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing), absl::OkStatus());
   const std::vector<std::string> first = Disks();
   virConnectPtr connection = virConnectOpen(Uri().c_str());
   virDomainPtr domain = virDomainLookupByName(connection, machine_.domain_name().c_str());
   EXPECT_EQ(virDomainUndefine(domain), 0);
   virDomainFree(domain);
   virConnectClose(connection);
-  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing), absl::OkStatus());
   EXPECT_THAT(Disks(), testing::UnorderedElementsAreArray(first));
 }
 
@@ -121,7 +163,7 @@ TEST_F(Files, ADiskWithoutADefinitionIsTakenUpAgain) {
 TEST_F(Files, AnImageThatOnlyItsOwnerReadsCanBeUsed) {
   for (const char* image : {"private.qcow2", "private.raw"}) {
     config_.mutable_image()->set_base(TestFile(image));
-    ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+    ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing), absl::OkStatus());
     EXPECT_EQ(Disks().size(), 3u);
     EXPECT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
     EXPECT_EQ(hypervisor_->Inspect(machine_)->live.resources().disk(), 1u << 30);
@@ -131,12 +173,12 @@ TEST_F(Files, AnImageThatOnlyItsOwnerReadsCanBeUsed) {
 
 TEST_F(Files, ADiskSmallerThanItsImageIsRefused) {
   config_.mutable_resources()->set_disk(1 << 20);
-  EXPECT_EQ(hypervisor_->Define(machine_, config_, false).code(),
+  EXPECT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing).code(),
             absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(Files, ARunningMachineHasAChannel) {
-  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing), absl::OkStatus());
   ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
   auto channel = hypervisor_->OpenChannel(machine_);
   ASSERT_TRUE(channel.ok()) << channel.status();
@@ -147,7 +189,7 @@ TEST_F(Files, ARunningMachineHasAChannel) {
 }
 
 TEST_F(Files, AStreamOfLibvirtReadsLikeASocket) {
-  ASSERT_EQ(hypervisor_->Define(machine_, config_, false), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing), absl::OkStatus());
   std::string seed;
   for (const std::string& name : Disks()) {
     if (name.find(".seed.") != std::string::npos) seed = name;

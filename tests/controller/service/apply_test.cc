@@ -13,6 +13,7 @@ namespace {
 using google::protobuf::util::MessageDifferencer;
 using testing::Contains;
 using testing::HasSubstr;
+using testing::Not;
 
 using ApplyTest = ServiceTest;
 
@@ -83,6 +84,11 @@ TEST_F(ApplyTest, ForceAndResetReachTheController) {
   request.set_reset(true);
   Apply(request);
   EXPECT_EQ(world_.hypervisor->DisksMade(world_.identity), 2);
+  EXPECT_THAT(world_.hypervisor->Changes(), Not(Contains("define with fresh drives")));
+  request.set_reset_drives(true);
+  Apply(request);
+  EXPECT_EQ(world_.hypervisor->DisksMade(world_.identity), 3);
+  EXPECT_THAT(world_.hypervisor->Changes(), Contains("define with fresh drives"));
 }
 
 TEST_F(ApplyTest, AFailedScriptComesWithItsOutput) {

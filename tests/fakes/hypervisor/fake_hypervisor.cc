@@ -61,19 +61,19 @@ absl::StatusOr<DomainState> FakeHypervisor::Inspect(const MachineIdentity& machi
 }
 
 absl::Status FakeHypervisor::Define(const MachineIdentity& machine, const Config& config,
-                                    bool reset) {
+                                    Fresh fresh) {
   Lock lock(mutex_);
   if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
   DomainState& domain = domains_[machine.domain_name()];
-  if (reset && domain.running) {
+  if (fresh != Fresh::kNothing && domain.running) {
     return absl::FailedPreconditionError("a new root disk needs the machine to be off");
   }
-  const bool keep = domain.defined && !reset;
+  const bool keep = domain.defined && fresh == Fresh::kNothing;
   if (!keep) ++disks_made_[machine.domain_name()];
   domain.persistent =
       DefinitionFor(config, keep ? std::optional<Config>(domain.persistent) : std::nullopt);
   domain.defined = true;
-  changes_.push_back("define");
+  changes_.push_back(fresh == Fresh::kDiskAndDrives ? "define with fresh drives" : "define");
   lock.unlock();
   Tell(machine);
   return absl::OkStatus();
