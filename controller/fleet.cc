@@ -86,7 +86,8 @@ absl::StatusOr<std::shared_ptr<Machine>> Controller::Find(const std::string& con
     LinkSources sources{[this](const std::string& uri) { return Connect(uri); }, parts_.agent,
                         parts_.listeners};
     machine = std::make_shared<Machine>(*std::move(identity), std::move(sources),
-                                        parts_.store.get(), [this, path] { loop_->Wake(path); });
+                                        parts_.store.get(), MachineKeys(parts_.key_folder),
+                                        [this, path] { loop_->Wake(path); });
   }
   return machine;
 }

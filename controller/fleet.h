@@ -25,6 +25,7 @@ struct ControllerParts {
   AgentFactory agent;
   ListenerFactory listeners;
   std::unique_ptr<StateStore> store;
+  std::string key_folder;  // see MachineKeys
   RunLoopOptions loop;
 };
 

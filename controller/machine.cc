@@ -44,9 +44,10 @@ class Machine::Publisher : public StateStore {
   const Machine& machine_;
 };
 
-Machine::Machine(MachineIdentity identity, LinkSources sources, StateStore* store,
+Machine::Machine(MachineIdentity identity, LinkSources sources, StateStore* store, MachineKeys keys,
                  std::function<void()> on_change)
     : store_(store),
+      keys_(std::move(keys)),
       links_(std::move(identity), std::move(sources), std::move(on_change)),
       record_(NewRecord()) {}
 
@@ -92,7 +93,11 @@ void Machine::Publish(const MachineRecord& record) const {
 Config Machine::Desired(std::string* error) const {
   const std::string& path = links_.machine().config_path;
   ParsedConfig parsed = ReadTomlFile(path);
-  if (parsed.problems.empty()) return std::move(parsed.config);
+  if (parsed.problems.empty()) {
+    const std::string key = keys_.Find(links_.machine());
+    if (!key.empty()) parsed.config.mutable_ssh()->add_authorized_keys(key);
+    return std::move(parsed.config);
+  }
   const size_t slash = path.rfind('/');
   *error = RenderProblems(slash == std::string::npos ? path : path.substr(slash + 1), parsed);
   return Snapshot().desired();
@@ -102,8 +107,13 @@ ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) 
   std::lock_guard<std::mutex> changing(changing_);
   if (absl::Status ready = Ready(); !ready.ok()) return Failed(ready);
   std::string error;
-  const Config desired = Desired(&error);
+  Config desired = Desired(&error);
   if (!error.empty()) return Failed(absl::InvalidArgumentError(error));
+  if (options.up && !options.dry_run) {
+    const absl::StatusOr<std::string> key = keys_.Make(links_.machine());
+    if (!key.ok()) return Failed(key.status());
+    desired = Desired(&error);
+  }
   Publisher publisher(*this);
   MachineRecord record = Snapshot();
   return Reconcile(links_, publisher, desired, options, sink, &record);
@@ -203,6 +213,11 @@ ApplyOutcome Machine::Destroy(const EventSink& sink) {
   links_.Close();
   absl::StatusOr<std::vector<std::string>> removed = (*hypervisor)->Remove(links_.machine());
   if (!removed.ok()) return Failed(removed.status());
+  const absl::StatusOr<bool> key_removed = keys_.Remove(links_.machine());
+  if (!key_removed.ok()) return Failed(key_removed.status());
+  if (*key_removed) {
+    removed->push_back(absl::StrCat("ssh key ", keys_.PrivatePath(links_.machine())));
+  }
   // The record last: it is what knows of the rest.
   absl::Status forgotten = store_->Remove(links_.machine().id);
   if (!forgotten.ok()) return Failed(forgotten);

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "controller/links.h"
+#include "controller/machine_key.h"
 #include "controller/reconciler.h"
 #include "state/record.pb.h"
 #include "state/state_store.h"
@@ -26,7 +27,7 @@ struct GuestAccess {
 class Machine {
  public:
   // `store` outlives it. `on_change`: see MachineLinks.
-  Machine(MachineIdentity identity, LinkSources sources, StateStore* store,
+  Machine(MachineIdentity identity, LinkSources sources, StateStore* store, MachineKeys keys,
           std::function<void()> on_change);
 
   const MachineIdentity& identity() const { return links_.machine(); }
@@ -49,7 +50,8 @@ class Machine {
  private:
   class Publisher;
 
-  // The file's configuration, or the last good one; `error` gets the file's problems.
+  // The file's configuration with the machine's own key among the keys, or the last good one;
+  // `error` gets the file's problems.
   Config Desired(std::string* error) const;
   absl::Status Ready() const;  // the record could be read
   absl::Status Load() const;
@@ -59,6 +61,7 @@ class Machine {
   absl::Status RestorePorts(const Config& desired, const MachineRecord& record);
 
   StateStore* const store_;
+  const MachineKeys keys_;
   MachineLinks links_;
   std::mutex changing_;  // held by whatever changes the machine
   mutable std::mutex mutex_;

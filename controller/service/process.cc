@@ -79,6 +79,7 @@ ControllerParts RealParts(std::unique_ptr<StateStore> store, const std::string& 
   parts.agent = ConnectGuestAgent;
   parts.listeners = [](Dialer dial) { return MakeListenerSet(std::move(dial)); };
   parts.store = std::move(store);
+  parts.key_folder = StateDir() + "/keys";
   return parts;
 }
 

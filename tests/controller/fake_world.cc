@@ -91,7 +91,8 @@ LinkSources FakeWorld::Sources() {
 }
 
 std::unique_ptr<Machine> FakeWorld::NewMachine() {
-  return std::make_unique<Machine>(identity, Sources(), store_.get(), [] {});
+  return std::make_unique<Machine>(identity, Sources(), store_.get(), MachineKeys(key_folder),
+                                   [] {});
 }
 
 ControllerParts FakeWorld::Parts() {
@@ -104,6 +105,7 @@ ControllerParts FakeWorld::Parts() {
   parts.agent = Sources().agent;
   parts.listeners = Sources().listeners;
   parts.store = std::make_unique<MemoryStateStore>(disk);
+  parts.key_folder = key_folder;
   return parts;
 }
 

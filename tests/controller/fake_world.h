@@ -43,11 +43,13 @@ class FakeWorld {
 
   std::unique_ptr<Machine> NewMachine();  // of a controller that has just started
   ControllerParts Parts();
+  const std::string& folder() const { return folder_; }  // of the file; goes with this
   MachineRecord Record() const;
   // Desired, guest, listeners and definitions agree with `file`.
   void ExpectConverged() const;
 
   MachineIdentity identity;
+  std::string key_folder;  // empty: machines get no keys
   std::shared_ptr<FakeHypervisor> hypervisor;
   std::shared_ptr<Hypervisor> libvirt;  // in its place, where one is given
   std::shared_ptr<FakeGuest> guest = std::make_shared<FakeGuest>();

@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <thread>
 
+#include "state/names.h"
 #include "tests/controller/fake_world.h"
 
 namespace rum {
@@ -297,9 +299,26 @@ TEST_F(ReconcilerTest, ResetSaysBeforeAnythingMovesWhichDrivesGoAndWhichStay) {
             "removing the root disk and all that is on it; drives kept: data, logs");
   reset.reset_drives = true;
   const Seen seen = Apply(*machine_, reset);
-  EXPECT_EQ(seen.progress.front(),
-            "removing the root disk and all that is on it; with --drives also of drives data, logs");
+  EXPECT_EQ(
+      seen.progress.front(),
+      "removing the root disk and all that is on it; with --drives also of drives data, logs");
   EXPECT_THAT(seen.done, Contains("Made a fresh disk, fresh drives and a new definition"));
+}
+
+TEST_F(ReconcilerTest, AMachineGetsAKeyOfItsOwnAtItsFirstUpAndLosesItWhenItIsDestroyed) {
+  world_.key_folder = world_.folder() + "/keys";
+  machine_ = world_.NewMachine();
+  EXPECT_TRUE(Apply(*machine_).outcome.failed) << "there is no machine";
+  EXPECT_FALSE(std::filesystem::exists(world_.key_folder));
+  EXPECT_FALSE(Apply(*machine_, Up()).outcome.failed);
+  const std::string key = MachineKeys(world_.key_folder).Find(world_.identity);
+  EXPECT_THAT(world_.guest->keys, ElementsAre(KeyWithoutComment(key)));
+  EXPECT_EQ(Apply(*machine_, Up()).outcome.actions, 0);
+  world_.guest->keys.clear();
+  EXPECT_TRUE(machine_->Background({}).ok());
+  EXPECT_THAT(world_.guest->keys, SizeIs(1)) << "drift of it is put right";
+  EXPECT_THAT(machine_->Destroy({}).removed, Contains(HasSubstr("ssh key ")));
+  EXPECT_FALSE(std::filesystem::exists(world_.key_folder));
 }
 
 TEST_F(ReconcilerTest, DestroyForgetsEverything) {
