@@ -103,8 +103,16 @@ Config Machine::Desired(std::string* error) const {
   return Snapshot().desired();
 }
 
+std::unique_lock<std::mutex> Machine::Turn(const EventSink& sink) {
+  std::unique_lock<std::mutex> changing(changing_, std::try_to_lock);
+  if (changing.owns_lock()) return changing;
+  if (sink.progress) sink.progress("waiting for what else changes this machine to end");
+  changing.lock();
+  return changing;
+}
+
 ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) {
-  std::lock_guard<std::mutex> changing(changing_);
+  const std::unique_lock<std::mutex> changing = Turn(sink);
   if (absl::Status ready = Ready(); !ready.ok()) return Failed(ready);
   std::string error;
   Config desired = Desired(&error);
@@ -175,7 +183,7 @@ MachineStatus Machine::Status() {
 }
 
 ApplyOutcome Machine::Down(const EventSink& sink) {
-  std::lock_guard<std::mutex> changing(changing_);
+  const std::unique_lock<std::mutex> changing = Turn(sink);
   if (absl::Status ready = Ready(); !ready.ok()) return Failed(ready);
   std::string ignored;
   const Config desired = Desired(&ignored);
@@ -201,7 +209,7 @@ ApplyOutcome Machine::Down(const EventSink& sink) {
 }
 
 ApplyOutcome Machine::Destroy(const EventSink& sink) {
-  std::lock_guard<std::mutex> changing(changing_);
+  const std::unique_lock<std::mutex> changing = Turn(sink);
   if (absl::Status ready = Ready(); !ready.ok()) return Failed(ready);
   std::string ignored;
   const Config desired = Desired(&ignored);

@@ -50,6 +50,9 @@ class Machine {
  private:
   class Publisher;
 
+  // To be held by whatever changes the machine; says when it has to wait.
+  std::unique_lock<std::mutex> Turn(const EventSink& sink);
+
   // The file's configuration with the machine's own key among the keys, or the last good one;
   // `error` gets the file's problems.
   Config Desired(std::string* error) const;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <future>
 #include <thread>
 
 #include "absl/time/clock.h"
@@ -128,6 +129,27 @@ TEST_F(FleetTest, StopEndsAWaitForTheAgent) {
   controller_->Stop();
   up.join();
   EXPECT_LT(absl::Now() - begin, absl::Seconds(5));
+}
+
+TEST_F(FleetTest, OfTwoUpsAtOnceOneWaitsAndSaysSo) {
+  StartController();
+  world_.guest->SetConnected(false);
+  std::thread first([&] { EXPECT_FALSE(controller_->Apply(path_, Up(), {}).failed); });
+  EXPECT_TRUE(Eventually([&] { return OpenPorts() == 2; }));
+  std::promise<std::string> said;
+  EventSink sink;
+  sink.progress = [&](const std::string& text) { said.set_value(text); };
+  std::thread second([&] {
+    const ApplyOutcome outcome = controller_->Apply(path_, Up(), sink);
+    EXPECT_FALSE(outcome.failed);
+    EXPECT_EQ(outcome.actions, 0);
+  });
+  EXPECT_EQ(said.get_future().get(), "waiting for what else changes this machine to end");
+  world_.guest->SetConnected(true);
+  first.join();
+  second.join();
+  EXPECT_EQ(world_.guest->TimesRun("system 1"), 1);
+  EXPECT_EQ(world_.hypervisor->DisksMade(world_.identity), 1);
 }
 
 TEST_F(FleetTest, TwoAppliesAtOnceAreOneAfterTheOther) {

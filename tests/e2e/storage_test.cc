@@ -102,6 +102,7 @@ TEST_F(Storage, OneUpMakesFilesystemsAndSharedFolders) {
   EXPECT_EQ(world_->Guest("cat /var/log/boots"), "ext4") << "mounted before the scripts ran";
   EXPECT_EQ(world_->Guest("cat \"/srv/my 'data'/file\" /pair/file"), "kept\nkept");
   EXPECT_EQ(world_->Guest("findmnt -no FSTYPE /pair"), "btrfs");
+  EXPECT_EQ(world_->Guest("findmnt -no FSTYPE /work"), IsSystem() ? "virtiofs" : "9p");
   EXPECT_EQ(world_->Guest("btrfs filesystem df /pair | grep -c RAID1"), "3");
   EXPECT_EQ(Source("/srv/my 'data'"), "/dev/vdb");
   EXPECT_EQ(ItemOf("fs.ext4[/srv/my 'data']").state(), Item::HOLDS);
@@ -129,7 +130,7 @@ TEST_F(Storage, KeysGoLive) {
   EXPECT_EQ(reload.exit_status, 0) << reload.out << reload.err;
   // The machine's own key, of which the host alone has the other half, comes from rum.
   const std::string keys = world_->folder() + "/state/keys/";
-  const fs::path own = *fs::directory_iterator(keys) / "id_ed25519";
+  const fs::path own = fs::directory_iterator(keys)->path() / "id_ed25519";
   EXPECT_EQ(fs::status(own).permissions(), fs::perms::owner_read | fs::perms::owner_write);
   const Result line = e2e::Run({"ssh-keygen", "-y", "-f", own.string()});
   EXPECT_EQ(world_->Guest("grep rum- " + file) + "\n", line.out);

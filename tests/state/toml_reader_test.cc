@@ -1,12 +1,17 @@
 #include "state/toml_reader.h"
 
 #include <google/protobuf/util/json_util.h>
+#include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
+#include <rapidcheck.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <random>
 
+#include "absl/strings/str_join.h"
 #include "tests/testdata/bad_files.h"
 
 namespace rum {
@@ -83,6 +88,33 @@ TEST_F(TomlReader, FillsInEveryDefault) {
   EXPECT_EQ(config.advanced().machine(), "q35");
   EXPECT_FALSE(config.advanced().autologin());
   EXPECT_TRUE(config.reconcile().auto_());
+}
+
+// As people's files for such tools look, section by section.
+const std::vector<std::string> kSections = {
+    "[image]\nbase = \"ubuntu-24.04\"\n",
+    "[resources]\ncpus = 2\nmemory_mb = 2048\ndisk = \"20G\"\n",
+    "[network]\nhostname = \"dev\"\n",
+    "[ssh]\nuser = \"rum\"\ncommand = \"ssh\"\n",
+    "[[ports]]\nhost = 8080\nguest = 80\n\n[[ports]]\nhost = 2222\nguest = 22\nbind = "
+    "\"0.0.0.0\"\n",
+    "[drives.data]\nsize = \"20G\"\n",
+    "[drives.pool-1]\nsize = \"1G\"\n[drives.pool-2]\nsize = \"1G\"\n",
+    "[[fs.ext4]]\ndrive = \"data\"\ntarget = \"/mnt/data\"\n",
+    "[[fs.btrfs]]\ndrives = [\"pool-1\", \"pool-2\"]\nmode = \"raid1\"\ntarget = \"/pool\"\n",
+    "[[mounts]]\nsource = \".\"\ntarget = \"/mnt/project\"\ndefault = true\n",
+    "[provision.system]\nscript = \"\"\"\napt-get update\n\"\"\"\n",
+    "[provision.boot]\nscript = \"\"\"\n#!/bin/sh\ndate\n\"\"\"\n"};
+
+TEST_F(TomlReader, TheOrderOfSectionsNeverMatters) {
+  const Config wanted = Read(absl::StrJoin(kSections, "\n"));
+  EXPECT_TRUE(rc::check([&] {
+    std::vector<std::string> sections = kSections;
+    std::mt19937 random(*rc::gen::arbitrary<uint32_t>());
+    std::shuffle(sections.begin(), sections.end(), random);
+    RC_ASSERT(google::protobuf::util::MessageDifferencer::Equals(
+        Read(absl::StrJoin(sections, "\n")), wanted));
+  }));
 }
 
 TEST_F(TomlReader, ReadsAWholeFileInAnyOrder) {
