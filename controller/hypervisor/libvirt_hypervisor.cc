@@ -364,7 +364,9 @@ absl::StatusOr<std::vector<std::string>> LibvirtHypervisor::RemoveNow(
   if (found->domain) {
     unsigned flags = VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA;
     if (!IsTest()) flags |= VIR_DOMAIN_UNDEFINE_NVRAM | VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA;
-    if (virDomainUndefineFlags(found->domain.get(), flags) < 0) return LibvirtError("undefine");
+    if (virDomainUndefineFlags(found->domain.get(), flags) < 0) {
+      return LibvirtError("undefine (its disks and networks are kept)");
+    }
     removed.push_back("domain " + machine.domain_name());
   }
   if (IsTest()) return removed;

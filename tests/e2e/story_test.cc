@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 
 #include "tests/e2e/world.h"
@@ -12,6 +13,7 @@
 namespace rum::e2e {
 namespace {
 
+namespace fs = std::filesystem;
 using testing::Test;
 
 constexpr char kEchoServer[] =
@@ -325,6 +327,20 @@ TEST_F(Story, ExecKeepsArgumentsStreamsAndStatus) {
   EXPECT_EQ(result.out, std::string("in\0put", 6));
   EXPECT_TRUE(Contains(result.err, "a b  'c'")) << result.err;
   EXPECT_EQ(world_->Rum({"exec", "--", "sh", "-c", "kill -TERM $$"}).exit_status, 128 + 15);
+}
+
+TEST_F(Story, WhatCannotBeUndefinedKeepsItsDisksAndSaysSo) {
+  if (world_->file.uri != "qemu:///session") return;  // root may write anything
+  const std::string disks = world_->Virsh({"vol-list", "rum"}).out;
+  const fs::path definitions = world_->folder() + "/home/.config/libvirt/qemu";
+  ASSERT_TRUE(fs::exists(definitions / (world_->DomainName() + ".xml")));
+  fs::permissions(definitions, fs::perms::owner_read | fs::perms::owner_exec);
+  const Result result = world_->Rum({"destroy"});
+  fs::permissions(definitions, fs::perms::owner_all);
+  EXPECT_EQ(result.exit_status, 1);
+  EXPECT_TRUE(Contains(result.err, "its disks and networks are kept")) << result.err;
+  EXPECT_EQ(world_->Virsh({"vol-list", "rum"}).out, disks);
+  EXPECT_NE(world_->DomainName(), "");
 }
 
 TEST_F(Story, DestroyRemovesTheDomainAndItsDisks) {
