@@ -52,13 +52,49 @@ std::vector<std::string> BtrfsCommand(const agent::Volume& volume) {
   return argv;
 }
 
+using Probe = std::unique_ptr<std::remove_pointer_t<blkid_probe>, decltype(&blkid_free_probe)>;
+
+Probe NewProbe() { return {blkid_new_probe(), blkid_free_probe}; }
+
+absl::Status WipeDevice(int fd, const std::string& device) {
+  const Probe probe = NewProbe();
+  if (probe == nullptr || blkid_probe_set_device(probe.get(), fd, 0, 0) != 0) {
+    return absl::UnavailableError(absl::StrCat(device, ": cannot be read"));
+  }
+  blkid_probe_enable_superblocks(probe.get(), 1);
+  blkid_probe_set_superblocks_flags(probe.get(), BLKID_SUBLKS_MAGIC);
+  blkid_probe_enable_partitions(probe.get(), 1);
+  blkid_probe_set_partitions_flags(probe.get(), BLKID_PARTS_MAGIC);
+  // Some filesystems have several copies of themselves: each one that goes shows the next.
+  while (blkid_do_probe(probe.get()) == 0) {
+    if (blkid_do_wipe(probe.get(), 0) != 0) {
+      return absl::UnavailableError(absl::StrCat(device, ": ", std::strerror(errno)));
+    }
+  }
+  const std::string zeros(kLookedAt, 0);
+  const off_t size = lseek(fd, 0, SEEK_END);
+  const size_t count = std::min<size_t>(zeros.size(), size < 0 ? 0 : static_cast<size_t>(size));
+  if (pwrite(fd, zeros.data(), count, 0) == static_cast<ssize_t>(count) && fsync(fd) == 0) {
+    return absl::OkStatus();
+  }
+  return absl::UnavailableError(absl::StrCat(device, ": ", std::strerror(errno)));
+}
+
 }  // namespace
+
+absl::Status MakeBlank(const std::string& device) {
+  // O_EXCL: not while anybody has it mounted or open for himself.
+  const int fd = open(device.c_str(), O_RDWR | O_EXCL | O_CLOEXEC);
+  if (fd < 0) return absl::UnavailableError(absl::StrCat(device, ": ", std::strerror(errno)));
+  const absl::Status wiped = WipeDevice(fd, device);
+  close(fd);
+  return wiped;
+}
 
 absl::StatusOr<DeviceContent> ProbeDevice(const std::string& device) {
   const int fd = open(device.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return absl::UnavailableError(absl::StrCat(device, ": ", std::strerror(errno)));
-  const std::unique_ptr<std::remove_pointer_t<blkid_probe>, decltype(&blkid_free_probe)> probe(
-      blkid_new_probe(), blkid_free_probe);
+  const Probe probe = NewProbe();
   DeviceContent content;
   absl::Status status;
   if (probe == nullptr || blkid_probe_set_device(probe.get(), fd, 0, 0) != 0) {

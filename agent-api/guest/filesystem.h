@@ -19,6 +19,9 @@ struct DeviceContent {
 // Reads the device, never writes.
 absl::StatusOr<DeviceContent> ProbeDevice(const std::string& device);
 
+// Takes all signatures off the device, so that ProbeDevice() calls it blank.
+absl::Status MakeBlank(const std::string& device);
+
 // The command that makes `volume`'s filesystem on `devices`: no shell, no word that the other side
 // could take as an option.
 std::vector<std::string> FormatCommand(const agent::Volume& volume,

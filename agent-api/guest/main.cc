@@ -13,6 +13,7 @@
 #include "agent-api/channel/guest_link.h"
 #include "agent-api/guest/scripts.h"
 #include "agent-api/guest/service.h"
+#include "agent-api/guest/storage.h"
 
 namespace {
 
@@ -45,6 +46,7 @@ int main(int argc, char** argv) {
   int standard = open("/dev/null", O_RDWR);
   while (standard >= 0 && standard <= STDERR_FILENO) standard = open("/dev/null", O_RDWR);
   close(standard);
+  rum::guest::BlankUnfinishedDrives();
   rum::guest::Scripts scripts(folder);
   rum::guest::AgentServer server(&scripts);
   const int never = eventfd(0, EFD_CLOEXEC);

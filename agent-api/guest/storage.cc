@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <mutex>
@@ -17,11 +18,13 @@
 #include "agent-api/guest/mount_table.h"
 #include "agent-api/guest/spawn.h"
 #include "agent-api/guest/text_file.h"
+#include "agent-api/guest/unfinished_drives.h"
 
 namespace rum::guest {
 namespace {
 
 constexpr char kFstab[] = "/etc/fstab";
+constexpr char kUnfinished[] = "/var/lib/rum/unfinished-drives";
 constexpr char kMountInfo[] = "/proc/self/mountinfo";
 
 using Volumes = std::vector<agent::Volume>;
@@ -108,6 +111,17 @@ std::string Describe(const DeviceContent& content) {
   return content.type.empty() ? "data of an unknown kind" : content.type;
 }
 
+// Half of it must not be taken for data should the guest die meanwhile.
+absl::Status Format(const agent::Volume& volume, const std::vector<std::string>& devices) {
+  UnfinishedDrives unfinished(kUnfinished);
+  const std::vector<std::string> serials(volume.serials().begin(), volume.serials().end());
+  if (absl::Status noted = unfinished.Note(serials); !noted.ok()) return noted;
+  const absl::Status made = RunTool(FormatCommand(volume, devices));
+  sync();
+  const absl::Status forgotten = unfinished.Forget(serials);
+  return made.ok() ? forgotten : made;
+}
+
 // The filesystem's UUID; made first where all drives are blank.
 absl::StatusOr<std::string> FindOrMake(const agent::Volume& volume,
                                        const std::vector<std::string>& devices) {
@@ -125,13 +139,17 @@ absl::StatusOr<std::string> FindOrMake(const agent::Volume& volume,
     uuids.insert(content->blank ? "blank" : content->uuid);
   }
   if (!all_blank) {
+    // Should an agent have died while it was made: from here on it is somebody's.
+    absl::Status finished =
+        UnfinishedDrives(kUnfinished).Forget({volume.serials().begin(), volume.serials().end()});
+    if (!finished.ok()) return finished;
     if (uuids.size() == 1) return *uuids.begin();
     return absl::FailedPreconditionError(
         absl::StrCat("drives ", absl::StrJoin(volume.serials(), ", "),
                      " are not of one filesystem: they are left as they are (", volume.type(),
                      volume.type() == "zfs" ? ": see zpool add" : ": see btrfs device add", ")"));
   }
-  if (absl::Status made = RunTool(FormatCommand(volume, devices)); !made.ok()) return made;
+  if (absl::Status made = Format(volume, devices); !made.ok()) return made;
   const absl::StatusOr<DeviceContent> content = ProbeDevice(devices[0]);
   if (!content.ok()) return content.status();
   if (IsOf(volume, *content)) return content->uuid;
@@ -208,6 +226,18 @@ absl::StatusOr<std::string> DeviceOf(const std::string& serial) {
     }
   }
   return absl::NotFoundError(absl::StrCat("no drive with the serial ", serial, " is attached"));
+}
+
+void BlankUnfinishedDrives() {
+  UnfinishedDrives unfinished(kUnfinished);
+  for (const std::string& serial : unfinished.OfEarlierBoots()) {
+    const absl::StatusOr<std::string> device = DeviceOf(serial);
+    absl::Status status = device.ok() ? MakeBlank(*device) : device.status();
+    // A drive that is gone has nothing half-made on it any more.
+    if (status.ok() || absl::IsNotFound(status)) status = unfinished.Forget({serial});
+    if (!status.ok())
+      std::fprintf(stderr, "rum-agent: %s\n", std::string(status.message()).c_str());
+  }
 }
 
 std::vector<agent::VolumeState> ObserveStorage(const Volumes& asked) {

@@ -13,6 +13,10 @@ namespace rum::guest {
 // udev. NotFound: there is none.
 absl::StatusOr<std::string> DeviceOf(const std::string& serial);
 
+// At the start of the agent, before anybody can ask for anything: drives on which a filesystem was
+// being made when the guest died are blank again.
+void BlankUnfinishedDrives();
+
 // One state for each volume, in the same order. Reads /proc, /sys and /etc/fstab only.
 std::vector<agent::VolumeState> ObserveStorage(const std::vector<agent::Volume>& volumes);
 

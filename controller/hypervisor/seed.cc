@@ -16,6 +16,7 @@ Description=rum guest agent
 After=cloud-init.service cloud-init-network.service
 
 [Service]
+ExecStartPre=-/bin/sh -c '[ -e /var/lib/rum/user-made ] || { sync; mkdir -p /var/lib/rum; : >/var/lib/rum/user-made; sync; }'
 ExecStart=/usr/local/lib/rum/rum-agent
 Restart=always
 RestartSec=1
@@ -42,6 +43,18 @@ put() {  # FROM TO MODE: in one step, so that a power cut leaves the old file or
   mv -f "$2.new" "$2"
   action=restart
 }
+# cloud-init ticks the making of users off before it begins. When power fails meanwhile, it has to begin again,
+# and it does not make the home of a user that is there.
+if [ ! -e /var/lib/rum/user-made ]; then
+  rm -f /var/lib/cloud/instances/*/sem/config_users_groups
+  while IFS=: read -r name password uid gid comment home shell; do
+    [ "$uid" -ge 1000 ] && [ "$uid" -lt 60000 ] && [ ! -e "$home" ] || continue
+    rm -rf "$home.new"
+    cp -a /etc/skel "$home.new"
+    chown -R "$uid:$gid" "$home.new"
+    mv "$home.new" "$home"
+  done </etc/passwd
+fi
 put "$seed/rum-agent" "$agent" 0755
 autologin=/etc/systemd/system/serial-getty@ttyS0.service.d/rum-autologin.conf
 if [ -f "$seed/rum-autologin.conf" ]; then

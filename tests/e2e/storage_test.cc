@@ -53,7 +53,7 @@ class Storage : public testing::Test {
     world_->file.system = "set -e\necho kept > \"/srv/my 'data'/file\"\necho kept > /pair/file";
     world_->file.boot = "findmnt -no FSTYPE \"/srv/my 'data'\" >> /var/log/boots";
     world_->file.more = std::string(kDrives) + kFsOnM + Keys(kFirst) + Cards();
-    networks_before_ = world_->Virsh({"net-list", "--all", "--name"}).out;
+    before_ = Surroundings();
     world_->Save();
     up_ = world_->Rum({"up", "-d"});
   }
@@ -84,6 +84,17 @@ class Storage : public testing::Test {
     return "[[network.interfaces]]\nnetwork = \"lan\"\nip = \"192.168.231.9\"\n"
            "[[network.interfaces]]\nnetwork = \"other\"\n";
   }
+  // All that libvirt lists, and every file of the data folder.
+  static std::string Surroundings() {
+    std::string all;
+    for (const char* list : {"list", "net-list", "pool-list"}) {
+      all += world_->Virsh({list, "--all"}).out;
+    }
+    for (const auto& entry : fs::recursive_directory_iterator(world_->folder() + "/data")) {
+      all += entry.path().string() + "\n";
+    }
+    return all;
+  }
   static std::string OwnNetworks() {
     std::istringstream names(world_->Virsh({"net-list", "--all", "--name"}).out);
     std::string own;
@@ -94,7 +105,7 @@ class Storage : public testing::Test {
   }
 
   static inline World* world_ = nullptr;
-  static inline std::string networks_before_;
+  static inline std::string before_;
   static inline Result up_;
 };
 
@@ -136,6 +147,7 @@ TEST_F(Storage, KeysGoLive) {
   EXPECT_EQ(world_->Guest("grep rum- " + file) + "\n", line.out);
   EXPECT_EQ(world_->Guest("grep -v rum- " + file + " | cut -d' ' -f3"), "me\nsecond@host");
   EXPECT_EQ(world_->Guest("stat -c '%a %U' " + file), "600 rum");
+  EXPECT_EQ(world_->Guest("grep -c '^rum:!' /etc/shadow"), "1") << "no password lets anybody in";
 }
 
 TEST_F(Storage, HostOnlyNetworksAreTheMachinesOwnAndAFixedAddressHolds) {
@@ -204,12 +216,10 @@ TEST_F(Storage, WhatHoldsDataIsNeverFormattedAndWhatLeftTheFileIsUnmounted) {
 }
 
 TEST_F(Storage, DestroyLeavesNothingOfTheMachine) {
+  EXPECT_NE(Surroundings(), before_);
   const Result destroyed = world_->Rum({"destroy"});
   EXPECT_EQ(destroyed.exit_status, 0) << destroyed.err;
-  EXPECT_EQ(world_->Virsh({"net-list", "--all", "--name"}).out, networks_before_);
-  EXPECT_EQ(world_->DomainName(), "");
-  EXPECT_TRUE(world_->Virsh({"pool-list", "--all", "--name"}).out.find("rum") == std::string::npos);
-  EXPECT_FALSE(fs::exists(world_->folder() + "/data/disks"));
+  EXPECT_EQ(Surroundings(), before_);
 }
 
 }  // namespace

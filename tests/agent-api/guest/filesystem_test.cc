@@ -76,6 +76,16 @@ TEST_F(Device, WithAFilesystemIsKnownByItAndItsUuid) {
   EXPECT_EQ(content.uuid.size(), 36u);
 }
 
+TEST_F(Device, CanBeMadeBlankWhateverIsOnIt) {
+  std::filesystem::resize_file(path_, 160 << 20);  // room for the copies that btrfs makes of itself
+  for (const char* type : {"ext4", "btrfs", "vfat"}) {
+    Format(type);
+    ASSERT_FALSE(Probe().blank) << type;
+    EXPECT_TRUE(MakeBlank(path_).ok());
+    EXPECT_TRUE(Probe().blank) << type;
+  }
+}
+
 TEST_F(Device, WithAPartitionTableIsNotBlank) {
   std::string table(512, '\0');
   table[446 + 4] = '\x83';
