@@ -18,6 +18,7 @@ namespace {
 
 using PortKey = std::tuple<std::string, uint32_t, uint32_t>;
 
+constexpr char kImageField[] = "image.base";
 constexpr char kDefaultBind[] = "127.0.0.1";
 
 std::string BindOf(const Port& port) { return port.bind().empty() ? kDefaultBind : port.bind(); }
@@ -128,12 +129,24 @@ class Planner {
     if (options_.start && options_.reset && !domain.running) return;  // a new disk settles all
     const std::vector<FieldChange> live =
         domain.running ? DefinitionChanges(domain.live, desired_) : persistent_changes_;
+    bool image_listed = false;
     for (const FieldChange& change : live) {
       // What only the persistent definition lacks is an action, not a wait.
       if ((IsRestart(change) && domain.running) || change.effect == RECREATE) {
         *plan_.add_waiting() = ToChange(change);
+        image_listed = image_listed || change.field == kImageField;
       }
     }
+    if (domain.image_drift.empty() || image_listed) return;
+    Change* change = plan_.add_waiting();
+    change->set_field(kImageField);
+    change->set_before(desired_.image().base());
+    change->set_after(absl::StrCat(desired_.image().base(), ", which is ",
+                                   domain.image_drift == "gone" ? "gone" : "another file now"));
+    change->set_effect(RECREATE);
+    change->set_reason(absl::StrCat("the image under the disk was ",
+                                    domain.image_drift == "gone" ? "removed" : "replaced",
+                                    " since the disk was made"));
   }
 
   void PlanPorts() {

@@ -260,6 +260,13 @@ class Reporter {
   }
 
   void ReportWaiting(const Change& change) {
+    if (change.field() == "image.base" && !observed_.domain.image_drift.empty()) {
+      Item* item = Add(change.field(), Item::NEEDS_RECREATE,
+                       absl::StrCat(change.after(), ": `rum up --reset` makes a new disk"));
+      item->set_moved_by(MovedBy(change.field(), Item::HOST));
+      item->set_reason(change.reason());
+      return;
+    }
     const bool recreate = change.effect() == RECREATE;
     std::string unit;
     if (change.field() == "resources.memory_mb") unit = " MiB";

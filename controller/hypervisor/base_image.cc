@@ -36,6 +36,12 @@ bool WorldReadable(const std::string& path) {
 
 }  // namespace
 
+std::string ImageMark(const std::string& path) {
+  struct stat file;
+  if (stat(path.c_str(), &file) != 0) return "";
+  return absl::StrCat(file.st_size, ":", file.st_mtim.tv_sec, ".", file.st_mtim.tv_nsec);
+}
+
 absl::StatusOr<BaseImage> ProbeBaseImage(const std::string& base) {
   BaseImage image;
   image.path = base;
@@ -59,6 +65,7 @@ absl::StatusOr<BaseImage> ProbeBaseImage(const std::string& base) {
   image.path = real.string();
   image.file_size = std::filesystem::file_size(real, error);
   image.world_readable = WorldReadable(image.path);
+  image.mark = ImageMark(image.path);
   char header[32] = {};
   file.read(header, sizeof(header));
   if (std::memcmp(header, "QFI\xfb", 4) == 0) {

@@ -16,7 +16,11 @@ struct BaseImage {
   uint64_t file_size = 0;
   bool has_backing = false;    // it is a layer over another file
   bool world_readable = true;  // any user of this host can open it
+  std::string mark;            // changes when the file does: size and time of its last change
 };
+
+// The mark of a file as it is now; empty when there is none.
+std::string ImageMark(const std::string& path);
 
 // `base`: image.base of a rum.toml. InvalidArgument for what is not a file on this host, NotFound
 // when it is not there.

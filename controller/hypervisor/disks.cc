@@ -109,6 +109,8 @@ absl::Status Disks::MakeRoot(const PresentDisks& present, Config* config, DiskSe
   if (present.definition.has_value()) {
     disks->nonce = present.definition->disk_nonce;
     disks->root_path = present.definition->root_path;
+    disks->base_path = present.definition->base_path;
+    disks->base_mark = present.definition->base_mark;
     root = ByPath(all_, disks->root_path);
     if (root == nullptr) {
       return absl::FailedPreconditionError(absl::StrCat(
@@ -122,6 +124,10 @@ absl::Status Disks::MakeRoot(const PresentDisks& present, Config* config, DiskSe
       return absl::FailedPreconditionError(
           absl::StrCat("this machine has a root disk on another image, ", root->path,
                        "; `rum up --reset` replaces it"));
+    }
+    if (base.ok() && !root->backing_path.empty()) {
+      disks->base_path = base->path;
+      disks->base_mark = base->mark;
     }
     disks->nonce = ParseVolumeName(machine_.domain_name(), root->name)->part;
     disks->root_path = root->path;
@@ -148,6 +154,10 @@ absl::Status Disks::NewRoot(const Config& config, DiskSet* disks) {
   // runs it as a user of its own, another host does not have the file.
   const bool layer =
       !connection_.remote && (connection_.kind == ConnectionKind::kSession || base->world_readable);
+  if (layer) {
+    disks->base_path = base->path;
+    disks->base_mark = base->mark;
+  }
   const std::string name = VolumeName(machine_.domain_name(), VolumeKind::kRoot, disks->nonce);
   absl::StatusOr<std::string> path =
       layer ? volumes_.Create(name, "qcow2", size, Backing{base->path, base->format})

@@ -19,6 +19,8 @@ namespace rum {
 // What a definition points to.
 struct DiskSet {
   std::string nonce;
+  std::string base_path;  // see DomainParts
+  std::string base_mark;
   std::string root_path;
   std::string seed_path;
   std::map<std::string, std::string> drive_paths;

@@ -1,5 +1,6 @@
 #include <google/protobuf/util/json_util.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <pugixml.hpp>
@@ -69,6 +70,7 @@ void ReadDisks(xml_node devices, DomainFacts* facts) {
     } else if (auto it = known.find(serial); it != known.end()) {
       (*facts->config.mutable_drives())[it->second.first] = it->second.second;
       facts->drive_paths[it->second.first] = path;
+      facts->drive_targets[it->second.first] = target;
     } else if (absl::StartsWith(serial, "rum-")) {
       (*facts->config.mutable_drives())[serial.substr(4)] = Drive();
     }
@@ -134,6 +136,8 @@ void ReadMetadata(xml_node domain, DomainFacts* facts) {
   xml_node machine = domain.child("metadata").child("rum:machine");
   facts->machine_id = machine.attribute("id").value();
   facts->disk_nonce = machine.attribute("disk").value();
+  facts->base_path = machine.attribute("image").value();
+  facts->base_mark = machine.attribute("image-mark").value();
   google::protobuf::util::JsonParseOptions options;
   options.ignore_unknown_fields = true;  // of a newer rum
   const std::string json = machine.child("rum:config").text().as_string();
@@ -159,7 +163,10 @@ absl::StatusOr<DomainFacts> ReadDomainXml(const std::string& xml, const std::str
   ReadMetadata(domain, &facts);
   facts.uuid = domain.child("uuid").text().as_string();
   Resources* resources = facts.config.mutable_resources();
-  resources->set_memory_mb(MemoryMib(domain.child("memory")));
+  // The balloon's target, where somebody moved it.
+  const uint64_t memory_mb = MemoryMib(domain.child("memory"));
+  const xml_node current = domain.child("currentMemory");
+  resources->set_memory_mb(current ? std::min(memory_mb, MemoryMib(current)) : memory_mb);
   xml_node vcpu = domain.child("vcpu");
   resources->set_cpus(vcpu.attribute("current").as_uint(vcpu.text().as_uint()));
   ReadMachine(domain, auto_type, &facts.config);

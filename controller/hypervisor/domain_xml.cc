@@ -34,6 +34,10 @@ void AddMetadata(xml_node domain, const DomainParts& parts) {
   Set(machine, "id", parts.identity.id);
   Set(machine, "file", parts.identity.config_path);
   Set(machine, "disk", parts.disk_nonce);
+  if (!parts.base_path.empty()) {
+    Set(machine, "image", parts.base_path);
+    Set(machine, "image-mark", parts.base_mark);
+  }
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   std::string json;

@@ -24,6 +24,8 @@ struct DomainParts {
   std::string domain_type;  // resolved: "kvm" or "qemu"; ignored for kTest
   std::string uuid;
   std::string disk_nonce;  // names the making of the root disk
+  std::string base_path;   // the file that the root disk is a layer over, and
+  std::string base_mark;   // how it was then: BaseImage::mark; both empty for a copy
   std::string root_path;
   std::string seed_path;
   std::map<std::string, std::string> drive_paths;  // by drive name
@@ -40,9 +42,12 @@ struct DomainFacts {
   std::string machine_id;
   std::string uuid;
   std::string disk_nonce;
+  std::string base_path;
+  std::string base_mark;
   std::string root_path;
   std::string seed_path;
   std::map<std::string, std::string> drive_paths;
+  std::map<std::string, std::string> drive_targets;  // "vdb"
   std::string channel_path;           // the agent's socket on the host; only in a live definition
   bool virtiofs = false;              // shared folders are given by virtiofs, not by 9p
   std::vector<std::string> networks;  // libvirt networks that the cards are on

@@ -20,8 +20,11 @@ namespace rum {
 struct DomainState {
   bool defined = false;
   bool running = false;
-  Config persistent;      // valid when defined
-  Config live;            // valid when running
+  Config persistent;  // valid when defined
+  Config live;        // valid when running
+  // How the file that the root disk is a layer over is no longer what it was when the disk was
+  // made: "replaced", "gone". Empty: it is, or the disk needs none, or nobody can tell.
+  std::string image_drift;
   bool virtiofs = false;  // the live definition shares folders by virtiofs, not by 9p
 };
 

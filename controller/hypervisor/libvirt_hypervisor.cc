@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "controller/hypervisor/agent_channel.h"
+#include "controller/hypervisor/base_image.h"
 #include "controller/hypervisor/connection.h"
 #include "controller/hypervisor/definition.h"
 #include "controller/hypervisor/disks.h"
@@ -51,8 +52,8 @@ struct Found {
 
 bool SameMeaning(const DomainFacts& a, const DomainFacts& b) {
   return google::protobuf::util::MessageDifferencer::Equals(a.config, b.config) &&
-         a.disk_nonce == b.disk_nonce && a.root_path == b.root_path && a.seed_path == b.seed_path &&
-         a.drive_paths == b.drive_paths && a.networks == b.networks;
+         a.disk_nonce == b.disk_nonce && a.base_mark == b.base_mark && a.root_path == b.root_path &&
+         a.seed_path == b.seed_path && a.drive_paths == b.drive_paths && a.networks == b.networks;
 }
 
 absl::StatusOr<DomainFacts> FactsOf(virDomainPtr domain, unsigned flags,
@@ -60,6 +61,21 @@ absl::StatusOr<DomainFacts> FactsOf(virDomainPtr domain, unsigned flags,
   const std::string xml = TakeText(virDomainGetXMLDesc(domain, flags));
   if (xml.empty()) return LibvirtError("definition");
   return ReadDomainXml(xml, auto_type);
+}
+
+// The sizes that the guest sees. What cannot be asked stays as the definition has it.
+void ReadSizes(virDomainPtr domain, const DomainFacts& facts, Config* config) {
+  virDomainBlockInfo info;
+  if (virDomainGetBlockInfo(domain, "vda", &info, 0) == 0) {
+    config->mutable_resources()->set_disk(info.capacity);
+  }
+  for (auto& [name, drive] : *config->mutable_drives()) {
+    auto target = facts.drive_targets.find(name);
+    if (target == facts.drive_targets.end()) continue;
+    if (virDomainGetBlockInfo(domain, target->second.c_str(), &info, 0) == 0) {
+      drive.set_size(info.capacity);
+    }
+  }
 }
 
 std::string DiskFolder(const ConnectionFacts& connection) {
@@ -103,6 +119,7 @@ class LibvirtHypervisor : public Hypervisor {
                        absl::Duration grace);
   absl::StatusOr<std::vector<std::string>> RemoveNow(const ConnectionHandle& connection,
                                                      const MachineIdentity& machine);
+  std::string ImageDrift(const DomainFacts& facts);
   bool IsTest() { return connection_.facts().kind == ConnectionKind::kTest; }
 
   Connection connection_;
@@ -149,8 +166,18 @@ absl::StatusOr<DomainState> LibvirtHypervisor::Inspect(const MachineIdentity& ma
   if (state.running) {
     state.live = found->live->config;
     state.virtiofs = found->live->virtiofs;
+    // What the next start makes larger is in the persistent definition alone.
+    if (!IsTest()) ReadSizes(found->domain.get(), *found->live, &state.live);
   }
+  if (state.defined) state.image_drift = ImageDrift(*found->persistent);
   return state;
+}
+
+std::string LibvirtHypervisor::ImageDrift(const DomainFacts& facts) {
+  if (facts.base_mark.empty() || connection_.facts().remote) return "";
+  const std::string now = ImageMark(facts.base_path);
+  if (now.empty()) return "gone";
+  return now == facts.base_mark ? "" : "replaced";
 }
 
 absl::Status LibvirtHypervisor::Define(const MachineIdentity& machine, const Config& config,
@@ -221,6 +248,8 @@ absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connecti
   if (found.persistent.has_value()) parts.uuid = found.persistent->uuid;
   if (!found.persistent.has_value() && found.live.has_value()) parts.uuid = found.live->uuid;
   parts.disk_nonce = disks.nonce;
+  parts.base_path = disks.base_path;
+  parts.base_mark = disks.base_mark;
   parts.root_path = disks.root_path;
   parts.seed_path = disks.seed_path;
   parts.drive_paths = disks.drive_paths;

@@ -11,6 +11,7 @@ namespace rum {
 namespace {
 
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
@@ -93,6 +94,22 @@ TEST(Plan, WhatNeedsANewDiskWaitsAndIsNeverDefined) {
   ASSERT_THAT(plan.waiting(), SizeIs(3));
   for (const Change& change : plan.waiting())
     EXPECT_EQ(change.effect(), RECREATE) << change.field();
+}
+
+TEST(Plan, AnImageThatWasReplacedUnderItsDiskNeedsANewDisk) {
+  Model model = Converged(SampleConfig());
+  for (const std::string drift : {"replaced", "gone"}) {
+    model.observed.domain.image_drift = drift;
+    const Plan plan = model.MakePlan();
+    EXPECT_THAT(Names(plan), IsEmpty());
+    ASSERT_THAT(plan.waiting(), SizeIs(1));
+    EXPECT_EQ(plan.waiting(0).field(), "image.base");
+    EXPECT_EQ(plan.waiting(0).effect(), RECREATE);
+    EXPECT_THAT(plan.waiting(0).reason(), HasSubstr(drift == "gone" ? "removed" : "replaced"));
+  }
+  EXPECT_THAT(model.MakePlan({.start = true}).waiting(), SizeIs(1));
+  model.observed.domain.running = false;
+  EXPECT_THAT(model.MakePlan({.start = true, .reset = true}).waiting(), IsEmpty());
 }
 
 TEST(Plan, GroupsAreThoseOfTheUserThatTheDiskHas) {

@@ -94,6 +94,15 @@ TEST(Status, TellsWhatNeedsANewDisk) {
              "rum now, me needs rum up --reset");
 }
 
+TEST(Status, TellsThatTheHostsFileUnderTheDiskIsAnotherOne) {
+  Model model = Converged(SampleConfig());
+  model.observed.domain.image_drift = "replaced";
+  ExpectItem(model, "image.base", Item::NEEDS_RECREATE, Item::HOST,
+             "/images/debian.qcow2, which is another file now: `rum up --reset` makes a new disk");
+  EXPECT_EQ(Find(model.Status(), "image.base")->reason(),
+            "the image under the disk was replaced since the disk was made");
+}
+
 TEST(Status, TellsOfScripts) {
   Model model = Converged(SampleConfig());
   model.desired.mutable_provision()->mutable_system()->set_script("echo system 2");

@@ -155,6 +155,24 @@ TEST(DomainXml, BelievesTheXmlBeforeItsOwnMetadata) {
   EXPECT_EQ(config.resources().cpus(), 3);
 }
 
+TEST(DomainXml, RemembersWhatTheDiskIsALayerOver) {
+  DomainParts parts = SomeParts();
+  parts.base_path = "/images/a & \"b\".qcow2";
+  parts.base_mark = "12:34.56";
+  const DomainFacts facts = *ReadDomainXml(MakeDomainXml(parts), "kvm");
+  EXPECT_EQ(facts.base_path, parts.base_path);
+  EXPECT_EQ(facts.base_mark, parts.base_mark);
+}
+
+TEST(DomainXml, SeesABalloonThatSomebodyMoved) {
+  std::string xml = MakeDomainXml(SomeParts());
+  const uint64_t memory_mb = ReadDomainXml(xml, "kvm")->config.resources().memory_mb();
+  xml.insert(xml.find("<memory"), "<currentMemory unit='MiB'>100</currentMemory>");
+  EXPECT_EQ(ReadDomainXml(xml, "kvm")->config.resources().memory_mb(), 100u);
+  xml.replace(xml.find(">100<"), 5, ">999999<");
+  EXPECT_EQ(ReadDomainXml(xml, "kvm")->config.resources().memory_mb(), memory_mb);
+}
+
 TEST(DomainXml, TakesAnExpandedMachineTypeForItsAlias) {
   const std::string xml = MakeDomainXml(SomeParts());
   auto with = [&](const std::string& machine) {

@@ -171,6 +171,40 @@ TEST_F(Files, AnImageThatOnlyItsOwnerReadsCanBeUsed) {
   }
 }
 
+TEST_F(Files, AnImageThatWasReplacedOrRemovedUnderItsDiskShows) {
+  const std::string image = TestFile("mine.qcow2");
+  fs::copy_file(TestFile("base.qcow2"), image, fs::copy_options::overwrite_existing);
+  config_.mutable_image()->set_base(image);
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing), absl::OkStatus());
+  EXPECT_EQ(hypervisor_->Inspect(machine_)->image_drift, "");
+  fs::copy_file(TestFile("private.qcow2"), image, fs::copy_options::overwrite_existing);
+  EXPECT_EQ(hypervisor_->Inspect(machine_)->image_drift, "replaced");
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing), absl::OkStatus());
+  EXPECT_EQ(hypervisor_->Inspect(machine_)->image_drift, "replaced") << "until there is a new disk";
+  fs::remove(image);
+  EXPECT_EQ(hypervisor_->Inspect(machine_)->image_drift, "gone");
+  fs::copy_file(TestFile("base.qcow2"), image);
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kDisk), absl::OkStatus());
+  EXPECT_EQ(hypervisor_->Inspect(machine_)->image_drift, "");
+}
+
+TEST_F(Files, SizesOfARunningMachineAreTheDisksOwn) {
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  config_.mutable_resources()->set_disk(2ULL << 30);
+  (*config_.mutable_drives())["data"].set_size(128 << 20);
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing), absl::OkStatus());
+  const DomainState state = *hypervisor_->Inspect(machine_);
+  EXPECT_EQ(state.live.resources().disk(), 1ULL << 30);
+  EXPECT_EQ(state.live.drives().at("data").size(), 64u << 20);
+  EXPECT_EQ(state.persistent.resources().disk(), 2ULL << 30);
+  EXPECT_EQ(state.persistent.drives().at("data").size(), 128u << 20);
+  ASSERT_EQ(hypervisor_->Stop(machine_, absl::ZeroDuration()), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  EXPECT_EQ(hypervisor_->Inspect(machine_)->live.resources().disk(), 2ULL << 30);
+  EXPECT_EQ(hypervisor_->Inspect(machine_)->live.drives().at("data").size(), 128u << 20);
+}
+
 TEST_F(Files, ADiskSmallerThanItsImageIsRefused) {
   config_.mutable_resources()->set_disk(1 << 20);
   EXPECT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing).code(),
