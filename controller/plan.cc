@@ -105,6 +105,7 @@ class Planner {
     bool define = reset || (starting && !domain.defined);
     // The next boot is ready at once; at a start, the seed gets the live fields as well.
     if (domain.defined || domain.running) define = define || HasRestart(persistent_changes_);
+    define = define || ((domain.running || starting) && domain.defined && PromisesTooMuch());
     if (starting && domain.defined) {
       define = define || std::any_of(persistent_changes_.begin(), persistent_changes_.end(),
                                      [](const FieldChange& c) { return c.effect == LIVE; });
@@ -113,6 +114,25 @@ class Planner {
     if (domain.running && !domain.defined) define = true;
     if (define) AddDefine(reset);
     if (starting) Add("domain")->mutable_start_domain();
+  }
+
+  // A disk was to grow at the next start, and the file has taken that back.
+  bool PromisesTooMuch() const {
+    const Config& next = observed_.domain.persistent;
+    const Config& now = observed_.domain.live;
+    const auto too_much = [](uint64_t promised, uint64_t wanted, uint64_t there) {
+      return promised > std::max(wanted, there);
+    };
+    if (too_much(next.resources().disk(), desired_.resources().disk(), now.resources().disk())) {
+      return true;
+    }
+    return std::any_of(next.drives().begin(), next.drives().end(), [&](const auto& drive) {
+      auto wanted = desired_.drives().find(drive.first);
+      auto there = now.drives().find(drive.first);
+      return wanted != desired_.drives().end() &&
+             too_much(drive.second.size(), wanted->second.size(),
+                      there == now.drives().end() ? 0 : there->second.size());
+    });
   }
 
   void AddDefine(bool reset) {

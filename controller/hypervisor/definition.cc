@@ -31,6 +31,15 @@ Config DefinitionFor(const Config& wanted, const std::optional<Config>& present)
   return config;
 }
 
+Config WithSizesOf(const Config& live, Config persistent) {
+  persistent.mutable_resources()->set_disk(live.resources().disk());
+  for (auto& [name, drive] : *persistent.mutable_drives()) {
+    auto there = live.drives().find(name);
+    drive.set_size(there == live.drives().end() ? 0 : there->second.size());
+  }
+  return persistent;
+}
+
 std::string MountTag(const Mount& mount) {
   if (!mount.tag().empty()) return mount.tag();
   std::string tag;

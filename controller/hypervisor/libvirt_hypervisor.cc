@@ -209,7 +209,13 @@ absl::Status LibvirtHypervisor::DefineNow(const ConnectionHandle& connection,
   present.running = found->running;
   present.fresh = fresh;
   std::optional<Config> old;
-  if (present.definition.has_value()) old = present.definition->config;
+  // Volumes tell their sizes themselves, to MakeDisks().
+  if (present.definition.has_value()) {
+    old = present.definition->config;
+    if (!IsTest()) old = WithSizesOf(Config(), *std::move(old));
+    if (IsTest() && found->live.has_value())
+      old = WithSizesOf(found->live->config, *std::move(old));
+  }
   Config definition = DefinitionFor(config, old);
   absl::StatusOr<DiskSet> disks = MakeDisks(connection, machine, present, &definition);
   absl::Status result = disks.ok()

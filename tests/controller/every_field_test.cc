@@ -192,15 +192,23 @@ class EveryField : public testing::TestWithParam<std::string> {
     EXPECT_THAT(Save(changed).done, testing::IsEmpty()) << "twice is once";
     EXPECT_TRUE(Save(kFile).outcome.plan.waiting().empty()) << "taken back";
     EXPECT_THAT(Save(kFile).done, testing::IsEmpty()) << "taken back";
+    EXPECT_EQ(Definition(), first_) << "the next start knows nothing of it";
+  }
+
+  std::string Definition() {
+    Hypervisor& hypervisor = world_.libvirt ? *world_.libvirt : *world_.hypervisor;
+    return hypervisor.Inspect(world_.identity)->persistent.DebugString();
   }
 
   FakeWorld world_;
   std::unique_ptr<Machine> machine_;
+  std::string first_;
 };
 
 TEST_P(EveryField, CostsWhatTheSchemaSaysAndNothingWhenTakenBack) {
   machine_ = world_.NewMachine();
   Save(kFile, Up());
+  first_ = Definition();
   for (const Case& c : Cases()) {
     SCOPED_TRACE(c.field);
     Check(c);

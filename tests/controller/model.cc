@@ -90,6 +90,7 @@ void Model::Apply(const Action& action) {
     const bool keep = domain.defined && !action.define_domain().reset();
     std::optional<Config> present;
     if (keep) present = domain.persistent;
+    if (keep && domain.running) present = WithSizesOf(domain.live, *std::move(present));
     domain.persistent = DefinitionFor(desired, present);
     domain.defined = true;
   } else if (action.has_start_domain()) {

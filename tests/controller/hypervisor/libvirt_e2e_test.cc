@@ -199,6 +199,14 @@ TEST_F(Files, SizesOfARunningMachineAreTheDisksOwn) {
   EXPECT_EQ(state.live.drives().at("data").size(), 64u << 20);
   EXPECT_EQ(state.persistent.resources().disk(), 2ULL << 30);
   EXPECT_EQ(state.persistent.drives().at("data").size(), 128u << 20);
+  // What has not grown yet can be taken back.
+  Config smaller = config_;
+  smaller.mutable_resources()->set_disk(1ULL << 30);
+  (*smaller.mutable_drives())["data"].set_size(64 << 20);
+  ASSERT_EQ(hypervisor_->Define(machine_, smaller, Fresh::kNothing), absl::OkStatus());
+  EXPECT_EQ(hypervisor_->Inspect(machine_)->persistent.resources().disk(), 1ULL << 30);
+  EXPECT_EQ(hypervisor_->Inspect(machine_)->persistent.drives().at("data").size(), 64u << 20);
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing), absl::OkStatus());
   ASSERT_EQ(hypervisor_->Stop(machine_, absl::ZeroDuration()), absl::OkStatus());
   ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
   EXPECT_EQ(hypervisor_->Inspect(machine_)->live.resources().disk(), 2ULL << 30);

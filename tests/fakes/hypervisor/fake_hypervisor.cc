@@ -70,8 +70,10 @@ absl::Status FakeHypervisor::Define(const MachineIdentity& machine, const Config
   }
   const bool keep = domain.defined && fresh == Fresh::kNothing;
   if (!keep) ++disks_made_[machine.domain_name()];
-  domain.persistent =
-      DefinitionFor(config, keep ? std::optional<Config>(domain.persistent) : std::nullopt);
+  std::optional<Config> old;
+  if (keep) old = domain.persistent;
+  if (keep && domain.running) old = WithSizesOf(domain.live, *std::move(old));
+  domain.persistent = DefinitionFor(config, old);
   domain.defined = true;
   changes_.push_back(fresh == Fresh::kDiskAndDrives ? "define with fresh drives" : "define");
   lock.unlock();
