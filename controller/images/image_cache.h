@@ -16,16 +16,17 @@ namespace rum {
 
 // Where an image comes from, and what it must be.
 struct ImageSource {
-  std::string url;            // http(s)://, file:// or an absolute path
-  std::string sha256;         // hex of the bytes as published, before any unpacking; empty: not said
+  std::string url;     // http(s)://, file:// or an absolute path
+  std::string sha256;  // hex of the bytes as published, before any unpacking; empty: not said
   std::string checksums_url;  // a mirror's file of checksums (SHA256SUMS, SHA512SUMS, CHECKSUM of
                               // Fedora) that names the image; empty: none
 };
 
 // An image on this host, unpacked: what a root disk can be made from.
 struct FetchedImage {
-  std::string path;            // absolute
-  std::shared_ptr<void> hold;  // while it lives nobody, in no process, deletes the file from the cache
+  std::string path;  // absolute
+  std::shared_ptr<void>
+      hold;  // while it lives nobody, in no process, deletes the file from the cache
 };
 
 // An entry of the cache.
@@ -63,7 +64,8 @@ class ImageCache {
   absl::StatusOr<std::vector<CachedImage>> List(const PathsInUse& in_use);  // by name
   // FailedPrecondition: it is in use. NotFound: no entry has that name; a name is never a path.
   absl::Status Delete(const std::string& name, const PathsInUse& in_use);
-  // Deletes every entry that is not in use, and what broke-off downloads left; gives what it deleted.
+  // Deletes every entry that is not in use, and what broke-off downloads left; gives what it
+  // deleted.
   absl::StatusOr<std::vector<CachedImage>> Prune(const PathsInUse& in_use);
 
  private:

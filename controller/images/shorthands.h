@@ -9,21 +9,24 @@
 
 namespace rum {
 
-// A short name for a published cloud image, such as debian-12; one row of shorthands.txt.
+// A short name for a published cloud image, such as debian-12: one line of shorthands.txt.
 struct Shorthand {
   std::string name;
-  std::string architecture;  // as uname(1) says: x86_64, aarch64
+  std::string architecture;  // as uname(2) says: x86_64, aarch64
   std::string url;
-  std::string checksums_url;  // empty: the mirror has none
+  std::string checksums_url;  // empty: the mirror has none that names the image
 };
 
 const std::vector<Shorthand>& Shorthands();
 
-// What image.base stands for on a host of `architecture`. InvalidArgument: neither a path, a URL nor
-// a shorthand, with the nearest ones; or a shorthand that has no image for that architecture, with
-// those that it has.
+// What image.base (an absolute path, a URL or a shorthand) stands for on a host of `architecture`.
+// InvalidArgument: neither, with the nearest shorthand; or a shorthand without an image for that
+// architecture.
 absl::StatusOr<ImageSource> SourceOf(const std::string& base, const std::string& sha256,
                                      const std::string& architecture);
+
+// This host's, as uname(2) says.
+std::string HostArchitecture();
 
 }  // namespace rum
 

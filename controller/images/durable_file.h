@@ -1,0 +1,24 @@
+#ifndef RUM_CONTROLLER_IMAGES_DURABLE_FILE_H_
+#define RUM_CONTROLLER_IMAGES_DURABLE_FILE_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "google/protobuf/message.h"
+
+namespace rum {
+
+// All of these name the path; a full disk is ResourceExhausted.
+
+absl::Status WriteAt(int fd, int64_t offset, std::string_view bytes, const std::string& path);
+absl::Status SyncFile(const std::string& path);  // or folder
+// Replaces the file as a whole with the message's JSON.
+absl::Status SaveJson(const google::protobuf::Message& message, const std::string& path);
+// False: there is none, or it is not whole.
+bool LoadJson(const std::string& path, google::protobuf::Message* message);
+
+}  // namespace rum
+
+#endif  // RUM_CONTROLLER_IMAGES_DURABLE_FILE_H_

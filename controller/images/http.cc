@@ -1,0 +1,160 @@
+#include "controller/images/http.h"
+
+#include <curl/curl.h>
+
+#include <memory>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "controller/images/location.h"
+
+namespace rum {
+namespace {
+
+constexpr size_t kRedirectBody = 1 << 20;  // bytes; more is not a redirect's explanation
+
+using Handle = std::unique_ptr<CURL, decltype(&curl_easy_cleanup)>;
+using HeaderList = std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)>;
+
+struct Exchange {
+  CURL* curl;
+  const HttpRequest& request;
+  HttpReply reply;
+  bool begun = false;
+  size_t thrown_away = 0;
+  absl::Status status;  // of begin or write
+};
+
+std::string Header(CURL* curl, const char* name) {
+  curl_header* header = nullptr;
+  return curl_easy_header(curl, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK ? header->value
+                                                                                 : "";
+}
+
+void ReadHeaders(Exchange* exchange) {
+  CURL* const curl = exchange->curl;
+  HttpReply& reply = exchange->reply;
+  long version = 0;
+  curl_off_t length = -1;
+  curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &reply.status);
+  curl_easy_getinfo(curl, CURLINFO_HTTP_VERSION, &version);
+  curl_easy_getinfo(curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+  reply.etag = Header(curl, "ETag");
+  reply.last_modified = Header(curl, "Last-Modified");
+  reply.date = Header(curl, "Date");
+  reply.content_range = Header(curl, "Content-Range");
+  reply.content_length = length;
+  const bool chunked =
+      absl::StrContains(absl::AsciiStrToLower(Header(curl, "Transfer-Encoding")), "chunked");
+  reply.end_is_marked = length >= 0 || chunked || version >= CURL_HTTP_VERSION_2_0;
+}
+
+bool HasWantedBody(long status) { return status == 200 || status == 206; }
+
+void Begin(Exchange* exchange) {
+  exchange->begun = true;
+  ReadHeaders(exchange);
+  if (HasWantedBody(exchange->reply.status)) {
+    exchange->status = exchange->request.begin(exchange->reply);
+  }
+}
+
+size_t OnBody(char* data, size_t, size_t size, void* user) {
+  auto* const exchange = static_cast<Exchange*>(user);
+  if (!exchange->begun) Begin(exchange);
+  if (!exchange->status.ok()) return 0;
+  const long status = exchange->reply.status;
+  if (!HasWantedBody(status)) {
+    // The address of a redirect is known only at the end of its body.
+    exchange->thrown_away += size;
+    return status < 400 && exchange->thrown_away <= kRedirectBody ? size : 0;
+  }
+  exchange->status = exchange->request.write(std::string_view(data, size));
+  return exchange->status.ok() ? size : 0;
+}
+
+int OnTick(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  auto* const exchange = static_cast<Exchange*>(user);
+  curl_off_t speed = 0;
+  curl_easy_getinfo(exchange->curl, CURLINFO_SPEED_DOWNLOAD_T, &speed);
+  if (exchange->request.tick) exchange->request.tick(speed);
+  return 0;
+}
+
+void SetLimits(CURL* curl, const HttpLimits& limits) {
+  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);  // each step is looked at first
+  curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);        // nor SIGPIPE: our programs ignore it
+  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
+                   static_cast<long>(absl::ToInt64Milliseconds(limits.connect_timeout)));
+  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME,
+                   static_cast<long>(absl::ToInt64Seconds(limits.stall)));
+  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, static_cast<long>(limits.stall_bytes_per_second));
+  if (!limits.ca_file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, limits.ca_file.c_str());
+}
+
+HeaderList Headers(const HttpRequest& request) {
+  // What is kept are the bytes as published: no encoding made up on the way.
+  curl_slist* list = curl_slist_append(nullptr, "Accept-Encoding: identity");
+  for (const std::string& header : request.headers) list = curl_slist_append(list, header.c_str());
+  return HeaderList(list, curl_slist_free_all);
+}
+
+absl::Status Failed(CURLcode code, const char* detail, const std::string& url) {
+  const std::string text =
+      absl::StrCat(ShownUrl(url), ": ", detail[0] != 0 ? detail : curl_easy_strerror(code));
+  if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL) {
+    return absl::InvalidArgumentError(text);
+  }
+  return absl::UnavailableError(text);
+}
+
+// One request, without redirects. `next`: where the reply sends us, or empty.
+absl::StatusOr<HttpReply> Perform(CURL* curl, const HttpRequest& request, const std::string& url,
+                                  std::string* next) {
+  Exchange exchange{curl, request, {}, false, 0, absl::OkStatus()};
+  char detail[CURL_ERROR_SIZE] = {};
+  exchange.reply.url = url;
+  curl_easy_setopt(curl, CURLOPT_URL, url.c_str());
+  curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
+  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, OnBody);
+  curl_easy_setopt(curl, CURLOPT_WRITEDATA, &exchange);
+  curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+  curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, OnTick);
+  curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &exchange);
+  const CURLcode code = curl_easy_perform(curl);
+  curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, nullptr);
+  if (code == CURLE_OK && !exchange.begun) Begin(&exchange);
+  if (!exchange.status.ok()) return exchange.status;
+  const bool refused = exchange.begun && exchange.reply.status >= 400;  // its body was cut short
+  if (code != CURLE_OK && !refused) return Failed(code, detail, url);
+  char* location = nullptr;
+  curl_easy_getinfo(curl, CURLINFO_REDIRECT_URL, &location);
+  if (location != nullptr) *next = location;
+  return exchange.reply;
+}
+
+}  // namespace
+
+absl::StatusOr<HttpReply> HttpGet(const HttpRequest& request, const HttpLimits& limits) {
+  static const CURLcode global = curl_global_init(CURL_GLOBAL_DEFAULT);
+  const Handle curl(curl_easy_init(), curl_easy_cleanup);
+  if (global != CURLE_OK || !curl) return absl::InternalError("libcurl does not start");
+  const HeaderList headers = Headers(request);
+  SetLimits(curl.get(), limits);
+  curl_easy_setopt(curl.get(), CURLOPT_USERAGENT, "rum");
+  curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, headers.get());
+  std::string url = request.url;
+  for (int step = 0; step <= limits.redirects; ++step) {
+    std::string next;
+    absl::StatusOr<HttpReply> reply = Perform(curl.get(), request, url, &next);
+    if (!reply.ok() || next.empty()) return reply;
+    if (absl::Status status = MayRedirect(url, next); !status.ok()) return status;
+    url = next;
+  }
+  return absl::UnavailableError(
+      absl::StrCat(ShownUrl(request.url), ": more than ", limits.redirects, " redirects"));
+}
+
+}  // namespace rum

@@ -1,0 +1,49 @@
+#ifndef RUM_CONTROLLER_IMAGES_PROGRESS_H_
+#define RUM_CONTROLLER_IMAGES_PROGRESS_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "controller/images/image_cache.h"
+
+namespace rum {
+
+// Keeps what is said of a fetch below ten texts a second.
+class Progress {
+ public:
+  explicit Progress(FetchProgress say) : say_(std::move(say)) {}
+
+  // Whether Update() would say something now.
+  bool Due() const { return say_ && absl::Now() >= next_; }
+  // A number that grows: dropped when it comes too early.
+  void Update(const std::string& text) {
+    if (Due()) Emit(text);
+  }
+  // Something that must be known: waits for its turn, 0.1 s at most.
+  void Say(const std::string& text) {
+    if (!say_) return;
+    absl::SleepFor(std::min(next_ - absl::Now(), kInterval));
+    Emit(text);
+  }
+
+ private:
+  static constexpr absl::Duration kInterval = absl::Milliseconds(100);
+
+  void Emit(const std::string& text) {
+    say_(text);
+    next_ = absl::Now() + kInterval;
+  }
+
+  const FetchProgress say_;
+  absl::Time next_ = absl::InfinitePast();
+};
+
+// "330 MB", "12 kB": decimal, as download pages say it.
+std::string SizeText(int64_t bytes);
+
+}  // namespace rum
+
+#endif  // RUM_CONTROLLER_IMAGES_PROGRESS_H_
