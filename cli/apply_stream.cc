@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/client.h"
+#include "cli/progress_text.h"
 #include "cli/render.h"
 #include "cli/terminal_text.h"
 #include "controller/service/utf8.h"
@@ -19,6 +20,7 @@ absl::StatusOr<control::ApplyReport> Follow(grpc::ClientReader<control::ApplyEve
   const Style style = StyleOf(globals.color);
   const bool text = globals.output == "text";
   OutputText output(style.utf8);
+  ProgressText progress(isatty(STDERR_FILENO) != 0, style.utf8);
   control::ApplyReport report;
   bool ended = false;
   control::ApplyEvent event;
@@ -26,11 +28,11 @@ absl::StatusOr<control::ApplyReport> Follow(grpc::ClientReader<control::ApplyEve
     switch (event.event_case()) {
       case control::ApplyEvent::kProgress:
         if (!globals.quiet)
-          std::fprintf(stderr, "  %s %s\n", style.utf8 ? "…" : "...",
-                       OneLine(event.progress(), style.utf8).c_str());
+          std::fputs(progress.Next(event.progress(), absl::Now()).c_str(), stderr);
         break;
       case control::ApplyEvent::kResult:
         *report.add_results() = event.result();
+        progress.Interrupted();
         if (text) std::fputs(RenderResult(event.result(), style).c_str(), stdout);
         std::fflush(stdout);
         break;

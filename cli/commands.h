@@ -23,6 +23,7 @@ struct Globals {
 void AddApplyCommands(CLI::App* app, Globals* globals);       // up, apply = reload
 void AddMachineCommands(CLI::App* app, Globals* globals);     // status, down, restart, destroy
 void AddExecCommand(CLI::App* app, Globals* globals);         // exec
+void AddImageCommands(CLI::App* app, Globals* globals);       // image list, pull, delete, prune
 void AddFileCommands(CLI::App* app, Globals* globals);        // check, explain
 void AddControllerCommands(CLI::App* app, Globals* globals);  // controller run, status, stop
 

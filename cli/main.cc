@@ -92,6 +92,7 @@ int main(int argc, char** argv) {
   rum::AddApplyCommands(&app, &globals);
   rum::AddMachineCommands(&app, &globals);
   rum::AddExecCommand(&app, &globals);
+  rum::AddImageCommands(&app, &globals);
   rum::AddFileCommands(&app, &globals);
   rum::AddControllerCommands(&app, &globals);
   try {

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/time.h"
 #include "cli/terminal_text.h"
 #include "state/names.h"
 
@@ -254,6 +255,33 @@ std::string RenderStatus(const MachineStatus& status, int64_t now_ms, const Styl
                     status.generation() > 0 ? " ConfigInvalid: the last good configuration stays\n"
                                             : " ConfigInvalid: nothing can be made of this file\n",
                     Indented(status.config_error(), "    ", style));
+  }
+  return text;
+}
+
+std::string RenderImages(const control::ImagesReply& images, const Style& style) {
+  std::vector<std::vector<std::string>> rows = {{"NAME", "SIZE", "FETCHED", "IN USE", "URL"}};
+  for (const control::CachedImage& image : images.images()) {
+    rows.push_back({image.name(), absl::StrCat((image.bytes() + 999999) / 1000000, " MB"),
+                    image.whole() ? absl::FormatTime("%Y-%m-%d %H:%M",
+                                                     absl::FromUnixMillis(image.fetched_ms()),
+                                                     absl::LocalTimeZone())
+                                  : "in part",
+                    image.in_use() ? "yes" : "no", image.url()});
+  }
+  std::vector<size_t> widths(rows[0].size());
+  for (std::vector<std::string>& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) {
+      row[i] = OneLine(row[i], style.utf8);
+      widths[i] = std::max(widths[i], row[i].size());
+    }
+  }
+  std::string text;
+  for (const std::vector<std::string>& row : rows) {
+    for (size_t i = 0; i + 1 < row.size(); ++i) {
+      absl::StrAppend(&text, row[i], std::string(widths[i] - row[i].size() + 2, ' '));
+    }
+    absl::StrAppend(&text, row.back(), "\n");
   }
   return text;
 }

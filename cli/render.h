@@ -26,6 +26,8 @@ std::string RenderWaiting(const Change& change, const Style& style);
 std::string RenderPlan(const Plan& plan, const Style& style);  // of a dry run
 std::string RenderStatus(const MachineStatus& status, int64_t now_ms, const Style& style);
 
+// A table: a row for each image, its columns in line.
+std::string RenderImages(const control::ImagesReply& images, const Style& style);
 std::string ToJson(const google::protobuf::Message& message);
 
 // behaviour.md's exit status of --exit-code: 0 in sync, 4 live or opt-in changes pending, 5 restart

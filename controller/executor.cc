@@ -38,8 +38,8 @@ absl::Status Define(const Action::DefineDomain& define, const ActionTargets& tar
   const Fresh fresh = !define.reset()         ? Fresh::kNothing
                       : define.reset_drives() ? Fresh::kDiskAndDrives
                                               : Fresh::kDisk;
-  return WithContext("definition",
-                     targets.hypervisor.Define(targets.machine, targets.desired, fresh));
+  return WithContext("definition", targets.hypervisor.Define(targets.machine, targets.desired,
+                                                             fresh, targets.progress));
 }
 
 bool IsOneOf(const Forward& forward, const google::protobuf::RepeatedPtrField<Port>& ports) {

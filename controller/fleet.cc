@@ -196,6 +196,49 @@ absl::StatusOr<GuestAccess> Controller::Guest(const std::string& config_path) {
   return (*machine)->Guest();
 }
 
+absl::StatusOr<std::set<std::string>> Controller::ImagesInUse() {
+  std::set<std::string> uris = {""};  // the default, also when no machine is in it any more
+  absl::StatusOr<std::vector<std::string>> ids = parts_.store->List();
+  if (!ids.ok()) return ids.status();
+  for (const std::string& id : *ids) {
+    absl::StatusOr<MachineRecord> record = parts_.store->Load(id);
+    if (!record.ok()) return record.status();
+    uris.insert(UriOf(record->desired(), *record));
+  }
+  std::set<std::string> used;
+  for (const std::string& uri : uris) {
+    absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor = Connect(uri);
+    absl::Status status = hypervisor.status();
+    if (status.ok()) {
+      absl::StatusOr<std::set<std::string>> images = (*hypervisor)->ImagesInUse();
+      status = images.status();
+      if (status.ok()) used.insert(images->begin(), images->end());
+    }
+    if (!status.ok()) {
+      return absl::Status(status.code(), absl::StrCat("which images are in use is not known: ",
+                                                      std::string(status.message())));
+    }
+  }
+  return used;
+}
+
+absl::StatusOr<std::vector<CachedImage>> Controller::Images() {
+  return images_.cache().List([this] { return ImagesInUse(); });
+}
+
+absl::StatusOr<FetchedImage> Controller::PullImage(const Image& image,
+                                                   const SayProgress& progress) {
+  return images_.Fetch(image, progress);
+}
+
+absl::Status Controller::DeleteImage(const std::string& name) {
+  return images_.cache().Delete(name, [this] { return ImagesInUse(); });
+}
+
+absl::StatusOr<std::vector<CachedImage>> Controller::PruneImages() {
+  return images_.cache().Prune([this] { return ImagesInUse(); });
+}
+
 int Controller::machines() const {
   std::map<std::string, std::shared_ptr<Machine>> machines;
   {

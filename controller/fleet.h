@@ -5,11 +5,14 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "controller/file_watch.h"
+#include "controller/hypervisor/base_images.h"
 #include "controller/machine.h"
 #include "controller/run_loop.h"
 
@@ -50,6 +53,12 @@ class Controller {
   ApplyOutcome Down(const std::string& config_path, const EventSink& sink);
   ApplyOutcome Destroy(const std::string& config_path, const EventSink& sink);
   absl::StatusOr<GuestAccess> Guest(const std::string& config_path);
+  // The user's base images; see ImageCache. What a disk stands on, in any libvirt that a machine of
+  // the user's is in, is in use; when one cannot be asked, nothing is deleted.
+  absl::StatusOr<std::vector<CachedImage>> Images();
+  absl::StatusOr<FetchedImage> PullImage(const Image& image, const SayProgress& progress);
+  absl::Status DeleteImage(const std::string& name);
+  absl::StatusOr<std::vector<CachedImage>> PruneImages();
   int machines() const;  // wanted up
 
  private:
@@ -58,6 +67,7 @@ class Controller {
     std::shared_ptr<Hypervisor> hypervisor;
   };
 
+  absl::StatusOr<std::set<std::string>> ImagesInUse();
   absl::StatusOr<std::shared_ptr<Machine>> Find(const std::string& config_path);
   std::shared_ptr<Machine> Known(const std::string& key) const;
   absl::StatusOr<std::shared_ptr<Hypervisor>> Connect(const std::string& uri);
@@ -66,6 +76,7 @@ class Controller {
   void LookAfter(const std::shared_ptr<Machine>& machine);
 
   ControllerParts parts_;
+  BaseImages images_;
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Connection>> connections_;  // by URI
   std::map<std::string, std::shared_ptr<Machine>> machines_;        // by config path

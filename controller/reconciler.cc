@@ -226,7 +226,7 @@ class Reconciliation {
         action.has_set_forwards() ? links_.OpenListeners() : nullptr;
     const Execution execution =
         Execute(action, {links_.machine(), desired_, observed_, **hypervisor, agent.get(),
-                         listeners.get(), sink_.script_output});
+                         listeners.get(), sink_.script_output, sink_.progress});
     Failpoint(absl::StrCat(failpoint, ":done"));
     Judge(action, execution);
     return true;

@@ -86,6 +86,11 @@ std::string RuntimeDir() {
   return EnvironmentOr("RUM_RUNTIME_DIR", runtime.empty() ? StateDir() + "/run" : runtime + "/rum");
 }
 
+std::string CacheDir() {
+  return EnvironmentOr("RUM_CACHE_DIR",
+                       EnvironmentOr("XDG_CACHE_HOME", Home() + "/.cache") + "/rum");
+}
+
 std::string DataDir() {
   return EnvironmentOr("RUM_DATA_DIR",
                        EnvironmentOr("XDG_DATA_HOME", Home() + "/.local/share") + "/rum");

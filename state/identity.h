@@ -28,6 +28,8 @@ std::string Sha256Hex(const std::string& bytes);
 std::string StateDir();
 // $RUM_RUNTIME_DIR, else $XDG_RUNTIME_DIR/rum, else StateDir()/run: sockets and locks. Not created.
 std::string RuntimeDir();
+// $RUM_CACHE_DIR, else $XDG_CACHE_HOME/rum, else ~/.cache/rum: downloads. Not created.
+std::string CacheDir();
 // $RUM_DATA_DIR, else $XDG_DATA_HOME/rum, else ~/.local/share/rum: disks, seeds. Not created.
 std::string DataDir();
 

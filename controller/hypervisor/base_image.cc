@@ -1,17 +1,12 @@
 #include "controller/hypervisor/base_image.h"
 
-#include <openssl/evp.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <memory>
-#include <vector>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
@@ -47,9 +42,7 @@ absl::StatusOr<BaseImage> ProbeBaseImage(const std::string& base) {
   image.path = base;
   if (absl::StartsWith(base, "file://")) image.path = base.substr(7);
   if (!absl::StartsWith(image.path, "/")) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "image.base \"", base, "\": only a path or a file:// URL works in this version of rum; ",
-        "downloads and shorthands are not supported yet"));
+    return absl::InvalidArgumentError(absl::StrCat("image.base ", base, ": not a path"));
   }
   // The overlay names its base for good: by the real path, which does not move with a link.
   std::error_code error;
@@ -80,27 +73,6 @@ absl::StatusOr<BaseImage> ProbeBaseImage(const std::string& base) {
     return absl::InvalidArgumentError(absl::StrCat("image.base ", image.path, ": it is empty"));
   }
   return image;
-}
-
-absl::Status CheckSha256(const BaseImage& image, const std::string& sha256) {
-  if (sha256.empty()) return absl::OkStatus();
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
-                                                                  EVP_MD_CTX_free);
-  EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
-  std::ifstream file(image.path, std::ios::binary);
-  std::vector<char> buffer(1 << 20);
-  while (file.read(buffer.data(), buffer.size()) || file.gcount() > 0) {
-    EVP_DigestUpdate(context.get(), buffer.data(), file.gcount());
-  }
-  if (file.bad() || !file.eof()) {
-    return absl::UnavailableError(absl::StrCat("image.base ", image.path, ": cannot be read"));
-  }
-  std::string digest(EVP_MD_size(EVP_sha256()), 0);
-  EVP_DigestFinal_ex(context.get(), reinterpret_cast<unsigned char*>(digest.data()), nullptr);
-  const std::string found = absl::BytesToHexString(digest);
-  if (found == absl::AsciiStrToLower(sha256)) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat("image.base ", image.path, ": its SHA-256 is ",
-                                                    found, ", not image.sha256 ", sha256));
 }
 
 }  // namespace rum

@@ -22,12 +22,9 @@ struct BaseImage {
 // The mark of a file as it is now; empty when there is none.
 std::string ImageMark(const std::string& path);
 
-// `base`: image.base of a rum.toml. InvalidArgument for what is not a file on this host, NotFound
+// `base`: a path or a file:// URL. InvalidArgument for what is not a file on this host, NotFound
 // when it is not there.
 absl::StatusOr<BaseImage> ProbeBaseImage(const std::string& base);
-
-// Ok when the file's SHA-256 is `sha256` (hex, any case) or that is empty; else FailedPrecondition.
-absl::Status CheckSha256(const BaseImage& image, const std::string& sha256);
 
 }  // namespace rum
 

@@ -10,8 +10,9 @@ namespace rum {
 
 // What a definition says after Define(wanted). What only a new root disk can change (the image, the
 // user, the libvirt, a smaller size) stays as `present` has it, so that a definition always tells
-// what its disk really holds; pass nullopt for a new disk. Sizes in `present` are those of the disks
-// as they are, not as a definition will make them. Ports and scripts are not part of a definition.
+// what its disk really holds; pass nullopt for a new disk. Sizes in `present` are those of the
+// disks as they are, not as a definition will make them. Ports and scripts are not part of a
+// definition.
 Config DefinitionFor(const Config& wanted, const std::optional<Config>& present);
 
 // The definition `persistent` with the sizes that the disks of the running machine have: what is to

@@ -104,7 +104,7 @@ void Disks::TakeBack(const DiskSet& disks) {
 }
 
 absl::Status Disks::MakeRoot(const PresentDisks& present, Config* config, DiskSet* disks) {
-  if (present.fresh != Fresh::kNothing) return NewRoot(*config, disks);
+  if (present.fresh != Fresh::kNothing) return NewRoot(present, *config, disks);
   const VolumeFacts* root = nullptr;
   if (present.definition.has_value()) {
     disks->nonce = present.definition->disk_nonce;
@@ -118,17 +118,14 @@ absl::Status Disks::MakeRoot(const PresentDisks& present, Config* config, DiskSe
     }
   } else {
     root = OrphanRoot(all_, machine_.domain_name());
-    if (root == nullptr) return NewRoot(*config, disks);
-    absl::StatusOr<BaseImage> base = ProbeBaseImage(config->image().base());
-    if (!root->backing_path.empty() && (!base.ok() || base->path != root->backing_path)) {
+    if (root == nullptr) return NewRoot(present, *config, disks);
+    if (!root->backing_path.empty() && present.image_files.count(root->backing_path) == 0) {
       return absl::FailedPreconditionError(
           absl::StrCat("this machine has a root disk on another image, ", root->path,
                        "; `rum up --reset` replaces it"));
     }
-    if (base.ok() && !root->backing_path.empty()) {
-      disks->base_path = base->path;
-      disks->base_mark = base->mark;
-    }
+    disks->base_path = root->backing_path;
+    disks->base_mark = ImageMark(root->backing_path);
     disks->nonce = ParseVolumeName(machine_.domain_name(), root->name)->part;
     disks->root_path = root->path;
   }
@@ -138,10 +135,18 @@ absl::Status Disks::MakeRoot(const PresentDisks& present, Config* config, DiskSe
   return volumes_.Grow(root->name, resources->disk());
 }
 
-absl::Status Disks::NewRoot(const Config& config, DiskSet* disks) {
-  absl::StatusOr<BaseImage> base = ProbeBaseImage(config.image().base());
+absl::StatusOr<bool> Disks::HasRoot() {
+  absl::StatusOr<std::vector<VolumeFacts>> all = volumes_.List();
+  if (!all.ok()) return all.status();
+  return OrphanRoot(*all, machine_.domain_name()) != nullptr;
+}
+
+absl::Status Disks::NewRoot(const PresentDisks& present, const Config& config, DiskSet* disks) {
+  if (present.image.empty()) {
+    return absl::AbortedError("the root disk went away meanwhile: `rum up` makes a new one");
+  }
+  absl::StatusOr<BaseImage> base = ProbeBaseImage(present.image);
   if (!base.ok()) return base.status();
-  if (absl::Status same = CheckSha256(*base, config.image().sha256()); !same.ok()) return same;
   const uint64_t size =
       config.resources().disk() == 0 ? base->virtual_size : config.resources().disk();
   if (size < base->virtual_size) {

@@ -30,9 +30,11 @@ struct DiskSet {
 // What there is already.
 struct PresentDisks {
   std::optional<DomainFacts>
-      definition;              // whose disk is kept; nullopt: none, or a new disk is wanted
-  std::set<std::string> used;  // paths in any definition, persistent or live
-  bool running = false;        // nothing is resized then
+      definition;                     // whose disk is kept; nullopt: none, or a new disk is wanted
+  std::set<std::string> used;         // paths in any definition, persistent or live
+  bool running = false;               // nothing is resized then
+  std::string image;                  // what a new root disk is made from; empty: none was expected
+  std::set<std::string> image_files;  // on which of these a disk without a definition may stand
   Fresh fresh = Fresh::kNothing;
 };
 
@@ -51,6 +53,8 @@ class Disks {
   absl::Status RenewDrives(const Config& config);
   // Deletes what Make() made for a definition that did not come about.
   void TakeBack(const DiskSet& disks);
+  // A root disk is there, with or without a definition.
+  absl::StatusOr<bool> HasRoot();
   // Deletes roots, seeds and half-made copies that no definition points to. Drives stay: they may
   // hold work.
   absl::Status RemoveUnused(const std::set<std::string>& used);
@@ -59,7 +63,7 @@ class Disks {
 
  private:
   absl::Status MakeRoot(const PresentDisks& present, Config* config, DiskSet* disks);
-  absl::Status NewRoot(const Config& config, DiskSet* disks);
+  absl::Status NewRoot(const PresentDisks& present, const Config& config, DiskSet* disks);
   absl::StatusOr<std::string> CopyOf(const struct BaseImage& base, uint64_t capacity,
                                      const std::string& nonce);
   absl::Status MakeSeed(const PresentDisks& present, const std::string& agent_binary,

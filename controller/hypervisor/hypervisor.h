@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,22 +32,27 @@ struct DomainState {
 // What Define() makes anew, though it is there; everything that was on it is gone.
 enum class Fresh { kNothing, kDisk, kDiskAndDrives };
 
+// What a person is told of long work; may be empty. Called on the calling thread.
+using SayProgress = std::function<void(const std::string& text)>;
+
 // The machines of one libvirt connection. Thread-safe; calls block. Unavailable: libvirt cannot be
 // reached (never "not defined").
 class Hypervisor {
  public:
   virtual ~Hypervisor() = default;
   virtual absl::StatusOr<DomainState> Inspect(const MachineIdentity& machine) = 0;
-  // Makes disks (kept when there), seed and the persistent definition match `config`. For
-  // anything fresh the domain must be off. A running domain keeps running; idempotent; the old
-  // definition survives a failure.
-  virtual absl::Status Define(const MachineIdentity& machine, const Config& config,
-                              Fresh fresh) = 0;
+  // Makes disks (kept when there; a new root disk fetches the image), seed and the persistent
+  // definition match `config`. For anything fresh the domain must be off. A running domain keeps
+  // running; idempotent; the old definition survives a failure.
+  virtual absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh,
+                              const SayProgress& progress) = 0;
   virtual absl::Status Start(const MachineIdentity& machine) = 0;  // Ok when it runs already
   // ACPI first, after `grace` force. Ok when it is off already.
   virtual absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) = 0;
   // Undefines and deletes what belongs to the machine and nothing else; names what it removed.
   virtual absl::StatusOr<std::vector<std::string>> Remove(const MachineIdentity& machine) = 0;
+  // The files of this host that root disks of rum's are layers over.
+  virtual absl::StatusOr<std::set<std::string>> ImagesInUse() = 0;
   // A connected stream socket to the channel org.rum.agent.0 of the running domain; the caller owns
   // it.
   virtual absl::StatusOr<int> OpenChannel(const MachineIdentity& machine) = 0;

@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "controller/hypervisor/agent_channel.h"
 #include "controller/hypervisor/base_image.h"
+#include "controller/hypervisor/base_images.h"
 #include "controller/hypervisor/connection.h"
 #include "controller/hypervisor/definition.h"
 #include "controller/hypervisor/disks.h"
@@ -94,7 +95,9 @@ class LibvirtHypervisor : public Hypervisor {
   absl::Status Reach() { return connection_.Get().status(); }
 
   absl::StatusOr<DomainState> Inspect(const MachineIdentity& machine) override;
-  absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh) override;
+  absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh,
+                      const SayProgress& progress) override;
+  absl::StatusOr<std::set<std::string>> ImagesInUse() override;
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override;
   absl::StatusOr<std::vector<std::string>> Remove(const MachineIdentity& machine) override;
@@ -102,8 +105,10 @@ class LibvirtHypervisor : public Hypervisor {
 
  private:
   absl::StatusOr<Found> Find(const ConnectionHandle& connection, const MachineIdentity& machine);
+  absl::StatusOr<bool> NeedsImage(const ConnectionHandle& connection,
+                                  const MachineIdentity& machine, Fresh fresh);
   absl::Status DefineNow(const ConnectionHandle& connection, const MachineIdentity& machine,
-                         const Config& config, Fresh fresh);
+                         const Config& config, Fresh fresh, const std::string& image);
   absl::StatusOr<DiskSet> MakeDisks(const ConnectionHandle& connection,
                                     const MachineIdentity& machine, const PresentDisks& present,
                                     Config* config);
@@ -123,6 +128,7 @@ class LibvirtHypervisor : public Hypervisor {
   bool IsTest() { return connection_.facts().kind == ConnectionKind::kTest; }
 
   Connection connection_;
+  BaseImages images_;
   const std::string agent_binary_;
   std::mutex changing_;  // disks and definitions are changed by one call at a time
 };
@@ -181,16 +187,59 @@ std::string LibvirtHypervisor::ImageDrift(const DomainFacts& facts) {
 }
 
 absl::Status LibvirtHypervisor::Define(const MachineIdentity& machine, const Config& config,
-                                       Fresh fresh) {
+                                       Fresh fresh, const SayProgress& progress) {
   absl::StatusOr<ConnectionHandle> connection = connection_.Get();
   if (!connection.ok()) return connection.status();
+  const absl::StatusOr<bool> needed = NeedsImage(*connection, machine, fresh);
+  if (!needed.ok()) return connection_.Judge(needed.status());
+  FetchedImage image;
+  if (*needed) {
+    // Before the lock: a download may take long, and no other machine waits for it.
+    absl::StatusOr<FetchedImage> fetched = images_.Fetch(config.image(), progress);
+    if (!fetched.ok()) return fetched.status();
+    image = *std::move(fetched);
+  }
   std::lock_guard<std::mutex> lock(changing_);
-  return connection_.Judge(DefineNow(*connection, machine, config, fresh));
+  return connection_.Judge(DefineNow(*connection, machine, config, fresh, image.path));
+}
+
+// For a new root disk; one whose definition somebody took away is none.
+absl::StatusOr<bool> LibvirtHypervisor::NeedsImage(const ConnectionHandle& connection,
+                                                   const MachineIdentity& machine, Fresh fresh) {
+  if (IsTest()) return false;
+  if (fresh != Fresh::kNothing) return true;
+  absl::StatusOr<Found> found = Find(connection, machine);
+  if (!found.ok()) return found.status();
+  if (found->persistent.has_value() || found->live.has_value()) return false;
+  const ConnectionFacts facts = connection_.facts();
+  absl::StatusOr<Volumes> volumes = Volumes::Open(connection, DiskFolder(facts), false);
+  if (absl::IsNotFound(volumes.status())) return true;
+  if (!volumes.ok()) return volumes.status();
+  const absl::StatusOr<bool> has = Disks(machine, facts, *std::move(volumes)).HasRoot();
+  if (!has.ok()) return has.status();
+  return !*has;
+}
+
+absl::StatusOr<std::set<std::string>> LibvirtHypervisor::ImagesInUse() {
+  std::set<std::string> images;
+  absl::StatusOr<ConnectionHandle> connection = connection_.Get();
+  if (!connection.ok()) return connection.status();
+  const ConnectionFacts facts = connection_.facts();
+  if (IsTest() || facts.remote) return images;  // another host has files of its own
+  absl::StatusOr<Volumes> volumes = Volumes::Open(*connection, DiskFolder(facts), false);
+  if (absl::IsNotFound(volumes.status())) return images;
+  if (!volumes.ok()) return connection_.Judge(volumes.status());
+  absl::StatusOr<std::vector<VolumeFacts>> all = volumes->List();
+  if (!all.ok()) return connection_.Judge(all.status());
+  for (const VolumeFacts& volume : *all) {
+    if (!volume.backing_path.empty()) images.insert(volume.backing_path);
+  }
+  return images;
 }
 
 absl::Status LibvirtHypervisor::DefineNow(const ConnectionHandle& connection,
                                           const MachineIdentity& machine, const Config& config,
-                                          Fresh fresh) {
+                                          Fresh fresh, const std::string& image) {
   absl::StatusOr<Found> found = Find(connection, machine);
   if (!found.ok()) return found.status();
   if (fresh != Fresh::kNothing && found->running) {
@@ -208,6 +257,10 @@ absl::Status LibvirtHypervisor::DefineNow(const ConnectionHandle& connection,
   present.used = found->Paths();
   present.running = found->running;
   present.fresh = fresh;
+  present.image = image;
+  if (!present.definition.has_value() && image.empty() && !IsTest()) {
+    present.image_files = images_.FilesOf(config.image());
+  }
   std::optional<Config> old;
   // Volumes tell their sizes themselves, to MakeDisks().
   if (present.definition.has_value()) {
@@ -327,7 +380,8 @@ absl::Status LibvirtHypervisor::StartNow(const ConnectionHandle& connection,
     return absl::FailedPreconditionError("the machine is not defined");
   }
   // Disks grow while the machine is off, and the seed gets this rum's agent.
-  absl::Status ready = DefineNow(connection, machine, found->persistent->config, Fresh::kNothing);
+  absl::Status ready =
+      DefineNow(connection, machine, found->persistent->config, Fresh::kNothing, "");
   if (!ready.ok()) return ready;
   if (connection_.facts().kind == ConnectionKind::kSystem) {
     found = Find(connection, machine);  // as it was defined just now

@@ -135,6 +135,44 @@ class ControlService final : public control::Control::Service {
     return ToGrpc(status);
   }
 
+  grpc::Status ListImages(grpc::ServerContext*, const control::ImagesRequest*,
+                          control::ImagesReply* reply) override {
+    const Call call(&calls_);
+    return Tell(controller_->Images(), reply);
+  }
+
+  grpc::Status PullImage(grpc::ServerContext*, const control::PullImageRequest* request,
+                         grpc::ServerWriter<control::PullImageEvent>* writer) override {
+    const Call call(&calls_);
+    Image image;
+    image.set_base(request->base());
+    image.set_sha256(request->sha256());
+    control::PullImageEvent event;
+    const absl::StatusOr<FetchedImage> fetched =
+        controller_->PullImage(image, [&](const std::string& text) {
+          event.set_progress(text);
+          MakeUtf8(&event);
+          writer->Write(event);
+        });
+    if (!fetched.ok()) return ToGrpc(fetched.status());
+    event.set_path(fetched->path);
+    MakeUtf8(&event);
+    writer->Write(event);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status DeleteImage(grpc::ServerContext*, const control::DeleteImageRequest* request,
+                           control::ImagesReply*) override {
+    const Call call(&calls_);
+    return ToGrpc(controller_->DeleteImage(request->name()));
+  }
+
+  grpc::Status PruneImages(grpc::ServerContext*, const control::ImagesRequest*,
+                           control::ImagesReply* reply) override {
+    const Call call(&calls_);
+    return Tell(controller_->PruneImages(), reply);
+  }
+
   grpc::Status Info(grpc::ServerContext*, const control::InfoRequest*,
                     control::InfoReply* reply) override {
     const Call call(&calls_);
@@ -154,6 +192,23 @@ class ControlService final : public control::Control::Service {
   bool Idle() const { return calls_ == 0 && controller_->machines() == 0; }
 
  private:
+  static grpc::Status Tell(const absl::StatusOr<std::vector<CachedImage>>& images,
+                           control::ImagesReply* reply) {
+    if (!images.ok()) return ToGrpc(images.status());
+    for (const CachedImage& image : *images) {
+      control::CachedImage* told = reply->add_images();
+      told->set_name(image.name);
+      told->set_url(image.url);
+      told->set_path(image.path);
+      told->set_bytes(image.bytes);
+      told->set_fetched_ms(absl::ToUnixMillis(image.fetched));
+      told->set_whole(image.whole);
+      told->set_in_use(image.in_use);
+    }
+    MakeUtf8(reply);
+    return grpc::Status::OK;
+  }
+
   Controller* const controller_;
   const std::function<void()> on_stop_;
   const int64_t started_ms_ = std::chrono::duration_cast<std::chrono::milliseconds>(

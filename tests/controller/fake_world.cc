@@ -23,9 +23,11 @@ class LentHypervisor : public Hypervisor {
   absl::StatusOr<DomainState> Inspect(const MachineIdentity& machine) override {
     return lent_->Inspect(machine);
   }
-  absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh) override {
-    return lent_->Define(machine, config, fresh);
+  absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh,
+                      const SayProgress& progress) override {
+    return lent_->Define(machine, config, fresh, progress);
   }
+  absl::StatusOr<std::set<std::string>> ImagesInUse() override { return lent_->ImagesInUse(); }
   absl::Status Start(const MachineIdentity& machine) override { return lent_->Start(machine); }
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override {
     return lent_->Stop(machine, grace);

@@ -109,7 +109,8 @@ TEST_P(Suite, KnowsNothingOfAMachineThatWasNeverDefined) {
 }
 
 TEST_P(Suite, ReadsADefinitionBackWithoutPortsAndScripts) {
-  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing, nullptr),
+            absl::OkStatus());
   DomainState state = Look(machine_);
   EXPECT_TRUE(state.defined);
   EXPECT_FALSE(state.running);
@@ -117,13 +118,16 @@ TEST_P(Suite, ReadsADefinitionBackWithoutPortsAndScripts) {
 }
 
 TEST_P(Suite, DefinesTheSameTwiceAndStaysTheSame) {
-  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing), absl::OkStatus());
-  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing, nullptr),
+            absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing, nullptr),
+            absl::OkStatus());
   ExpectEqual(Look(machine_).persistent, DefinitionFor(SomeConfig(), std::nullopt));
 }
 
 TEST_P(Suite, StartsWithWhatIsDefined) {
-  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing, nullptr),
+            absl::OkStatus());
   ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
   DomainState state = Look(machine_);
   EXPECT_TRUE(state.running);
@@ -133,12 +137,12 @@ TEST_P(Suite, StartsWithWhatIsDefined) {
 
 TEST_P(Suite, DefinesForTheNextStartWhileTheMachineRuns) {
   Config config = SomeConfig();
-  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr), absl::OkStatus());
   ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
   config.mutable_resources()->set_memory_mb(320);
   config.mutable_resources()->set_cpus(2);
   config.mutable_resources()->set_disk(2u << 30);
-  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr), absl::OkStatus());
   DomainState state = Look(machine_);
   EXPECT_TRUE(state.running);
   ExpectEqual(state.live, DefinitionFor(SomeConfig(), std::nullopt));
@@ -152,17 +156,19 @@ TEST_P(Suite, DefinesForTheNextStartWhileTheMachineRuns) {
 
 TEST_P(Suite, TakesAChangeBackWithoutARestart) {
   Config config = SomeConfig();
-  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr), absl::OkStatus());
   ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
   config.mutable_resources()->set_memory_mb(320);
-  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing), absl::OkStatus());
-  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing, nullptr),
+            absl::OkStatus());
   DomainState state = Look(machine_);
   ExpectEqual(state.persistent, state.live);
 }
 
 TEST_P(Suite, StopsAGuestThatAnswersAndOneThatDoesNot) {
-  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing, nullptr),
+            absl::OkStatus());
   ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
   const absl::Duration grace = GetParam().acpi ? absl::Seconds(30) : absl::Milliseconds(300);
   ASSERT_EQ(hypervisor_->Stop(machine_, grace), absl::OkStatus());
@@ -173,32 +179,35 @@ TEST_P(Suite, StopsAGuestThatAnswersAndOneThatDoesNot) {
 }
 
 TEST_P(Suite, KeepsWhatTheDiskHoldsUntilThereIsANewDisk) {
-  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing, nullptr),
+            absl::OkStatus());
   Config config = SomeConfig();
   config.mutable_image()->set_base(GetParam().other_image);
   config.mutable_user()->set_name("somebody");
   config.mutable_resources()->set_disk(512 << 20);
   config.mutable_resources()->set_cpus(2);
-  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr), absl::OkStatus());
   Config kept = SomeConfig();
   kept.mutable_resources()->set_cpus(2);
   ExpectEqual(Look(machine_).persistent, DefinitionFor(kept, std::nullopt));
 
-  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kDisk), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kDisk, nullptr), absl::OkStatus());
   ExpectEqual(Look(machine_).persistent, DefinitionFor(config, std::nullopt));
 }
 
 TEST_P(Suite, MakesNoNewDiskUnderARunningMachine) {
-  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing, nullptr),
+            absl::OkStatus());
   ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
-  EXPECT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kDisk).code(),
+  EXPECT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kDisk, nullptr).code(),
             absl::StatusCode::kFailedPrecondition);
   EXPECT_TRUE(Look(machine_).running);
 }
 
 TEST_P(Suite, RemovesARunningMachineAndNoOther) {
-  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing), absl::OkStatus());
-  ASSERT_EQ(hypervisor_->Define(other_, SomeConfig(), Fresh::kNothing), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing, nullptr),
+            absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(other_, SomeConfig(), Fresh::kNothing, nullptr), absl::OkStatus());
   ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
   ASSERT_EQ(hypervisor_->Start(other_), absl::OkStatus());
   auto removed = hypervisor_->Remove(machine_);
@@ -212,7 +221,8 @@ TEST_P(Suite, RemovesARunningMachineAndNoOther) {
 }
 
 TEST_P(Suite, TellsOfStartsAndStops) {
-  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing, nullptr),
+            absl::OkStatus());
   EXPECT_TRUE(events_.Wait(machine_.domain_name()));
   events_.Forget();
   ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
@@ -224,7 +234,8 @@ TEST_P(Suite, TellsOfStartsAndStops) {
 
 TEST_P(Suite, HasNoChannelToAMachineThatIsOff) {
   EXPECT_EQ(hypervisor_->OpenChannel(machine_).status().code(), absl::StatusCode::kUnavailable);
-  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing, nullptr),
+            absl::OkStatus());
   EXPECT_EQ(hypervisor_->OpenChannel(machine_).status().code(), absl::StatusCode::kUnavailable);
 }
 

@@ -26,10 +26,11 @@ if [[ -c /dev/kvm ]]; then
   mknod /run/kvm c 10 232 && chown root:kvm /run/kvm && chmod 660 /run/kvm
   mount --bind /run/kvm /dev/kvm
 fi
-export RUM_TEST_DIR=/tmp/e RUM_DATA_DIR=/tmp/e/data
+export RUM_TEST_DIR=/tmp/e RUM_DATA_DIR=/tmp/e/data RUM_CACHE_DIR=/tmp/e/cache
 mkdir -p /tmp/e
 qemu-img create -q -f qcow2 /tmp/e/base.qcow2 10M
 truncate -s 10M /tmp/e/other.raw
+printf '\x55\xaa' | dd of=/tmp/e/other.raw bs=1 seek=510 conv=notrunc status=none # a boot sector: else it is no image
 cp /tmp/e/base.qcow2 /tmp/e/private.qcow2
 cp /tmp/e/other.raw /tmp/e/private.raw
 chmod 600 /tmp/e/private.*

@@ -61,7 +61,7 @@ absl::StatusOr<DomainState> FakeHypervisor::Inspect(const MachineIdentity& machi
 }
 
 absl::Status FakeHypervisor::Define(const MachineIdentity& machine, const Config& config,
-                                    Fresh fresh) {
+                                    Fresh fresh, const SayProgress&) {
   Lock lock(mutex_);
   if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
   DomainState& domain = domains_[machine.domain_name()];
@@ -79,6 +79,14 @@ absl::Status FakeHypervisor::Define(const MachineIdentity& machine, const Config
   lock.unlock();
   Tell(machine);
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::set<std::string>> FakeHypervisor::ImagesInUse() {
+  Lock lock(mutex_);
+  if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
+  std::set<std::string> images;
+  for (const auto& [name, domain] : domains_) images.insert(domain.persistent.image().base());
+  return images;
 }
 
 absl::Status FakeHypervisor::Start(const MachineIdentity& machine) {

@@ -32,7 +32,9 @@ class FakeHypervisor : public Hypervisor {
   std::vector<std::string> Changes();
 
   absl::StatusOr<DomainState> Inspect(const MachineIdentity& machine) override;
-  absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh) override;
+  absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh,
+                      const SayProgress& progress) override;
+  absl::StatusOr<std::set<std::string>> ImagesInUse() override;
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override;
   absl::StatusOr<std::vector<std::string>> Remove(const MachineIdentity& machine) override;

@@ -1,0 +1,132 @@
+#include <grpcpp/grpcpp.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "absl/strings/match.h"
+#include "cli/client.h"
+#include "cli/commands.h"
+#include "cli/progress_text.h"
+#include "cli/render.h"
+#include "cli/terminal_text.h"
+#include "state/identity.h"
+#include "state/toml_reader.h"
+
+namespace rum {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::unique_ptr<control::Control::Stub> Reach(Globals* globals) {
+  auto stub = ConnectController(true);
+  if (stub.ok()) return *std::move(stub);
+  Fail(globals, std::string(stub.status().message()));
+  return nullptr;
+}
+
+void List(Globals* globals) {
+  const auto stub = Reach(globals);
+  if (stub == nullptr) return;
+  grpc::ClientContext context;
+  control::ImagesReply images;
+  const grpc::Status called = stub->ListImages(&context, control::ImagesRequest(), &images);
+  if (!called.ok()) return Fail(globals, called.error_message());
+  const std::string text =
+      globals->output == "json" ? ToJson(images) : RenderImages(images, StyleOf(globals->color));
+  std::fputs(text.c_str(), stdout);
+}
+
+// What the word, or else the file, names.
+bool Wanted(const std::string& word, Globals* globals, control::PullImageRequest* request) {
+  if (word.empty()) {
+    const auto identity = IdentityOf(globals->file);
+    if (!identity.ok()) return Fail(globals, std::string(identity.status().message())), false;
+    const ParsedConfig parsed = ReadTomlFile(identity->config_path);
+    if (!parsed.problems.empty())
+      return Fail(globals, RenderProblems(globals->file, parsed)), false;
+    request->set_base(parsed.config.image().base());
+    request->set_sha256(parsed.config.image().sha256());
+    return true;
+  }
+  std::error_code error;
+  const bool path =
+      !absl::StrContains(word, "://") && (absl::StrContains(word, "/") || fs::exists(word, error));
+  request->set_base(path ? fs::absolute(word, error).string() : word);
+  return true;
+}
+
+void Pull(const std::string& word, Globals* globals) {
+  control::PullImageRequest request;
+  if (!Wanted(word, globals, &request)) return;
+  const auto stub = Reach(globals);
+  if (stub == nullptr) return;
+  grpc::ClientContext context;
+  const auto reader = stub->PullImage(&context, request);
+  control::PullImageEvent event;
+  std::string path;
+  ProgressText progress(isatty(STDERR_FILENO) != 0, StyleOf(globals->color).utf8);
+  while (reader->Read(&event)) {
+    if (event.has_path()) path = event.path();
+    if (event.has_progress() && !globals->quiet)
+      std::fputs(progress.Next(event.progress(), absl::Now()).c_str(), stderr);
+  }
+  const grpc::Status called = reader->Finish();
+  if (!called.ok()) return Fail(globals, called.error_message());
+  std::printf("%s\n", OneLine(path, StyleOf(globals->color).utf8).c_str());
+}
+
+void Delete(const std::string& name, Globals* globals) {
+  const auto stub = Reach(globals);
+  if (stub == nullptr) return;
+  grpc::ClientContext context;
+  control::DeleteImageRequest request;
+  control::ImagesReply reply;
+  request.set_name(name);
+  const grpc::Status called = stub->DeleteImage(&context, request, &reply);
+  if (!called.ok()) return Fail(globals, called.error_message());
+  if (!globals->quiet)
+    std::printf("deleted %s\n", OneLine(name, StyleOf(globals->color).utf8).c_str());
+}
+
+void Prune(Globals* globals) {
+  const auto stub = Reach(globals);
+  if (stub == nullptr) return;
+  grpc::ClientContext context;
+  control::ImagesReply images;
+  const grpc::Status called = stub->PruneImages(&context, control::ImagesRequest(), &images);
+  if (!called.ok()) return Fail(globals, called.error_message());
+  if (globals->output == "json") {
+    std::fputs(ToJson(images).c_str(), stdout);
+    return;
+  }
+  const bool utf8 = StyleOf(globals->color).utf8;
+  for (const control::CachedImage& image : images.images()) {
+    std::printf("deleted %s\n", OneLine(image.name(), utf8).c_str());
+  }
+  if (images.images().empty() && !globals->quiet) std::printf("nothing to delete\n");
+}
+
+}  // namespace
+
+void AddImageCommands(CLI::App* app, Globals* globals) {
+  CLI::App* image = app->add_subcommand("image", "the base images that were downloaded");
+  image->require_subcommand(1);
+  image->add_subcommand("list", "what there is, and whether a disk stands on it")
+      ->callback([globals] { List(globals); });
+  const auto word = std::make_shared<std::string>();
+  CLI::App* pull = image->add_subcommand("pull", "fetch an image now; prints where it is");
+  pull->add_option("IMAGE", *word, "a shorthand, a URL or a path; otherwise the file's image.base");
+  pull->callback([word, globals] { Pull(*word, globals); });
+  const auto name = std::make_shared<std::string>();
+  CLI::App* remove = image->add_subcommand("delete", "delete one that no disk stands on");
+  remove->add_option("NAME", *name, "as `rum image list` shows it")->required();
+  remove->callback([name, globals] { Delete(*name, globals); });
+  image->add_subcommand("prune", "delete all that no disk stands on")->callback([globals] {
+    Prune(globals);
+  });
+}
+
+}  // namespace rum
