@@ -82,14 +82,16 @@ TEST_F(Identity, HashesAreSha256) {
 }
 
 TEST_F(Identity, FoldersFollowTheXdgVariables) {
-  for (const char* name : {"RUM_STATE_DIR", "RUM_RUNTIME_DIR", "RUM_DATA_DIR", "XDG_STATE_HOME",
-                           "XDG_RUNTIME_DIR", "XDG_DATA_HOME"}) {
+  for (const char* name :
+       {"RUM_STATE_DIR", "RUM_RUNTIME_DIR", "RUM_DATA_DIR", "RUM_CACHE_DIR", "XDG_STATE_HOME",
+        "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CACHE_HOME"}) {
     unsetenv(name);
   }
   setenv("HOME", "/home/ada", 1);
   EXPECT_EQ(StateDir(), "/home/ada/.local/state/rum");
   EXPECT_EQ(RuntimeDir(), "/home/ada/.local/state/rum/run");
   EXPECT_EQ(DataDir(), "/home/ada/.local/share/rum");
+  EXPECT_EQ(CacheDir(), "/home/ada/.cache/rum");
   setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
   EXPECT_EQ(RuntimeDir(), "/run/user/7/rum");
   setenv("RUM_RUNTIME_DIR", "/r", 1);

@@ -1,0 +1,101 @@
+#ifndef RUM_CONTROLLER_HYPERVISOR_LIBVIRT_HYPERVISOR_H_
+#define RUM_CONTROLLER_HYPERVISOR_LIBVIRT_HYPERVISOR_H_
+
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "controller/hypervisor/base_images.h"
+#include "controller/hypervisor/connection.h"
+#include "controller/hypervisor/disks.h"
+#include "controller/hypervisor/domain_xml.h"
+#include "controller/hypervisor/hypervisor.h"
+#include "controller/hypervisor/libvirt_handles.h"
+
+namespace rum {
+
+// A domain and both of its definitions.
+struct FoundDomain {
+  DomainHandle domain;  // null: there is none
+  bool running = false;
+  std::optional<DomainFacts> persistent;
+  std::optional<DomainFacts> live;
+
+  std::set<std::string> Paths() const {
+    std::set<std::string> paths;
+    for (const auto* facts : {&persistent, &live}) {
+      if (!facts->has_value()) continue;
+      paths.insert((*facts)->root_path);
+      paths.insert((*facts)->seed_path);
+    }
+    return paths;
+  }
+  std::set<std::string> NetworkNames() const {
+    std::set<std::string> names;
+    for (const auto* facts : {&persistent, &live}) {
+      if (facts->has_value()) names.insert((*facts)->networks.begin(), (*facts)->networks.end());
+    }
+    return names;
+  }
+};
+
+// The folder of rum's pool in that libvirt.
+std::string DiskFolder(const ConnectionFacts& connection);
+
+// What ConnectLibvirt() gives. Making disks and definitions is in libvirt_define.cc, looking,
+// starting and stopping in libvirt_hypervisor.cc.
+class LibvirtHypervisor : public Hypervisor {
+ public:
+  LibvirtHypervisor(const std::string& uri, std::string agent_binary,
+                    std::function<void(const std::string&)> on_event)
+      : connection_(uri, std::move(on_event)), agent_binary_(std::move(agent_binary)) {}
+
+  absl::Status Reach() { return connection_.Get().status(); }
+
+  absl::StatusOr<DomainState> Inspect(const MachineIdentity& machine) override;
+  absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh,
+                      const SayProgress& progress) override;
+  absl::StatusOr<std::set<std::string>> ImagesInUse() override;
+  absl::Status Start(const MachineIdentity& machine) override;
+  absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override;
+  absl::StatusOr<std::vector<std::string>> Remove(const MachineIdentity& machine) override;
+  absl::StatusOr<int> OpenChannel(const MachineIdentity& machine) override;
+
+ private:
+  absl::StatusOr<FoundDomain> Find(const ConnectionHandle& connection,
+                                   const MachineIdentity& machine);
+  absl::StatusOr<bool> NeedsImage(const ConnectionHandle& connection,
+                                  const MachineIdentity& machine, Fresh fresh);
+  absl::Status DefineNow(const ConnectionHandle& connection, const MachineIdentity& machine,
+                         const Config& config, Fresh fresh, const std::string& image);
+  absl::StatusOr<DiskSet> MakeDisks(const ConnectionHandle& connection,
+                                    const MachineIdentity& machine, const PresentDisks& present,
+                                    Config* config);
+  absl::Status WriteDefinition(const ConnectionHandle& connection, const MachineIdentity& machine,
+                               const Config& config, const DiskSet& disks,
+                               const FoundDomain& found);
+  absl::Status RenewDrives(const ConnectionHandle& connection, const MachineIdentity& machine,
+                           const Config& config);
+  void TakeBackDisks(const ConnectionHandle& connection, const MachineIdentity& machine,
+                     const DiskSet& disks);
+  absl::Status RemoveUnused(const ConnectionHandle& connection, const MachineIdentity& machine);
+  absl::Status StartNow(const ConnectionHandle& connection, const MachineIdentity& machine);
+  absl::Status StopNow(const ConnectionHandle& connection, const MachineIdentity& machine,
+                       absl::Duration grace);
+  absl::StatusOr<std::vector<std::string>> RemoveNow(const ConnectionHandle& connection,
+                                                     const MachineIdentity& machine);
+  std::string ImageDrift(const DomainFacts& facts);
+  bool IsTest() { return connection_.facts().kind == ConnectionKind::kTest; }
+
+  Connection connection_;
+  BaseImages images_;
+  const std::string agent_binary_;
+  std::mutex changing_;  // disks and definitions are changed by one call at a time
+};
+
+}  // namespace rum
+
+#endif  // RUM_CONTROLLER_HYPERVISOR_LIBVIRT_HYPERVISOR_H_
