@@ -27,7 +27,7 @@ WantedBy=multi-user.target
 )";
 
 // Run by cloud-init at every boot. The unit is enabled, so that later boots have the agent even
-// where cloud-init is switched off; where there is no systemd a loop keeps it up.
+// where cloud-init is switched off; where there is no systemd, and so no unit, a loop keeps it up.
 constexpr char kInstall[] = R"(#!/bin/sh
 set -eu
 seed=${0%/*}
@@ -50,7 +50,7 @@ if [ ! -e /var/lib/rum/user-made ]; then
   while IFS=: read -r name password uid gid comment home shell; do
     [ "$uid" -ge 1000 ] && [ "$uid" -lt 60000 ] && [ ! -e "$home" ] || continue
     rm -rf "$home.new"
-    cp -a /etc/skel "$home.new"
+    if [ -d /etc/skel ]; then cp -a /etc/skel "$home.new"; else mkdir "$home.new"; fi
     chown -R "$uid:$gid" "$home.new"
     mv "$home.new" "$home"
   done </etc/passwd
@@ -69,7 +69,22 @@ if [ -d /run/systemd/system ]; then
   [ "$action" = start ] || systemctl daemon-reload
   systemctl --no-block "$action" rum-agent.service
 else
-  setsid nohup sh -c 'while :; do "$0"; sleep 1; done' "$agent" </dev/null >/dev/null 2>&1 &
+  # One loop a boot (/run is empty then). Like the unit it waits for the user, whom cloud-init makes after this, with
+  # a shell that not every such guest has.
+  user=$(cat "$seed/rum-user")
+  if mkdir /run/rum-agent.loop 2>/dev/null; then
+    setsid sh -c '
+      home=
+      until [ -n "$home" ] && [ -d "$home" ]; do
+        sleep 0.2
+        home=$(awk -F: -v user="$1" "\$1 == user {print \$6}" /etc/passwd)
+      done
+      [ -x /bin/bash ] || sed -i "s|^\($1:.*\):/bin/bash\$|\1:/bin/sh|" /etc/passwd
+      [ -e /var/lib/rum/user-made ] || { sync; mkdir -p /var/lib/rum; : >/var/lib/rum/user-made; sync; }
+      while :; do "$0"; sleep 1; done' "$agent" "$user" </dev/null >/dev/null 2>&1 &
+  elif [ "$action" = restart ]; then
+    kill $(pidof rum-agent) 2>/dev/null || true
+  fi
 fi
 )";
 
@@ -105,11 +120,13 @@ std::string NetworkConfig(const SeedParts& parts) {
   return absl::StrCat(out.c_str(), "\n");
 }
 
+std::string UserOf(const Config& config) {
+  return config.user().name().empty() ? "rum" : config.user().name();
+}
+
 // A drop-in of agetty's unit: agetty(8), --autologin.
 std::string Autologin(const Config& config) {
-  const std::string& name = config.user().name();
-  return absl::StrCat("[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin ",
-                      name.empty() ? "rum" : name,
+  return absl::StrCat("[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin ", UserOf(config),
                       " --keep-baud 115200,57600,38400,9600 - $TERM\n");
 }
 
@@ -120,9 +137,8 @@ void EmitArgv(YAML::Emitter* out, const std::vector<std::string>& argv) {
 }
 
 void EmitUser(YAML::Emitter* out, const Config& config) {
-  const std::string& name = config.user().name();
   *out << YAML::BeginMap;
-  *out << YAML::Key << "name" << YAML::Value << YAML::DoubleQuoted << (name.empty() ? "rum" : name);
+  *out << YAML::Key << "name" << YAML::Value << YAML::DoubleQuoted << UserOf(config);
   *out << YAML::Key << "shell" << YAML::Value << "/bin/bash";
   *out << YAML::Key << "sudo" << YAML::Value << "ALL=(ALL) NOPASSWD:ALL";
   *out << YAML::Key << "lock_passwd" << YAML::Value << true;
@@ -160,11 +176,10 @@ std::string UserData(const SeedParts& parts) {
 }  // namespace
 
 std::map<std::string, std::string> SeedFiles(const SeedParts& parts) {
-  std::map<std::string, std::string> files = {{"meta-data", MetaData(parts)},
-                                              {"user-data", UserData(parts)},
-                                              {"rum-install", kInstall},
-                                              {"rum-agent.service", kUnit},
-                                              {"rum-agent", parts.agent_binary}};
+  std::map<std::string, std::string> files = {
+      {"meta-data", MetaData(parts)}, {"user-data", UserData(parts)},
+      {"rum-install", kInstall},      {"rum-user", UserOf(parts.config) + "\n"},
+      {"rum-agent.service", kUnit},   {"rum-agent", parts.agent_binary}};
   if (!CardsOf(parts.config).empty()) files["network-config"] = NetworkConfig(parts);
   if (parts.config.advanced().autologin()) files["rum-autologin.conf"] = Autologin(parts.config);
   return files;

@@ -16,10 +16,15 @@ cp "$5" "$stage/rum-agent"
 chmod 755 "$stage"/*
 ln "$RUM_TEST_IMAGE" "$stage/image.qcow2" 2>/dev/null || cp "$RUM_TEST_IMAGE" "$stage/image.qcow2"
 chmod a+r "$stage/image.qcow2"
+busybox=${RUM_TEST_IMAGE%/*}/busybox.qcow2 # tools/test puts it there
+if [ -e "$busybox" ]; then
+  ln "$busybox" "$stage/busybox.qcow2" 2>/dev/null || cp "$busybox" "$stage/busybox.qcow2"
+  chmod a+r "$stage/busybox.qcow2"
+fi
 as=()
 [ "$uri" != qemu:///session ] || as=(setpriv --reuid=nobody --regid=nogroup --clear-groups)
 cd "$stage"
 # Bazel's files are root's, and GoogleTest crashes where it cannot open the second one.
 unset XML_OUTPUT_FILE TEST_PREMATURE_EXIT_FILE TEST_WARNINGS_OUTPUT_FILE
 "$isolated" "${as[@]}" env RUM_BINARY="$stage/rum" RUM_AGENT="$stage/rum-agent" \
-  RUM_TEST_IMAGE="$stage/image.qcow2" RUM_TEST_URI="$uri" LC_ALL=C.UTF-8 "$stage/test" "${@:7}"
+  RUM_TEST_IMAGE="$stage/image.qcow2" RUM_TEST_BUSYBOX_IMAGE="$stage/busybox.qcow2" RUM_TEST_URI="$uri" LC_ALL=C.UTF-8 "$stage/test" "${@:7}"
