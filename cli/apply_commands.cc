@@ -1,10 +1,10 @@
-#include <signal.h>
-
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include "cli/apply_stream.h"
 #include "cli/commands.h"
+#include "cli/interrupts.h"
 #include "cli/render.h"
 
 namespace rum {
@@ -17,37 +17,25 @@ struct ApplyFlags {
   bool restart = false;
 };
 
-void WaitForInterrupt() {
-  sigset_t ends;
-  sigemptyset(&ends);
-  sigaddset(&ends, SIGINT);
-  sigaddset(&ends, SIGTERM);
-  sigaddset(&ends, SIGHUP);
-  int signal = 0;
-  sigwait(&ends, &signal);
-}
-
 void Up(ApplyFlags flags, Globals* globals) {
-  if (!flags.detach) {
-    // From here on Ctrl+C means the machine, in whatever phase.
-    sigset_t ends;
-    sigemptyset(&ends);
-    sigaddset(&ends, SIGINT);
-    sigaddset(&ends, SIGTERM);
-    sigaddset(&ends, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &ends, nullptr);
-  }
+  // From here on Ctrl+C means the machine, in whatever phase.
+  std::optional<Interrupts> interrupts;
+  if (!flags.detach) interrupts.emplace();
   MachineClient client;
   if (!Connect(globals, &client)) return;
   flags.request.set_config_path(client.identity.config_path);
   flags.request.set_up(true);
   control::ApplyReport report;
-  if (!RunApply(flags.request, client, globals, &report) || flags.detach) return;
+  const bool up =
+      RunApply(flags.request, client, globals, &report, interrupts ? &*interrupts : nullptr);
+  if (flags.detach || (!up && !interrupts->any())) return;
+  const char* name = client.identity.name.c_str();
+  if (!globals->quiet && !interrupts->any())
+    std::fprintf(stderr, "%s is up; Ctrl+C stops it\n", name);
+  interrupts->Wait();
   if (!globals->quiet)
-    std::fprintf(stderr, "%s is up; Ctrl+C stops it\n", client.identity.name.c_str());
-  WaitForInterrupt();
-  if (!globals->quiet) std::fprintf(stderr, "\nstopping %s\n", client.identity.name.c_str());
-  RunDown(client, false, globals);
+    std::fprintf(stderr, "\nstopping %s; another Ctrl+C leaves that to the controller\n", name);
+  if (RunDown(client, false, globals) && !up) globals->exit_status = 130;
 }
 
 void Apply(ApplyFlags flags, Globals* globals) {

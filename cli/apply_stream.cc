@@ -92,10 +92,15 @@ grpc::Status AskStatus(MachineClient* client, MachineStatus* status) {
 }
 
 bool RunApply(const control::ApplyRequest& request, const MachineClient& client, Globals* globals,
-              control::ApplyReport* report) {
+              control::ApplyReport* report, Interrupts* interrupts) {
   grpc::ClientContext context;
   const auto reader = client.stub->Apply(&context, request);
+  if (interrupts != nullptr) interrupts->SetAtWork([&context] { context.TryCancel(); });
   auto followed = Follow(reader.get(), *globals);
+  if (interrupts != nullptr) {
+    interrupts->SetAtWork(nullptr);
+    if (interrupts->any() && !followed.ok()) return false;
+  }
   if (!followed.ok()) return Fail(globals, std::string(followed.status().message())), false;
   *report = *std::move(followed);
   const control::Outcome& outcome = report->outcome();

@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "cli/commands.h"
+#include "cli/interrupts.h"
 #include "controller/service/control.grpc.pb.h"
 #include "state/identity.h"
 
@@ -27,9 +28,10 @@ bool ConnectToKnown(Globals* globals, MachineClient* client);
 // Asks again when the controller ends just now: a question may be asked twice.
 grpc::Status AskStatus(MachineClient* client, MachineStatus* status);
 
-// Does up or apply and shows it, down to the outcome. False: failed, and said so.
+// Does up or apply and shows it, down to the outcome. False: failed, and said so; or interrupted:
+// then the controller goes on until it is told to stop the machine. `interrupts` may be null.
 bool RunApply(const control::ApplyRequest& request, const MachineClient& client, Globals* globals,
-              control::ApplyReport* report);
+              control::ApplyReport* report, Interrupts* interrupts = nullptr);
 // The same for down and destroy.
 bool RunDown(const MachineClient& client, bool destroy, Globals* globals);
 

@@ -114,7 +114,7 @@ absl::StatusOr<Observed> MachineLinks::Look(const Config& desired, const Machine
     absl::StatusOr<Observed> observed = LookOnce(desired, record);
     if (!observed.ok() || observed->guest.has_value() || !observed->domain.running) return observed;
     const absl::Duration left = deadline - absl::Now();
-    if (left <= absl::ZeroDuration() || stopping_) return observed;
+    if (left <= absl::ZeroDuration() || stopping()) return observed;
     std::shared_ptr<GuestAgent> agent = this->agent();
     // In slices, so that a domain that dies meanwhile is noticed.
     const absl::Duration slice = std::min(left, absl::Seconds(1));

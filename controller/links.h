@@ -51,7 +51,20 @@ class MachineLinks {
   bool has_listeners() const;
   void Close();  // listeners and agent: the machine goes down
   void Stop();   // every wait ends soon; for the end of the process
-  bool stopping() const { return stopping_; }
+  // While one lives, what is under way ends at its next step, and waits end: somebody wants the
+  // machine off and waits for his turn.
+  class Interruption {
+   public:
+    explicit Interruption(MachineLinks* links) : links_(links) { ++links_->interruptions_; }
+    ~Interruption() { --links_->interruptions_; }
+    Interruption(const Interruption&) = delete;
+    Interruption& operator=(const Interruption&) = delete;
+
+   private:
+    MachineLinks* const links_;
+  };
+  bool interrupted() const { return interruptions_ > 0; }
+  bool stopping() const { return stopping_ || interrupted(); }
 
  private:
   struct AgentSlot;
@@ -67,6 +80,7 @@ class MachineLinks {
   std::shared_ptr<ListenerSet> listeners_;
   std::atomic<bool> agent_was_here_ = false;
   std::atomic<bool> stopping_ = false;
+  std::atomic<int> interruptions_ = 0;
 };
 
 // The libvirt that has the machine's domain: the one that it was made in, whatever the file says

@@ -111,6 +111,11 @@ std::unique_lock<std::mutex> Machine::Turn(const EventSink& sink) {
   return changing;
 }
 
+std::unique_lock<std::mutex> Machine::TurnToStop(const EventSink& sink) {
+  const MachineLinks::Interruption interruption(&links_);
+  return Turn(sink);
+}
+
 ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) {
   const std::unique_lock<std::mutex> changing = Turn(sink);
   if (absl::Status ready = Ready(); !ready.ok()) return Failed(ready);
@@ -183,7 +188,7 @@ MachineStatus Machine::Status() {
 }
 
 ApplyOutcome Machine::Down(const EventSink& sink) {
-  const std::unique_lock<std::mutex> changing = Turn(sink);
+  const std::unique_lock<std::mutex> changing = TurnToStop(sink);
   if (absl::Status ready = Ready(); !ready.ok()) return Failed(ready);
   std::string ignored;
   const Config desired = Desired(&ignored);
@@ -209,7 +214,7 @@ ApplyOutcome Machine::Down(const EventSink& sink) {
 }
 
 ApplyOutcome Machine::Destroy(const EventSink& sink) {
-  const std::unique_lock<std::mutex> changing = Turn(sink);
+  const std::unique_lock<std::mutex> changing = TurnToStop(sink);
   if (absl::Status ready = Ready(); !ready.ok()) return Failed(ready);
   std::string ignored;
   const Config desired = Desired(&ignored);

@@ -52,6 +52,8 @@ class Machine {
 
   // To be held by whatever changes the machine; says when it has to wait.
   std::unique_lock<std::mutex> Turn(const EventSink& sink);
+  // The same for who wants the machine off: an apply that is under way ends at its next step.
+  std::unique_lock<std::mutex> TurnToStop(const EventSink& sink);
 
   // The file's configuration with the machine's own key among the keys, or the last good one;
   // `error` gets the file's problems.

@@ -248,6 +248,11 @@ class Reconciliation {
 
   // Applied is what was seen, after the last action.
   void Conclude() {
+    if (links_.interrupted()) {
+      const std::string error = "interrupted: the machine is being stopped";
+      Fail(absl::CancelledError(error), error);
+      return;
+    }
     CheckReachable();
     const Plan left = MakePlan(desired_, *record_, observed_, Options());
     *outcome_.plan.mutable_waiting() = left.waiting();

@@ -152,6 +152,25 @@ TEST_F(FleetTest, OfTwoUpsAtOnceOneWaitsAndSaysSo) {
   EXPECT_EQ(world_.hypervisor->DisksMade(world_.identity), 1);
 }
 
+TEST_F(FleetTest, DownEndsAnUpThatStillWaitsForTheAgent) {
+  StartController();
+  world_.guest->SetConnected(false);
+  ApplyOutcome up;
+  std::thread first([&] { up = controller_->Apply(path_, Up(), {}); });
+  EXPECT_TRUE(Eventually([&] { return OpenPorts() == 2; }));
+  const ApplyOutcome down = controller_->Down(path_, {});
+  EXPECT_FALSE(down.failed) << down.error;
+  EXPECT_TRUE(down.already_running);
+  first.join();
+  EXPECT_TRUE(up.failed);
+  EXPECT_EQ(up.error, "interrupted: the machine is being stopped");
+  EXPECT_EQ(controller_->Status(path_)->phase(), MachineStatus::STOPPED);
+  EXPECT_EQ(OpenPorts(), 0u);
+  world_.guest->SetConnected(true);
+  EXPECT_FALSE(controller_->Apply(path_, Up(), {}).failed) << "the next one completes it";
+  world_.ExpectConverged();
+}
+
 TEST_F(FleetTest, TwoAppliesAtOnceAreOneAfterTheOther) {
   StartController();
   controller_->Apply(path_, Up(), {});

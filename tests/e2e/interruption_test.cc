@@ -58,18 +58,23 @@ class Interruption : public testing::Test {
     pools_ = world_.Virsh({"pool-list", "--all"}).out;
   }
 
+  pid_t Start(const std::vector<std::string>& arguments) {
+    std::vector<std::string> argv = {"env"};
+    for (const auto& [name, value] : world_.env()) argv.push_back(name + "=" + value);
+    for (const std::string& word : world_.Argv(arguments)) argv.push_back(word);
+    std::vector<char*> words;
+    for (std::string& word : argv) words.push_back(word.data());
+    words.push_back(nullptr);
+    pid_t pid = -1;
+    EXPECT_EQ(posix_spawnp(&pid, "env", nullptr, nullptr, words.data(), environ), 0);
+    return pid;
+  }
+
   // `rum up -d`, killed with its controller after `moment`; with the VM and libvirt as well, as a
   // host that loses its power does. True: it had not ended by itself.
   bool UpKilledAfter(Clock::duration moment, bool power_cut) {
     const Clock::time_point kill_at = Clock::now() + moment;
-    std::vector<std::string> argv = {"env"};
-    for (const auto& [name, value] : world_.env()) argv.push_back(name + "=" + value);
-    for (const std::string& word : world_.Argv({"up", "-d"})) argv.push_back(word);
-    std::vector<char*> words;
-    for (std::string& word : argv) words.push_back(word.data());
-    words.push_back(nullptr);
-    pid_t client = -1;
-    EXPECT_EQ(posix_spawnp(&client, "env", nullptr, nullptr, words.data(), environ), 0);
+    const pid_t client = Start({"up", "-d"});
     std::this_thread::sleep_until(kill_at);
     const bool running = waitpid(client, nullptr, WNOHANG) == 0;
     // Each before what it would start again.
@@ -142,6 +147,20 @@ TEST_F(Interruption, TheNextUpCompletesTheMachineAndTheSystemScriptRunsOnce) {
   }
   // Some may come too late where this machine got faster; most must not.
   EXPECT_GT(interrupted, moments / 2);
+}
+
+TEST_F(Interruption, CtrlCWhileTheMachineBootsStopsItAndTheNextUpCompletesIt) {
+  const pid_t client = Start({"up"});
+  while (world_.Virsh({"list", "--name"}).out.find("rum-") == std::string::npos) usleep(10000);
+  ASSERT_EQ(kill(client, SIGINT), 0);
+  int status = 0;
+  ASSERT_EQ(waitpid(client, &status, 0), client);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 130) << status;
+  EXPECT_EQ(world_.Virsh({"list", "--name"}).out.find("rum-"), std::string::npos);
+  EXPECT_EQ(world_.Status().phase(), MachineStatus::STOPPED);
+  EXPECT_EQ(world_.Rum({"up", "-d"}).exit_status, 0);
+  ExpectComplete();
+  ExpectNothingLeft();
 }
 
 }  // namespace
