@@ -21,11 +21,16 @@ size = "256M"
 size = "512M"
 [drives.pair-2]
 size = "512M"
+[drives.x]
+size = "320M"
 
 [[fs.btrfs]]
 drives = ["pair-1", "pair-2"]
 mode = "raid1"
 target = "/pair"
+[[fs.xfs]]
+drive = "x"
+target = "/x"
 
 [[mounts]]
 source = "work folder"
@@ -113,6 +118,7 @@ TEST_F(Storage, OneUpMakesFilesystemsAndSharedFolders) {
   EXPECT_EQ(world_->Guest("cat /var/log/boots"), "ext4") << "mounted before the scripts ran";
   EXPECT_EQ(world_->Guest("cat \"/srv/my 'data'/file\" /pair/file"), "kept\nkept");
   EXPECT_EQ(world_->Guest("findmnt -no FSTYPE /pair"), "btrfs");
+  EXPECT_EQ(world_->Guest("findmnt -no FSTYPE /x"), "xfs");
   EXPECT_EQ(world_->Guest("findmnt -no FSTYPE /work"), IsSystem() ? "virtiofs" : "9p");
   EXPECT_EQ(world_->Guest("btrfs filesystem df /pair | grep -c RAID1"), "3");
   EXPECT_EQ(Source("/srv/my 'data'"), "/dev/vdb");
