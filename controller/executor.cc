@@ -39,7 +39,7 @@ absl::Status Define(const Action::DefineDomain& define, const ActionTargets& tar
                       : define.reset_drives() ? Fresh::kDiskAndDrives
                                               : Fresh::kDisk;
   return WithContext("definition", targets.hypervisor.Define(targets.machine, targets.desired,
-                                                             fresh, targets.progress));
+                                                             fresh, targets.onlooker));
 }
 
 bool IsOneOf(const Forward& forward, const google::protobuf::RepeatedPtrField<Port>& ports) {

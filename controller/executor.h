@@ -19,7 +19,7 @@ struct ActionTargets {
   GuestAgent* agent = nullptr;
   ListenerSet* listeners = nullptr;
   std::function<void(const std::string&)> script_output;  // may be empty
-  SayProgress progress;                                   // may be empty
+  Onlooker onlooker;
 };
 
 struct Execution {

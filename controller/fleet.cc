@@ -226,9 +226,8 @@ absl::StatusOr<std::vector<CachedImage>> Controller::Images() {
   return images_.cache().List([this] { return ImagesInUse(); });
 }
 
-absl::StatusOr<FetchedImage> Controller::PullImage(const Image& image,
-                                                   const SayProgress& progress) {
-  return images_.Fetch(image, progress);
+absl::StatusOr<FetchedImage> Controller::PullImage(const Image& image, const Onlooker& onlooker) {
+  return images_.Fetch(image, onlooker);
 }
 
 absl::Status Controller::DeleteImage(const std::string& name) {

@@ -56,7 +56,7 @@ class Controller {
   // The user's base images; see ImageCache. What a disk stands on, in any libvirt that a machine of
   // the user's is in, is in use; when one cannot be asked, nothing is deleted.
   absl::StatusOr<std::vector<CachedImage>> Images();
-  absl::StatusOr<FetchedImage> PullImage(const Image& image, const SayProgress& progress);
+  absl::StatusOr<FetchedImage> PullImage(const Image& image, const Onlooker& onlooker);
   absl::Status DeleteImage(const std::string& name);
   absl::StatusOr<std::vector<CachedImage>> PruneImages();
   int machines() const;  // wanted up

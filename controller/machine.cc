@@ -1,5 +1,6 @@
 #include "controller/machine.h"
 
+#include <chrono>
 #include <utility>
 #include <vector>
 
@@ -10,6 +11,8 @@ namespace rum {
 namespace {
 
 constexpr absl::Duration kStopGrace = absl::Seconds(30);
+// In which most actions end.
+constexpr std::chrono::seconds kNextStep(2);
 // A link that was made just now gets a moment, so that the first status of a controller does not
 // say "unreachable".
 constexpr absl::Duration kFirstLook = absl::Seconds(2);
@@ -103,21 +106,29 @@ Config Machine::Desired(std::string* error) const {
   return Snapshot().desired();
 }
 
-std::unique_lock<std::mutex> Machine::Turn(const EventSink& sink) {
-  std::unique_lock<std::mutex> changing(changing_, std::try_to_lock);
+std::unique_lock<std::timed_mutex> Machine::Turn(const EventSink& sink) {
+  std::unique_lock<std::timed_mutex> changing(changing_, std::try_to_lock);
   if (changing.owns_lock()) return changing;
   if (sink.progress) sink.progress("waiting for what else changes this machine to end");
   changing.lock();
   return changing;
 }
 
-std::unique_lock<std::mutex> Machine::TurnToStop(const EventSink& sink) {
+std::unique_lock<std::timed_mutex> Machine::TurnToStop(const EventSink& sink,
+                                                       absl::Duration grace) {
   const MachineLinks::Interruption interruption(&links_);
+  std::unique_lock<std::timed_mutex> changing(changing_, kNextStep);
+  if (changing.owns_lock()) return changing;
+  std::string ignored;
+  const absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor =
+      links_.hypervisor(UriOf(Desired(&ignored), Snapshot()));
+  // Whoever has the turn finds it off; an error is met again when it is ours.
+  if (hypervisor.ok()) (*hypervisor)->Stop(links_.machine(), grace).IgnoreError();
   return Turn(sink);
 }
 
 ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) {
-  const std::unique_lock<std::mutex> changing = Turn(sink);
+  const std::unique_lock<std::timed_mutex> changing = Turn(sink);
   if (absl::Status ready = Ready(); !ready.ok()) return Failed(ready);
   std::string error;
   Config desired = Desired(&error);
@@ -134,7 +145,7 @@ ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) 
 
 absl::Status Machine::Background(const EventSink& sink) {
   // A worker must not wait for an apply that may take minutes: it comes again.
-  std::unique_lock<std::mutex> changing(changing_, std::try_to_lock);
+  std::unique_lock<std::timed_mutex> changing(changing_, std::try_to_lock);
   if (!changing.owns_lock()) return absl::AbortedError("the machine is being changed");
   if (absl::Status ready = Ready(); !ready.ok()) return ready;
   MachineRecord record = Snapshot();
@@ -188,7 +199,7 @@ MachineStatus Machine::Status() {
 }
 
 ApplyOutcome Machine::Down(const EventSink& sink) {
-  const std::unique_lock<std::mutex> changing = TurnToStop(sink);
+  const std::unique_lock<std::timed_mutex> changing = TurnToStop(sink, kStopGrace);
   if (absl::Status ready = Ready(); !ready.ok()) return Failed(ready);
   std::string ignored;
   const Config desired = Desired(&ignored);
@@ -214,7 +225,7 @@ ApplyOutcome Machine::Down(const EventSink& sink) {
 }
 
 ApplyOutcome Machine::Destroy(const EventSink& sink) {
-  const std::unique_lock<std::mutex> changing = TurnToStop(sink);
+  const std::unique_lock<std::timed_mutex> changing = TurnToStop(sink, absl::ZeroDuration());
   if (absl::Status ready = Ready(); !ready.ok()) return Failed(ready);
   std::string ignored;
   const Config desired = Desired(&ignored);

@@ -51,9 +51,10 @@ class Machine {
   class Publisher;
 
   // To be held by whatever changes the machine; says when it has to wait.
-  std::unique_lock<std::mutex> Turn(const EventSink& sink);
-  // The same for who wants the machine off: an apply that is under way ends at its next step.
-  std::unique_lock<std::mutex> TurnToStop(const EventSink& sink);
+  std::unique_lock<std::timed_mutex> Turn(const EventSink& sink);
+  // The same for who wants the machine off: an apply that is under way ends at its next step, and
+  // where that takes long, as in a script, the guest is told to shut down already.
+  std::unique_lock<std::timed_mutex> TurnToStop(const EventSink& sink, absl::Duration grace);
 
   // The file's configuration with the machine's own key among the keys, or the last good one;
   // `error` gets the file's problems.
@@ -68,7 +69,7 @@ class Machine {
   StateStore* const store_;
   const MachineKeys keys_;
   MachineLinks links_;
-  std::mutex changing_;  // held by whatever changes the machine
+  std::timed_mutex changing_;  // held by whatever changes the machine
   mutable std::mutex mutex_;
   mutable bool loaded_ = false;
   mutable std::string load_error_;

@@ -113,7 +113,7 @@ class Planner {
     // Somebody undefined it while it runs: without a definition it would be gone once it is off.
     if (domain.running && !domain.defined) define = true;
     if (define) AddDefine(reset);
-    if (starting) Add("domain")->mutable_start_domain();
+    if (starting || (options_.start && domain.paused)) Add("domain")->mutable_start_domain();
   }
 
   // A disk was to grow at the next start, and the file has taken that back.

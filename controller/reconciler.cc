@@ -226,7 +226,8 @@ class Reconciliation {
         action.has_set_forwards() ? links_.OpenListeners() : nullptr;
     const Execution execution =
         Execute(action, {links_.machine(), desired_, observed_, **hypervisor, agent.get(),
-                         listeners.get(), sink_.script_output, sink_.progress});
+                         listeners.get(), sink_.script_output,
+                         Onlooker(sink_.progress, [this] { return links_.stopping(); })});
     Failpoint(absl::StrCat(failpoint, ":done"));
     Judge(action, execution);
     return true;
@@ -286,6 +287,10 @@ class Reconciliation {
       Fail(absl::FailedPreconditionError(error), error);
     } else if (started_ && !domain.running) {
       Fail(absl::UnavailableError("stopped"), "the machine went off while it booted");
+    } else if (domain.paused) {
+      const std::string error =
+          "the machine is paused, by virsh or as the host's disk is full: `rum up` goes on with it";
+      Fail(absl::FailedPreconditionError(error), error);
     } else if (domain.running && !observed_.guest.has_value()) {
       const std::string error =
           "the agent in the guest does not answer: hostname, groups and scripts are as they were";

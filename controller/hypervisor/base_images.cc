@@ -8,11 +8,11 @@ namespace rum {
 
 std::string BaseImageFolder() { return CacheDir() + "/base"; }
 
-absl::StatusOr<FetchedImage> BaseImages::Fetch(const Image& image, const FetchProgress& progress) {
+absl::StatusOr<FetchedImage> BaseImages::Fetch(const Image& image, const Onlooker& onlooker) {
   const absl::StatusOr<ImageSource> source =
       SourceOf(image.base(), image.sha256(), HostArchitecture());
   if (!source.ok()) return source.status();
-  return cache_.Fetch(*source, progress);
+  return cache_.Fetch(*source, onlooker);
 }
 
 std::set<std::string> BaseImages::FilesOf(const Image& image) {

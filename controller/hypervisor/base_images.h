@@ -19,7 +19,7 @@ class BaseImages {
   BaseImages() : cache_(BaseImageFolder()) {}
 
   // The file behind image.base, which is downloaded when need be: see ImageCache::Fetch. Blocks.
-  absl::StatusOr<FetchedImage> Fetch(const Image& image, const FetchProgress& progress);
+  absl::StatusOr<FetchedImage> Fetch(const Image& image, const Onlooker& onlooker);
   // All files here that image.base may stand for or has stood for, without asking anybody.
   std::set<std::string> FilesOf(const Image& image);
   ImageCache& cache() { return cache_; }

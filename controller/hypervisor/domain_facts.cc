@@ -138,6 +138,7 @@ void ReadMetadata(xml_node domain, DomainFacts* facts) {
   facts->disk_nonce = machine.attribute("disk").value();
   facts->base_path = machine.attribute("image").value();
   facts->base_mark = machine.attribute("image-mark").value();
+  facts->started_default = machine.attribute("started").value() == std::string("default");
   google::protobuf::util::JsonParseOptions options;
   options.ignore_unknown_fields = true;  // of a newer rum
   const std::string json = machine.child("rum:config").text().as_string();

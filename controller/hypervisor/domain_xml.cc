@@ -38,6 +38,7 @@ void AddMetadata(xml_node domain, const DomainParts& parts) {
     Set(machine, "image", parts.base_path);
     Set(machine, "image-mark", parts.base_mark);
   }
+  if (parts.started_default) Set(machine, "started", "default");
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   std::string json;

@@ -31,6 +31,7 @@ struct DomainParts {
   std::map<std::string, std::string> drive_paths;  // by drive name
   std::string channel_path;                     // the agent's socket; empty: where libvirt puts it
   std::map<std::string, std::string> networks;  // libvirt's names; absent: as in the file
+  bool started_default = false;  // libvirt's network "default" was off and had to be started
 };
 
 // The libvirt XML of a machine. Pure: equal parts give an equal text.
@@ -51,6 +52,7 @@ struct DomainFacts {
   std::string channel_path;           // the agent's socket on the host; only in a live definition
   bool virtiofs = false;              // shared folders are given by virtiofs, not by 9p
   std::vector<std::string> networks;  // libvirt networks that the cards are on
+  bool started_default = false;       // see DomainParts
 };
 
 // `auto_type`: what advanced.domain_type = "auto" means here; a domain of that type reads back as

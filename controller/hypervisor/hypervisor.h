@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "controller/onlooker.h"
 #include "state/config.pb.h"
 #include "state/identity.h"
 
@@ -21,8 +22,9 @@ namespace rum {
 struct DomainState {
   bool defined = false;
   bool running = false;
-  Config persistent;  // valid when defined
-  Config live;        // valid when running
+  bool paused = false;  // it runs, but somebody, or an error of the host's disk, holds it
+  Config persistent;    // valid when defined
+  Config live;          // valid when running
   // How the file that the root disk is a layer over is no longer what it was when the disk was
   // made: "replaced", "gone". Empty: it is, or the disk needs none, or nobody can tell.
   std::string image_drift;
@@ -31,9 +33,6 @@ struct DomainState {
 
 // What Define() makes anew, though it is there; everything that was on it is gone.
 enum class Fresh { kNothing, kDisk, kDiskAndDrives };
-
-// What a person is told of long work; may be empty. Called on the calling thread.
-using SayProgress = std::function<void(const std::string& text)>;
 
 // The machines of one libvirt connection. Thread-safe; calls block. Unavailable: libvirt cannot be
 // reached (never "not defined").
@@ -45,8 +44,9 @@ class Hypervisor {
   // definition match `config`. For anything fresh the domain must be off. A running domain keeps
   // running; idempotent; the old definition survives a failure.
   virtual absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh,
-                              const SayProgress& progress) = 0;
-  virtual absl::Status Start(const MachineIdentity& machine) = 0;  // Ok when it runs already
+                              const Onlooker& onlooker) = 0;
+  // Goes on with one that is paused. Ok when it runs already.
+  virtual absl::Status Start(const MachineIdentity& machine) = 0;
   // ACPI first, after `grace` force. Ok when it is off already.
   virtual absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) = 0;
   // Undefines and deletes what belongs to the machine and nothing else; names what it removed.

@@ -17,7 +17,8 @@ namespace {
 bool SameMeaning(const DomainFacts& a, const DomainFacts& b) {
   return google::protobuf::util::MessageDifferencer::Equals(a.config, b.config) &&
          a.disk_nonce == b.disk_nonce && a.base_mark == b.base_mark && a.root_path == b.root_path &&
-         a.seed_path == b.seed_path && a.drive_paths == b.drive_paths && a.networks == b.networks;
+         a.seed_path == b.seed_path && a.drive_paths == b.drive_paths && a.networks == b.networks &&
+         a.started_default == b.started_default;
 }
 
 }  // namespace
@@ -30,7 +31,7 @@ std::string DiskFolder(const ConnectionFacts& connection) {
 }
 
 absl::Status LibvirtHypervisor::Define(const MachineIdentity& machine, const Config& config,
-                                       Fresh fresh, const SayProgress& progress) {
+                                       Fresh fresh, const Onlooker& onlooker) {
   absl::StatusOr<ConnectionHandle> connection = connection_.Get();
   if (!connection.ok()) return connection.status();
   const absl::StatusOr<bool> needed = NeedsImage(*connection, machine, fresh);
@@ -38,7 +39,7 @@ absl::Status LibvirtHypervisor::Define(const MachineIdentity& machine, const Con
   FetchedImage image;
   if (*needed) {
     // Before the lock: a download may take long, and no other machine waits for it.
-    absl::StatusOr<FetchedImage> fetched = images_.Fetch(config.image(), progress);
+    absl::StatusOr<FetchedImage> fetched = images_.Fetch(config.image(), onlooker);
     if (!fetched.ok()) return fetched.status();
     image = *std::move(fetched);
   }
@@ -135,6 +136,17 @@ absl::StatusOr<DiskSet> LibvirtHypervisor::MakeDisks(const ConnectionHandle& con
   return Disks(machine, facts, *std::move(volumes)).Make(present, agent_binary_, config);
 }
 
+// Whether starting the machine starts libvirt's default network, or has done so before: what was
+// off is to be off again when the machine is removed.
+absl::StatusOr<bool> LibvirtHypervisor::DefaultIsToStart(const ConnectionHandle& connection,
+                                                         const MachineIdentity& machine,
+                                                         const Config& config,
+                                                         const FoundDomain& found) {
+  if (found.persistent.has_value() && found.persistent->started_default) return true;
+  if (found.running || !config.network().nat()) return false;
+  return Networks(machine, connection, connection_.facts().remote).DefaultIsOff();
+}
+
 absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connection,
                                                 const MachineIdentity& machine,
                                                 const Config& config, const DiskSet& disks,
@@ -160,6 +172,9 @@ absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connecti
     auto networks = Networks(machine, connection, facts.remote).Make(config);
     if (!networks.ok()) return networks.status();
     parts.networks = *std::move(networks);
+    const absl::StatusOr<bool> off = DefaultIsToStart(connection, machine, config, found);
+    if (!off.ok()) return off.status();
+    parts.started_default = *off;
   }
   const std::string xml = MakeDomainXml(parts);
   absl::StatusOr<DomainFacts> wanted = ReadDomainXml(xml, facts.auto_type);

@@ -23,6 +23,13 @@ absl::StatusOr<DomainFacts> FactsOf(virDomainPtr domain, unsigned flags,
   return ReadDomainXml(xml, auto_type);
 }
 
+// Not while libvirt itself holds it for a moment, as for a snapshot.
+bool IsPaused(virDomainPtr domain) {
+  int state = 0, reason = 0;
+  return virDomainGetState(domain, &state, &reason, 0) == 0 && state == VIR_DOMAIN_PAUSED &&
+         (reason == VIR_DOMAIN_PAUSED_USER || reason == VIR_DOMAIN_PAUSED_IOERROR);
+}
+
 // The sizes that the guest sees. What cannot be asked stays as the definition has it.
 void ReadSizes(virDomainPtr domain, const DomainFacts& facts, Config* config) {
   virDomainBlockInfo info;
@@ -63,6 +70,10 @@ absl::StatusOr<FoundDomain> LibvirtHypervisor::Find(const ConnectionHandle& conn
     absl::StatusOr<DomainFacts> facts = FactsOf(found.domain.get(), 0, auto_type);
     if (!facts.ok()) return facts.status();
     found.live = *std::move(facts);
+  } else if (virDomainHasManagedSaveImage(found.domain.get(), 0) == 1) {
+    const std::string xml = TakeText(virDomainManagedSaveGetXMLDesc(found.domain.get(), 0));
+    absl::StatusOr<DomainFacts> facts = ReadDomainXml(xml, auto_type);
+    if (facts.ok()) found.saved = *std::move(facts);
   }
   return found;
 }
@@ -77,6 +88,7 @@ absl::StatusOr<DomainState> LibvirtHypervisor::Inspect(const MachineIdentity& ma
   state.running = found->running;
   if (state.defined) state.persistent = found->persistent->config;
   if (state.running) {
+    state.paused = IsPaused(found->domain.get());
     state.live = found->live->config;
     state.virtiofs = found->live->virtiofs;
     // What the next start makes larger is in the persistent definition alone.
@@ -104,6 +116,10 @@ absl::Status LibvirtHypervisor::StartNow(const ConnectionHandle& connection,
                                          const MachineIdentity& machine) {
   absl::StatusOr<FoundDomain> found = Find(connection, machine);
   if (!found.ok()) return found.status();
+  if (found->running && IsPaused(found->domain.get()) &&
+      virDomainResume(found->domain.get()) != 0) {
+    return LibvirtError("resume");
+  }
   if (found->running) return absl::OkStatus();
   if (!found->persistent.has_value()) {
     return absl::FailedPreconditionError("the machine is not defined");
@@ -194,6 +210,11 @@ absl::StatusOr<std::vector<std::string>> LibvirtHypervisor::RemoveNow(
         Networks(machine, connection, facts.remote).Remove({});
     if (!networks.ok()) return networks.status();
     removed.insert(removed.end(), networks->begin(), networks->end());
+    if (found->persistent.has_value() && found->persistent->started_default) {
+      const auto stopped = Networks(machine, connection, facts.remote).StopDefault();
+      if (!stopped.ok()) return stopped.status();
+      if (*stopped) removed.push_back("the start of network default");
+    }
   }
   absl::StatusOr<Volumes> volumes = Volumes::Open(connection, DiskFolder(facts), false);
   if (absl::IsNotFound(volumes.status())) return removed;

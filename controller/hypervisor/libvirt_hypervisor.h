@@ -23,10 +23,11 @@ struct FoundDomain {
   bool running = false;
   std::optional<DomainFacts> persistent;
   std::optional<DomainFacts> live;
+  std::optional<DomainFacts> saved;  // by `virsh managedsave`: what its next start goes on with
 
   std::set<std::string> Paths() const {
     std::set<std::string> paths;
-    for (const auto* facts : {&persistent, &live}) {
+    for (const auto* facts : {&persistent, &live, &saved}) {
       if (!facts->has_value()) continue;
       paths.insert((*facts)->root_path);
       paths.insert((*facts)->seed_path);
@@ -35,7 +36,7 @@ struct FoundDomain {
   }
   std::set<std::string> NetworkNames() const {
     std::set<std::string> names;
-    for (const auto* facts : {&persistent, &live}) {
+    for (const auto* facts : {&persistent, &live, &saved}) {
       if (facts->has_value()) names.insert((*facts)->networks.begin(), (*facts)->networks.end());
     }
     return names;
@@ -57,7 +58,7 @@ class LibvirtHypervisor : public Hypervisor {
 
   absl::StatusOr<DomainState> Inspect(const MachineIdentity& machine) override;
   absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh,
-                      const SayProgress& progress) override;
+                      const Onlooker& onlooker) override;
   absl::StatusOr<std::set<std::string>> ImagesInUse() override;
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override;
@@ -74,6 +75,9 @@ class LibvirtHypervisor : public Hypervisor {
   absl::StatusOr<DiskSet> MakeDisks(const ConnectionHandle& connection,
                                     const MachineIdentity& machine, const PresentDisks& present,
                                     Config* config);
+  absl::StatusOr<bool> DefaultIsToStart(const ConnectionHandle& connection,
+                                        const MachineIdentity& machine, const Config& config,
+                                        const FoundDomain& found);
   absl::Status WriteDefinition(const ConnectionHandle& connection, const MachineIdentity& machine,
                                const Config& config, const DiskSet& disks,
                                const FoundDomain& found);

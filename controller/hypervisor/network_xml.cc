@@ -52,15 +52,18 @@ std::optional<Subnet> SubnetOf(const std::string& address) {
 }
 
 absl::StatusOr<Subnet> FreeSubnet(const std::vector<Subnet>& used, uint32_t wish) {
-  constexpr uint32_t kFirst = 192U << 24 | 168U << 16;  // RFC 1918
-  constexpr uint32_t kCount = 256;
-  for (uint32_t i = 0; i < kCount; ++i) {
-    const Subnet subnet{kFirst | (wish + i) % kCount << 8, 24};
-    const bool taken = std::any_of(used.begin(), used.end(),
-                                   [&](const Subnet& other) { return subnet.Overlaps(other); });
-    if (!taken) return subnet;
+  // RFC 1918, the smallest first: a VPN often has one of them whole.
+  for (const auto& [first, count] :
+       {std::pair{192U << 24 | 168U << 16, 1U << 8}, std::pair{172U << 24 | 16U << 16, 1U << 12},
+        std::pair{10U << 24, 1U << 16}}) {
+    for (uint32_t i = 0; i < count; ++i) {
+      const Subnet subnet{first | (wish + i) % count << 8, 24};
+      const bool taken = std::any_of(used.begin(), used.end(),
+                                     [&](const Subnet& other) { return subnet.Overlaps(other); });
+      if (!taken) return subnet;
+    }
   }
-  return absl::ResourceExhaustedError("no /24 of 192.168.0.0/16 is free for a host-only network");
+  return absl::ResourceExhaustedError("no private /24 is free for a host-only network");
 }
 
 std::string MakeNetworkXml(const HostNetwork& network) {

@@ -23,8 +23,9 @@ struct Subnet {
 // The /24 of an IPv4 address; nullopt: it is none.
 std::optional<Subnet> SubnetOf(const std::string& address);
 
-// A private /24 that overlaps none of `used`; `wish` (any number) says where to look first, so that
-// a machine gets the same one again. ResourceExhausted: there is none left.
+// A private /24 that overlaps none of `used`, of 192.168.0.0/16 if one is left there; `wish` (any
+// number) says where to look first, so that a machine gets the same one again. ResourceExhausted:
+// there is none left.
 absl::StatusOr<Subnet> FreeSubnet(const std::vector<Subnet>& used, uint32_t wish);
 
 // A network between host and guests, without a way out (https://libvirt.org/formatnetwork.html).

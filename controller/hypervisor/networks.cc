@@ -1,9 +1,6 @@
 #include "controller/hypervisor/networks.h"
 
-#include <arpa/inet.h>
-#include <ifaddrs.h>
 #include <libvirt/virterror.h>
-#include <net/if.h>
 
 #include <algorithm>
 
@@ -11,10 +8,13 @@
 #include "absl/strings/str_cat.h"
 #include "controller/hypervisor/definition.h"
 #include "controller/hypervisor/domain_xml.h"
+#include "controller/hypervisor/host_subnets.h"
 #include "controller/hypervisor/libvirt_handles.h"
 
 namespace rum {
 namespace {
+
+constexpr char kDefault[] = "default";
 
 absl::StatusOr<std::vector<NetworkHandle>> AllNetworks(virConnectPtr connection) {
   virNetworkPtr* list = nullptr;
@@ -39,25 +39,6 @@ absl::StatusOr<NetworkFacts> FactsOf(virNetworkPtr network, unsigned flags) {
   const std::string xml = TakeText(virNetworkGetXMLDesc(network, flags));
   if (xml.empty()) return LibvirtError("network");
   return ReadNetworkXml(xml);
-}
-
-// Where the host has addresses itself, but for those of `bridge`.
-std::vector<Subnet> HostSubnets(const std::string& bridge) {
-  std::vector<Subnet> subnets;
-  ifaddrs* list = nullptr;
-  if (getifaddrs(&list) != 0) return subnets;
-  for (const ifaddrs* i = list; i != nullptr; i = i->ifa_next) {
-    if (i->ifa_addr == nullptr || i->ifa_netmask == nullptr) continue;
-    if (i->ifa_addr->sa_family != AF_INET || (i->ifa_flags & IFF_LOOPBACK) != 0) continue;
-    if (bridge == i->ifa_name) continue;
-    const uint32_t address =
-        ntohl(reinterpret_cast<const sockaddr_in*>(i->ifa_addr)->sin_addr.s_addr);
-    const uint32_t mask =
-        ntohl(reinterpret_cast<const sockaddr_in*>(i->ifa_netmask)->sin_addr.s_addr);
-    subnets.push_back({address & mask, __builtin_popcount(mask)});
-  }
-  freeifaddrs(list);
-  return subnets;
 }
 
 }  // namespace
@@ -85,7 +66,8 @@ absl::StatusOr<std::vector<Subnet>> Networks::UsedByOthersThan(const std::string
   return used;
 }
 
-// As it has to be; what is there already keeps its uuid and, without a fixed address, its subnet.
+// As it has to be; what is there already keeps its uuid and, without a fixed address, its subnet,
+// unless the host has got another use for that while nobody was on it.
 absl::StatusOr<HostNetwork> Networks::Wanted(const Interface& interface) {
   HostNetwork wanted;
   wanted.name = OwnNetworkName(machine_.id, interface.network());
@@ -98,7 +80,11 @@ absl::StatusOr<HostNetwork> Networks::Wanted(const Interface& interface) {
     absl::StatusOr<NetworkFacts> facts = FactsOf(there->get(), VIR_NETWORK_XML_INACTIVE);
     if (!facts.ok()) return facts.status();
     wanted.uuid = facts->network.uuid;
-    if (!subnet.has_value()) subnet = facts->network.subnet;
+    const bool kept = virNetworkIsActive(there->get()) == 1 ||
+                      std::none_of(used->begin(), used->end(), [&](const Subnet& other) {
+                        return facts->network.subnet.Overlaps(other);
+                      });
+    if (!subnet.has_value() && kept) subnet = facts->network.subnet;
   }
   if (!interface.ip().empty()) {
     wanted.reservations[CardMac(machine_, "network:" + interface.network())] = interface.ip();
@@ -170,10 +156,25 @@ absl::Status Networks::StartOne(const std::string& name) {
 absl::Status Networks::Start(const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     // Other networks are their makers' to start.
-    if (name != "default" && !IsOwnNetwork(machine_.id, name)) continue;
+    if (name != kDefault && !IsOwnNetwork(machine_.id, name)) continue;
     if (absl::Status started = StartOne(name); !started.ok()) return started;
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Networks::DefaultIsOff() {
+  absl::StatusOr<NetworkHandle> network = FindNetwork(connection_.get(), kDefault);
+  if (!network.ok()) return network.status();
+  return *network && virNetworkIsActive(network->get()) == 0;
+}
+
+absl::StatusOr<bool> Networks::StopDefault() {
+  absl::StatusOr<NetworkHandle> network = FindNetwork(connection_.get(), kDefault);
+  if (!network.ok()) return network.status();
+  if (!*network || virNetworkIsActive(network->get()) != 1) return false;
+  if (virNetworkListAllPorts(network->get(), nullptr, 0) != 0) return false;
+  if (virNetworkDestroy(network->get()) == 0) return true;
+  return LibvirtError(absl::StrCat("network ", kDefault));
 }
 
 absl::StatusOr<std::vector<std::string>> Networks::Remove(const std::set<std::string>& used) {

@@ -27,6 +27,10 @@ class Networks {
   // Starts those of `names` that are inactive and libvirt's default or our own; one of our own that
   // runs with an old definition begins anew. The machine is off.
   absl::Status Start(const std::vector<std::string>& names);
+  // libvirt has its network "default", and it is off.
+  absl::StatusOr<bool> DefaultIsOff();
+  // Stops it again, if no machine is on it; true: it did.
+  absl::StatusOr<bool> StopDefault();
   // Removes our own but for `used`, and says which.
   absl::StatusOr<std::vector<std::string>> Remove(const std::set<std::string>& used);
 

@@ -87,6 +87,7 @@ absl::StatusOr<Sums> SumsOf(const std::string& path, const std::string& name, Pr
     sha256.Add(buffer.data(), static_cast<size_t>(n));
     sha512.Add(buffer.data(), static_cast<size_t>(n));
     done += n;
+    if (absl::Status status = progress->GoOn(); !status.ok()) return status;
     if (progress->Due() && file.st_size > 0) {
       progress->Update(absl::StrCat("checking ", name, ": ", done * 100 / file.st_size, " %"));
     }

@@ -200,7 +200,10 @@ absl::StatusOr<Download> Exchange(const DownloadRequest& request, Part* part, Pr
   const HttpRequest get{request.url, part->Conditions(),
                         [&](const HttpReply& reply) { return part->Begin(reply); },
                         [&](std::string_view bytes) { return part->Write(bytes); },
-                        [&](int64_t speed) { Tell(request, *part, speed, progress); }};
+                        [&](int64_t speed) {
+                          Tell(request, *part, speed, progress);
+                          return progress->GoOn();
+                        }};
   const absl::StatusOr<HttpReply> reply = HttpGet(get, request.limits);
   Download download;
   if (!reply.ok()) {
@@ -245,7 +248,8 @@ absl::Status RemovePart(const std::string& part) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> DownloadText(const std::string& url, const HttpLimits& limits) {
+absl::StatusOr<std::string> DownloadText(const std::string& url, const HttpLimits& limits,
+                                         const Progress& progress) {
   std::string text;
   const auto append = [&](std::string_view bytes) {
     if (text.size() + bytes.size() > kTextLimit) {
@@ -255,8 +259,11 @@ absl::StatusOr<std::string> DownloadText(const std::string& url, const HttpLimit
     text.append(bytes);
     return absl::OkStatus();
   };
-  const HttpRequest get{
-      url, {}, [](const HttpReply&) { return absl::OkStatus(); }, append, nullptr};
+  const HttpRequest get{url,
+                        {},
+                        [](const HttpReply&) { return absl::OkStatus(); },
+                        append,
+                        [&progress](int64_t) { return progress.GoOn(); }};
   const absl::StatusOr<HttpReply> reply = HttpGet(get, limits);
   if (!reply.ok()) return reply.status();
   if (reply->status != 200) return WhyNoVersion(*reply);

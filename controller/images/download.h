@@ -41,7 +41,8 @@ absl::StatusOr<Download> DownloadPart(const DownloadRequest& request, Progress* 
 absl::Status RemovePart(const std::string& part);
 
 // A small file as a whole. NotFound: 404 or 410; Unavailable: all else.
-absl::StatusOr<std::string> DownloadText(const std::string& url, const HttpLimits& limits);
+absl::StatusOr<std::string> DownloadText(const std::string& url, const HttpLimits& limits,
+                                         const Progress& progress);
 
 }  // namespace rum
 

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/ascii.h"
@@ -46,9 +47,9 @@ absl::StatusOr<std::string> LocalVersion(const std::string& path) {
 
 class Fetcher {
  public:
-  Fetcher(const ImageSource& source, Location location, const FetchProgress& progress,
+  Fetcher(const ImageSource& source, Location location, const Onlooker& onlooker,
           const HttpLimits& limits)
-      : source_(source), location_(std::move(location)), progress_(progress), limits_(limits) {}
+      : source_(source), location_(std::move(location)), progress_(onlooker), limits_(limits) {}
 
   absl::StatusOr<FetchedImage> Remote(const std::string& folder) {
     url_ = location_.url;
@@ -103,8 +104,10 @@ class Fetcher {
     key_ = CacheFolder::KeyOf(url_, location_.name);
     absl::StatusOr<std::shared_ptr<FileLock>> lock =
         FileLock::Exclusive(cache_->LockOf(key_), [this] {
-          waited_ = true;
-          progress_.Say(absl::StrCat("waiting for somebody else's download of ", location_.name));
+          if (!std::exchange(waited_, true)) {
+            progress_.Say(absl::StrCat("waiting for somebody else's download of ", location_.name));
+          }
+          return progress_.GoOn();
         });
     if (!lock.ok()) return lock.status();
     lock_ = *std::move(lock);
@@ -124,7 +127,7 @@ class Fetcher {
     const absl::StatusOr<Location> where = LocationOf(source_.checksums_url);
     if (!where.ok()) return where.status();
     const absl::StatusOr<std::string> text =
-        where->remote ? DownloadText(where->url, limits_) : ReadFile(where->path);
+        where->remote ? DownloadText(where->url, limits_, progress_) : ReadFile(where->path);
     if (!text.ok()) {
       return absl::Status(text.status().code(), absl::StrCat("checksums of ", location_.name, ": ",
                                                              std::string(text.status().message())));
@@ -273,11 +276,11 @@ class Fetcher {
 }  // namespace
 
 absl::StatusOr<FetchedImage> FetchImage(const std::string& folder, const ImageSource& source,
-                                        const FetchProgress& progress, const HttpLimits& limits) {
+                                        const Onlooker& onlooker, const HttpLimits& limits) {
   absl::StatusOr<Location> location = LocationOf(source.url);
   if (!location.ok()) return location.status();
   const bool remote = location->remote;
-  Fetcher fetcher(source, *std::move(location), progress, limits);
+  Fetcher fetcher(source, *std::move(location), onlooker, limits);
   return remote ? fetcher.Remote(folder) : fetcher.Local(folder);
 }
 

@@ -11,7 +11,7 @@ namespace rum {
 
 // ImageCache::Fetch with the network's limits as a parameter.
 absl::StatusOr<FetchedImage> FetchImage(const std::string& folder, const ImageSource& source,
-                                        const FetchProgress& progress, const HttpLimits& limits);
+                                        const Onlooker& onlooker, const HttpLimits& limits);
 
 }  // namespace rum
 

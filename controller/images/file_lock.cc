@@ -7,9 +7,13 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 
 namespace rum {
 namespace {
+
+// A wait in the kernel could not be given up.
+constexpr absl::Duration kAgain = absl::Milliseconds(20);
 
 bool Lock(const Fd& fd, int command, int16_t type) {
   struct flock lock = {};
@@ -32,16 +36,15 @@ bool IsStill(const Fd& fd, const std::string& path) {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<FileLock>> FileLock::Exclusive(
-    const std::string& path, const std::function<void()>& waiting) {
-  bool said = false;
+    const std::string& path, const std::function<absl::Status()>& waiting) {
   while (true) {
     Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (!fd.ok()) return absl::ErrnoToStatus(errno, path);
     if (!Lock(fd, F_OFD_SETLK, F_WRLCK)) {
       if (errno != EAGAIN && errno != EACCES) return absl::ErrnoToStatus(errno, path);
-      if (!said) waiting();
-      said = true;
-      if (!Lock(fd, F_OFD_SETLKW, F_WRLCK)) return absl::ErrnoToStatus(errno, path);
+      if (absl::Status status = waiting(); !status.ok()) return status;
+      absl::SleepFor(kAgain);
+      continue;
     }
     if (IsStill(fd, path)) return std::shared_ptr<FileLock>(new FileLock(std::move(fd)));
   }

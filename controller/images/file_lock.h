@@ -15,9 +15,10 @@ namespace rum {
 // being taken, and two that only look would see each other.)
 class FileLock {
  public:
-  // Waits until nobody else has it; `waiting` is called once before. The file is made if need be.
-  static absl::StatusOr<std::shared_ptr<FileLock>> Exclusive(const std::string& path,
-                                                             const std::function<void()>& waiting);
+  // Waits until nobody else has it; `waiting` is called again and again meanwhile, and its error
+  // ends the wait. The file is made if need be.
+  static absl::StatusOr<std::shared_ptr<FileLock>> Exclusive(
+      const std::string& path, const std::function<absl::Status()>& waiting);
   // Null when somebody has it, or there is no such folder. The file is made if need be.
   static std::shared_ptr<FileLock> TryExclusive(const std::string& path);
   // Any number may share it; waits for an exclusive owner. Null when the file is not there (then).

@@ -23,7 +23,7 @@ struct Exchange {
   HttpReply reply;
   bool begun = false;
   size_t thrown_away = 0;
-  absl::Status status;  // of begin or write
+  absl::Status status;  // of begin, write or tick
 };
 
 std::string Header(CURL* curl, const char* name) {
@@ -78,8 +78,9 @@ int OnTick(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
   auto* const exchange = static_cast<Exchange*>(user);
   curl_off_t speed = 0;
   curl_easy_getinfo(exchange->curl, CURLINFO_SPEED_DOWNLOAD_T, &speed);
-  if (exchange->request.tick) exchange->request.tick(speed);
-  return 0;
+  if (!exchange->request.tick || !exchange->status.ok()) return 0;
+  exchange->status = exchange->request.tick(speed);
+  return exchange->status.ok() ? 0 : 1;
 }
 
 void SetLimits(CURL* curl, const HttpLimits& limits) {

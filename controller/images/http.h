@@ -42,8 +42,9 @@ struct HttpRequest {
   // are thrown away. An error ends the exchange and is what HttpGet gives.
   std::function<absl::Status(const HttpReply&)> begin;
   std::function<absl::Status(std::string_view)> write;
-  // Some times a second while there is an exchange; bytes per second. May be null.
-  std::function<void(int64_t speed)> tick;
+  // Some times a second while there is an exchange; bytes per second. An error ends it, as above.
+  // May be null.
+  std::function<absl::Status(int64_t speed)> tick;
 };
 
 // One GET with its redirects (MayRedirect), in a process that ignores SIGPIPE. A reply of any

@@ -115,8 +115,8 @@ void Sweep(const CacheFolder& cache) {
 ImageCache::ImageCache(std::string folder) : folder_(std::move(folder)) {}
 
 absl::StatusOr<FetchedImage> ImageCache::Fetch(const ImageSource& source,
-                                               const FetchProgress& progress) {
-  return FetchImage(folder_, source, progress, HttpLimits());
+                                               const Onlooker& onlooker) {
+  return FetchImage(folder_, source, onlooker, HttpLimits());
 }
 
 absl::StatusOr<std::vector<CachedImage>> ImageCache::List(const PathsInUse& in_use) {

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "controller/onlooker.h"
 
 namespace rum {
 
@@ -40,9 +41,6 @@ struct CachedImage {
   bool in_use = false;  // a disk stands on it, or somebody fetches it just now
 };
 
-// Called on the calling thread, not more often than ten times a second.
-using FetchProgress = std::function<void(const std::string& text)>;
-
 // Paths that disks stand on, so that nothing below them is deleted; asked anew each time. An error
 // deletes nothing.
 using PathsInUse = std::function<absl::StatusOr<std::set<std::string>>()>;
@@ -59,7 +57,8 @@ class ImageCache {
   // where the last one broke off. InvalidArgument: not an image, or no such scheme. NotFound: the
   // file or the URL is not there. FailedPrecondition: a checksum does not match. Unavailable:
   // network or server; what is there stays for the next try. ResourceExhausted: the disk is full.
-  absl::StatusOr<FetchedImage> Fetch(const ImageSource& source, const FetchProgress& progress);
+  // The onlooker is told of it not more often than ten times a second.
+  absl::StatusOr<FetchedImage> Fetch(const ImageSource& source, const Onlooker& onlooker);
 
   absl::StatusOr<std::vector<CachedImage>> List(const PathsInUse& in_use);  // by name
   // FailedPrecondition: it is in use. NotFound: no entry has that name; a name is never a path.

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "controller/images/image_cache.h"
@@ -14,17 +15,23 @@ namespace rum {
 // Keeps what is said of a fetch below ten texts a second.
 class Progress {
  public:
-  explicit Progress(FetchProgress say) : say_(std::move(say)) {}
+  explicit Progress(Onlooker onlooker) : onlooker_(std::move(onlooker)) {}
+
+  // Cancelled: nobody waits for the fetch any more.
+  absl::Status GoOn() const {
+    if (!onlooker_.gave_up || !onlooker_.gave_up()) return absl::OkStatus();
+    return absl::CancelledError("interrupted");
+  }
 
   // Whether Update() would say something now.
-  bool Due() const { return say_ && absl::Now() >= next_; }
+  bool Due() const { return onlooker_.say && absl::Now() >= next_; }
   // A number that grows: dropped when it comes too early.
   void Update(const std::string& text) {
     if (Due()) Emit(text);
   }
   // Something that must be known: waits for its turn, 0.1 s at most.
   void Say(const std::string& text) {
-    if (!say_) return;
+    if (!onlooker_.say) return;
     absl::SleepFor(std::min(next_ - absl::Now(), kInterval));
     Emit(text);
   }
@@ -33,11 +40,11 @@ class Progress {
   static constexpr absl::Duration kInterval = absl::Milliseconds(100);
 
   void Emit(const std::string& text) {
-    say_(text);
+    onlooker_.say(text);
     next_ = absl::Now() + kInterval;
   }
 
-  const FetchProgress say_;
+  const Onlooker onlooker_;
   absl::Time next_ = absl::InfinitePast();
 };
 

@@ -81,6 +81,7 @@ absl::Status CopyOut(archive* reader, int to, const std::string& path, const std
     const std::string_view bytes(static_cast<const char*>(block), size);
     if (absl::Status status = WriteWithHoles(to, offset, bytes, path); !status.ok()) return status;
     end = offset + static_cast<int64_t>(size);
+    if (absl::Status status = progress->GoOn(); !status.ok()) return status;
     if (progress->Due() && packed_size > 0) {
       progress->Update(absl::StrCat("unpacking ", name, ": ",
                                     archive_filter_bytes(reader, -1) * 100 / packed_size, " %"));

@@ -141,19 +141,20 @@ class ControlService final : public control::Control::Service {
     return Tell(controller_->Images(), reply);
   }
 
-  grpc::Status PullImage(grpc::ServerContext*, const control::PullImageRequest* request,
+  grpc::Status PullImage(grpc::ServerContext* context, const control::PullImageRequest* request,
                          grpc::ServerWriter<control::PullImageEvent>* writer) override {
     const Call call(&calls_);
     Image image;
     image.set_base(request->base());
     image.set_sha256(request->sha256());
     control::PullImageEvent event;
+    const auto tell = [&](const std::string& text) {
+      event.set_progress(text);
+      MakeUtf8(&event);
+      writer->Write(event);
+    };
     const absl::StatusOr<FetchedImage> fetched =
-        controller_->PullImage(image, [&](const std::string& text) {
-          event.set_progress(text);
-          MakeUtf8(&event);
-          writer->Write(event);
-        });
+        controller_->PullImage(image, Onlooker(tell, [context] { return context->IsCancelled(); }));
     if (!fetched.ok()) return ToGrpc(fetched.status());
     event.set_path(fetched->path);
     MakeUtf8(&event);

@@ -24,8 +24,8 @@ class LentHypervisor : public Hypervisor {
     return lent_->Inspect(machine);
   }
   absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh,
-                      const SayProgress& progress) override {
-    return lent_->Define(machine, config, fresh, progress);
+                      const Onlooker& onlooker) override {
+    return lent_->Define(machine, config, fresh, onlooker);
   }
   absl::StatusOr<std::set<std::string>> ImagesInUse() override { return lent_->ImagesInUse(); }
   absl::Status Start(const MachineIdentity& machine) override { return lent_->Start(machine); }

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <functional>
 #include <future>
 #include <thread>
@@ -169,6 +170,46 @@ TEST_F(FleetTest, DownEndsAnUpThatStillWaitsForTheAgent) {
   world_.guest->SetConnected(true);
   EXPECT_FALSE(controller_->Apply(path_, Up(), {}).failed) << "the next one completes it";
   world_.ExpectConverged();
+}
+
+TEST_F(FleetTest, DownEndsAnUpThatStillDownloadsTheImage) {
+  StartController();
+  std::atomic<bool> downloading = false;
+  world_.hypervisor->SetFetch([&](const Onlooker& onlooker) {
+    downloading = true;
+    const bool gave_up = Eventually([&] { return onlooker.gave_up(); });
+    return gave_up ? absl::CancelledError("interrupted") : absl::OkStatus();
+  });
+  ApplyOutcome up;
+  std::thread first([&] { up = controller_->Apply(path_, Up(), {}); });
+  EXPECT_TRUE(Eventually([&] { return downloading.load(); }));
+  EXPECT_FALSE(controller_->Down(path_, {}).failed);
+  first.join();
+  EXPECT_TRUE(up.failed);
+  EXPECT_EQ(up.error, "interrupted: the machine is being stopped");
+  EXPECT_EQ(world_.hypervisor->DisksMade(world_.identity), 0);
+  world_.hypervisor->SetFetch(nullptr);
+  EXPECT_FALSE(controller_->Apply(path_, Up(), {}).failed) << "the next one completes it";
+  world_.ExpectConverged();
+}
+
+TEST_F(FleetTest, DownStopsAMachineWhoseScriptNeverEnds) {
+  StartController();
+  std::atomic<bool> running = false;
+  const auto off = [&] {
+    const auto state = world_.hypervisor->Inspect(world_.identity);
+    return state.ok() && !state->running;
+  };
+  EventSink sink;
+  sink.script_output = [&](const std::string&) {
+    running = true;
+    EXPECT_TRUE(Eventually(off)) << "what ends the script is that its machine goes";
+  };
+  std::thread first([&] { controller_->Apply(path_, Up(), sink); });
+  EXPECT_TRUE(Eventually([&] { return running.load(); }));
+  EXPECT_FALSE(controller_->Down(path_, {}).failed);
+  first.join();
+  EXPECT_TRUE(off());
 }
 
 TEST_F(FleetTest, TwoAppliesAtOnceAreOneAfterTheOther) {

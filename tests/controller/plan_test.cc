@@ -29,6 +29,14 @@ TEST(Plan, UpDefinesAndStartsWhatIsNotThere) {
   EXPECT_THAT(Names(model.MakePlan()), IsEmpty());
 }
 
+TEST(Plan, UpGoesOnWithWhatIsPausedAndNothingElseDoes) {
+  Model model = Converged(SampleConfig());
+  model.observed.domain.paused = true;
+  model.observed.guest.reset();
+  EXPECT_THAT(Names(model.MakePlan({.start = true})), ElementsAre("domain: start"));
+  EXPECT_THAT(Names(model.MakePlan()), IsEmpty());
+}
+
 TEST(Plan, UpStartsWhatIsDefinedAsItIs) {
   Model model = Converged(SampleConfig());
   model.observed.domain.running = false;

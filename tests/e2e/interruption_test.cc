@@ -1,6 +1,7 @@
 // kill -9 of controller and client, each second time of everything, at moments spread over a first
 // `up`: the next one completes the machine. $RUM_TEST_MOMENTS says how many (default 5),
 // $RUM_TEST_SEED which (default: 1).
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
@@ -11,12 +12,15 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <random>
 #include <set>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "tests/e2e/processes.h"
 #include "tests/e2e/world.h"
 
 namespace rum::e2e {
@@ -28,18 +32,6 @@ using Clock = std::chrono::steady_clock;
 int Setting(const char* name, int otherwise) {
   const char* value = std::getenv(name);
   return value == nullptr || *value == '\0' ? otherwise : std::atoi(value);
-}
-
-// The processes of this user that run one of `binaries`. The test has a process table of its own.
-std::vector<pid_t> ProcessesOf(const std::set<std::string>& binaries) {
-  std::vector<pid_t> pids;
-  std::error_code denied;
-  for (const auto& entry : fs::directory_iterator("/proc")) {
-    const int pid = std::atoi(entry.path().filename().c_str());
-    const fs::path binary = fs::read_symlink(entry.path() / "exe", denied);
-    if (pid > 0 && binaries.count(binary.filename()) > 0) pids.push_back(pid);
-  }
-  return pids;
 }
 
 class Interruption : public testing::Test {
@@ -58,16 +50,29 @@ class Interruption : public testing::Test {
     pools_ = world_.Virsh({"pool-list", "--all"}).out;
   }
 
-  pid_t Start(const std::vector<std::string>& arguments) {
+  // `told`: the file that gets what it says on its error stream; empty: ours.
+  pid_t Start(const std::vector<std::string>& arguments, const std::string& told = "") {
     std::vector<std::string> argv = {"env"};
     for (const auto& [name, value] : world_.env()) argv.push_back(name + "=" + value);
     for (const std::string& word : world_.Argv(arguments)) argv.push_back(word);
     std::vector<char*> words;
     for (std::string& word : argv) words.push_back(word.data());
     words.push_back(nullptr);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    if (!told.empty()) {
+      posix_spawn_file_actions_addopen(&actions, 2, told.c_str(), O_WRONLY | O_CREAT | O_TRUNC,
+                                       0600);
+    }
     pid_t pid = -1;
-    EXPECT_EQ(posix_spawnp(&pid, "env", nullptr, nullptr, words.data(), environ), 0);
+    EXPECT_EQ(posix_spawnp(&pid, "env", &actions, nullptr, words.data(), environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
     return pid;
+  }
+  static std::string Text(const std::string& path) {
+    std::ostringstream text;
+    text << std::ifstream(path).rdbuf();
+    return text.str();
   }
 
   // `rum up -d`, killed with its controller after `moment`; with the VM and libvirt as well, as a
@@ -82,11 +87,6 @@ class Interruption : public testing::Test {
     KillAll({"rum-controller"});
     if (power_cut) KillAll({"libvirtd"}), KillAll({"qemu-system-x86_64"});
     return running;
-  }
-
-  static void KillAll(const std::set<std::string>& binaries) {
-    for (pid_t pid : ProcessesOf(binaries)) kill(pid, SIGKILL);
-    while (!ProcessesOf(binaries).empty()) usleep(1000);
   }
 
   void ExpectComplete() {
@@ -149,17 +149,72 @@ TEST_F(Interruption, TheNextUpCompletesTheMachineAndTheSystemScriptRunsOnce) {
   EXPECT_GT(interrupted, moments / 2);
 }
 
-TEST_F(Interruption, CtrlCWhileTheMachineBootsStopsItAndTheNextUpCompletesIt) {
-  const pid_t client = Start({"up"});
-  while (world_.Virsh({"list", "--name"}).out.find("rum-") == std::string::npos) usleep(10000);
-  ASSERT_EQ(kill(client, SIGINT), 0);
-  int status = 0;
-  ASSERT_EQ(waitpid(client, &status, 0), client);
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 130) << status;
-  EXPECT_EQ(world_.Virsh({"list", "--name"}).out.find("rum-"), std::string::npos);
-  EXPECT_EQ(world_.Status().phase(), MachineStatus::STOPPED);
+// A server whose image never comes to its end, though it never falls silent either.
+class EndlessServer {
+ public:
+  EndlessServer() : port_(FreePort()) {
+    const std::string program =
+        "import http.server, time\n"
+        "class H(http.server.BaseHTTPRequestHandler):\n"
+        "  def log_message(*_): pass\n"
+        "  def do_GET(self):\n"
+        "    self.send_response(200)\n"
+        "    self.send_header('Content-Length', '1000000000')\n"
+        "    self.end_headers()\n"
+        "    while True:\n"
+        "      self.wfile.write(b'x' * 20000)\n"
+        "      time.sleep(0.1)\n"
+        "http.server.ThreadingHTTPServer(('127.0.0.1', " +
+        std::to_string(port_) + "), H).serve_forever()\n";
+    const char* argv[] = {"python3", "-c", program.c_str(), nullptr};
+    EXPECT_EQ(posix_spawnp(&pid_, "python3", nullptr, nullptr, const_cast<char**>(argv), environ),
+              0);
+    char line[8];
+    std::snprintf(line, sizeof line, ":%04X\n", port_);
+    while (ListeningPorts().find(line) == std::string::npos) usleep(10000);
+  }
+  ~EndlessServer() { kill(pid_, SIGKILL), waitpid(pid_, nullptr, 0); }
+  std::string Url() const { return "http://127.0.0.1:" + std::to_string(port_) + "/disk.qcow2"; }
+
+ private:
+  const uint16_t port_;
+  pid_t pid_ = -1;
+};
+
+TEST_F(Interruption, CtrlCInAnyPhaseStopsTheMachineAndTheNextUpCompletesIt) {
+  const EndlessServer server;
+  const std::string image = world_.file.image, script = world_.file.system;
+  const struct {
+    std::string says, image, system;
+  } phases[] = {{"downloading disk.qcow2", server.Url(), script},
+                {"waiting for the agent", image, script},
+                {"running the system provisioning script", image, "sleep 3600"}};
+  for (const auto& phase : phases) {
+    SCOPED_TRACE(phase.says);
+    world_.file.image = phase.image;
+    world_.file.system = phase.system;
+    world_.Save();
+    const std::string told = world_.folder() + "/told";
+    const pid_t client = Start({"up"}, told);
+    while (Text(told).find(phase.says) == std::string::npos) {
+      ASSERT_EQ(waitpid(client, nullptr, WNOHANG), 0) << Text(told);
+      usleep(10000);
+    }
+    ASSERT_EQ(kill(client, SIGINT), 0);
+    int status = 0;
+    for (int tenths = 0; waitpid(client, &status, WNOHANG) == 0; ++tenths) {
+      if (tenths == 1200) kill(client, SIGKILL);
+      usleep(100000);
+    }
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 130) << status << Text(told);
+    EXPECT_EQ(world_.Virsh({"list", "--name"}).out.find("rum-"), std::string::npos);
+    EXPECT_NE(world_.Status().phase(), MachineStatus::RUNNING);
+  }
+  world_.file.system = script;
+  world_.Save();
   EXPECT_EQ(world_.Rum({"up", "-d"}).exit_status, 0);
   ExpectComplete();
+  EXPECT_EQ(world_.Rum({"image", "prune"}).exit_status, 0);
   ExpectNothingLeft();
 }
 

@@ -281,6 +281,7 @@ TEST_F(Story, DownAndUpBringWhatNeededARestart) {
   world_->file.cpus = 2;
   world_->Save();
   Reload();
+  world_->StopController();  // down needs none that runs
   const Result down = world_->Rum({"down"});
   EXPECT_EQ(down.exit_status, 0) << down.err;
   EXPECT_EQ(down.out, "  ✓ Stopped the machine\n");

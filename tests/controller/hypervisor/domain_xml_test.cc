@@ -164,6 +164,13 @@ TEST(DomainXml, RemembersWhatTheDiskIsALayerOver) {
   EXPECT_EQ(facts.base_mark, parts.base_mark);
 }
 
+TEST(DomainXml, RemembersThatItStartedTheDefaultNetwork) {
+  DomainParts parts = SomeParts();
+  EXPECT_FALSE(ReadDomainXml(MakeDomainXml(parts), "qemu")->started_default);
+  parts.started_default = true;
+  EXPECT_TRUE(ReadDomainXml(MakeDomainXml(parts), "qemu")->started_default);
+}
+
 TEST(DomainXml, SeesABalloonThatSomebodyMoved) {
   std::string xml = MakeDomainXml(SomeParts());
   const uint64_t memory_mb = ReadDomainXml(xml, "kvm")->config.resources().memory_mb();

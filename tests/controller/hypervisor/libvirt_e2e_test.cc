@@ -214,6 +214,42 @@ TEST_F(Files, SizesOfARunningMachineAreTheDisksOwn) {
   EXPECT_EQ(hypervisor_->Inspect(machine_)->live.drives().at("data").size(), 128u << 20);
 }
 
+class Domain {
+ public:
+  explicit Domain(const MachineIdentity& machine)
+      : connection_(virConnectOpen(Uri().c_str())),
+        domain_(virDomainLookupByName(connection_, machine.domain_name().c_str())) {}
+  ~Domain() {
+    virDomainFree(domain_);
+    virConnectClose(connection_);
+  }
+  virDomainPtr get() { return domain_; }
+
+ private:
+  virConnectPtr connection_;
+  virDomainPtr domain_;
+};
+
+TEST_F(Files, AMachineThatWasPausedShowsAndAStartGoesOnWithIt) {
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing, nullptr), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  EXPECT_FALSE(hypervisor_->Inspect(machine_)->paused);
+  ASSERT_EQ(virDomainSuspend(Domain(machine_).get()), 0);
+  EXPECT_TRUE(hypervisor_->Inspect(machine_)->paused);
+  EXPECT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  EXPECT_FALSE(hypervisor_->Inspect(machine_)->paused);
+}
+
+TEST_F(Files, AMachineThatWasSavedKeepsItsOldSeedUntilItGoesOn) {
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing, nullptr), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  ASSERT_EQ(virDomainManagedSave(Domain(machine_).get(), 0), 0);
+  config_.mutable_network()->set_hostname("other");
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing, nullptr), absl::OkStatus());
+  EXPECT_EQ(Disks().size(), 4u);
+  EXPECT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+}
+
 TEST_F(Files, ADiskSmallerThanItsImageIsRefused) {
   config_.mutable_resources()->set_disk(1 << 20);
   EXPECT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing, nullptr).code(),

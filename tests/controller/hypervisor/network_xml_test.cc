@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "controller/hypervisor/definition.h"
+#include "controller/hypervisor/host_subnets.h"
 
 namespace rum {
 namespace {
@@ -28,7 +29,23 @@ TEST(FreeSubnet, IsTheWishedOneOrTheNextThatNobodyUses) {
   EXPECT_EQ(FreeSubnet({}, 200)->Text(), "192.168.200.0/24");
   const std::vector<Subnet> used = {*SubnetOf("192.168.255.9"), *SubnetOf("192.168.0.1")};
   EXPECT_EQ(FreeSubnet(used, 255)->Text(), "192.168.1.0/24");
-  EXPECT_TRUE(absl::IsResourceExhausted(FreeSubnet({{k192, 16}}, 7).status()));
+  EXPECT_EQ(FreeSubnet({{k192, 16}}, 7)->Text(), "172.16.7.0/24");
+  const Subnet k172 = {172U << 24 | 16U << 16, 12}, k10 = {10U << 24, 8};
+  EXPECT_EQ(FreeSubnet({{k192, 16}, k172}, 300)->Text(), "10.1.44.0/24");
+  EXPECT_TRUE(absl::IsResourceExhausted(FreeSubnet({{k192, 16}, k172, k10}, 7).status()));
+}
+
+TEST(ReadRoutes, AreWhatIsRoutedAnywhereButEverythingAndOurselves) {
+  const std::string table =
+      "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
+      "eth0\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
+      "tun0\t00000080\t00000000\t0001\t0\t0\t0\t00000080\t0\t0\t0\n"
+      "tun0\t0000A8C0\t00000000\t0001\t0\t0\t50\t0000FFFF\t0\t0\t0\n"
+      "virbr7\t0005A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
+      "damaged\n";
+  EXPECT_EQ(ReadRoutes(table, "virbr7"), (std::vector<Subnet>{{k192, 16}}));
+  EXPECT_EQ(ReadRoutes(table, "").size(), 2u);
+  EXPECT_EQ(ReadRoutes("", ""), std::vector<Subnet>());
 }
 
 TEST(NetworkXml, ReadsBackWhatItWrote) {

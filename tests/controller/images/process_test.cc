@@ -103,6 +103,28 @@ TEST_F(AtOnce, TwoProcessesMakeOneDownload) {
   EXPECT_EQ(server.log().size(), 1u);
 }
 
+TEST_F(AtOnce, WhoGivesUpIsLetGoAndHisDownloadIsGoneOnWith) {
+  HttpServer server([&](const Asked&, int number) {
+    return number == 0 ? Stalling() : Served{.body = image_, .etag = "\"1\""};
+  });
+  std::atomic<bool> gave_up = false;
+  const Onlooker onlooker(nullptr, [&] { return gave_up.load(); });
+  absl::StatusOr<FetchedImage> first, second;
+  std::thread one([&] { first = cache_.Fetch({server.Url("/a"), "", ""}, onlooker); });
+  ASSERT_TRUE(Eventually([&] { return server.sent() == 40000; }));
+  std::atomic<bool> waits = false;
+  const Onlooker impatient([&](const std::string&) { waits = true; }, [&] { return waits.load(); });
+  second = cache_.Fetch({server.Url("/a"), "", ""}, impatient);
+  EXPECT_TRUE(absl::IsCancelled(second.status())) << second.status();
+  gave_up = true;
+  one.join();
+  EXPECT_TRUE(absl::IsCancelled(first.status())) << first.status();
+  const auto third = cache_.Fetch({server.Url("/a"), "", ""}, nullptr);
+  ASSERT_TRUE(third.ok()) << third.status();
+  EXPECT_EQ(Bytes(third->path), image_);
+  EXPECT_EQ(server.log().back().header("range"), "bytes=40000-");
+}
+
 TEST_F(AtOnce, ManyThreadsMakeOneDownloadEach) {
   HttpServer server([&](const Asked&, int) { return Served{.body = image_, .etag = "\"1\""}; });
   std::vector<std::thread> threads;

@@ -48,6 +48,11 @@ int FakeHypervisor::DisksMade(const MachineIdentity& machine) {
   return disks_made_[machine.domain_name()];
 }
 
+void FakeHypervisor::SetFetch(std::function<absl::Status(const Onlooker&)> fetch) {
+  Lock lock(mutex_);
+  fetch_ = std::move(fetch);
+}
+
 std::vector<std::string> FakeHypervisor::Changes() {
   Lock lock(mutex_);
   return changes_;
@@ -61,9 +66,17 @@ absl::StatusOr<DomainState> FakeHypervisor::Inspect(const MachineIdentity& machi
 }
 
 absl::Status FakeHypervisor::Define(const MachineIdentity& machine, const Config& config,
-                                    Fresh fresh, const SayProgress&) {
+                                    Fresh fresh, const Onlooker& onlooker) {
   Lock lock(mutex_);
   if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
+  const auto known = domains_.find(machine.domain_name());
+  const bool defined = known != domains_.end() && known->second.defined;
+  if (fetch_ && (fresh != Fresh::kNothing || !defined)) {
+    const auto fetch = fetch_;
+    lock.unlock();  // no other call waits for it
+    if (absl::Status fetched = fetch(onlooker); !fetched.ok()) return fetched;
+    lock.lock();
+  }
   DomainState& domain = domains_[machine.domain_name()];
   if (fresh != Fresh::kNothing && domain.running) {
     return absl::FailedPreconditionError("a new root disk needs the machine to be off");

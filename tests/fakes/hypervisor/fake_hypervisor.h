@@ -23,6 +23,8 @@ class FakeHypervisor : public Hypervisor {
   void FailAll(absl::Status error);
   // What OpenChannel() of a running machine gives; without it there is no channel.
   void SetChannel(std::function<absl::StatusOr<int>(const MachineIdentity&)> channel);
+  // What a new root disk's image takes: Define() fails as it does.
+  void SetFetch(std::function<absl::Status(const Onlooker&)> fetch);
   // Somebody else's hand: virsh edit, virsh destroy, a crash.
   void EditPersistent(const MachineIdentity& machine, const std::function<void(Config*)>& edit);
   void PowerOff(const MachineIdentity& machine);
@@ -33,7 +35,7 @@ class FakeHypervisor : public Hypervisor {
 
   absl::StatusOr<DomainState> Inspect(const MachineIdentity& machine) override;
   absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh,
-                      const SayProgress& progress) override;
+                      const Onlooker& onlooker) override;
   absl::StatusOr<std::set<std::string>> ImagesInUse() override;
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override;
@@ -52,6 +54,7 @@ class FakeHypervisor : public Hypervisor {
   absl::Status fail_next_;
   absl::Status fail_all_;
   std::function<absl::StatusOr<int>(const MachineIdentity&)> channel_;
+  std::function<absl::Status(const Onlooker&)> fetch_;
 };
 
 }  // namespace rum

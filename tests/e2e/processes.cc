@@ -1,0 +1,29 @@
+#include "tests/e2e/processes.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+namespace rum::e2e {
+
+namespace fs = std::filesystem;
+
+std::vector<pid_t> ProcessesOf(const std::set<std::string>& binaries) {
+  std::vector<pid_t> pids;
+  std::error_code denied;
+  for (const auto& entry : fs::directory_iterator("/proc")) {
+    const int pid = std::atoi(entry.path().filename().c_str());
+    const fs::path binary = fs::read_symlink(entry.path() / "exe", denied);
+    if (pid > 0 && binaries.count(binary.filename()) > 0) pids.push_back(pid);
+  }
+  return pids;
+}
+
+void KillAll(const std::set<std::string>& binaries) {
+  for (pid_t pid : ProcessesOf(binaries)) kill(pid, SIGKILL);
+  while (!ProcessesOf(binaries).empty()) usleep(1000);
+}
+
+}  // namespace rum::e2e

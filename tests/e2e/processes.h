@@ -1,0 +1,21 @@
+#ifndef RUM_TESTS_E2E_PROCESSES_H_
+#define RUM_TESTS_E2E_PROCESSES_H_
+
+#include <sys/types.h>
+
+#include <set>
+#include <string>
+#include <vector>
+
+namespace rum::e2e {
+
+// The processes of this user that run one of `binaries`. The tests have a process table of their
+// own.
+std::vector<pid_t> ProcessesOf(const std::set<std::string>& binaries);
+
+// kill -9, and waits until they are gone.
+void KillAll(const std::set<std::string>& binaries);
+
+}  // namespace rum::e2e
+
+#endif  // RUM_TESTS_E2E_PROCESSES_H_
