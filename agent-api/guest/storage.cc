@@ -43,6 +43,16 @@ Volumes Placed(Volumes volumes) {
 
 bool IsFolder(const agent::Volume& volume) { return volume.serials().empty(); }
 
+bool Has(const std::vector<std::string>& list, const std::string& what) {
+  return std::find(list.begin(), list.end(), what) != list.end();
+}
+
+// What the kernel may call it: NTFS has two drivers, and one in user space.
+std::vector<std::string> TypesOf(const agent::Volume& volume) {
+  if (volume.type() == "ntfs") return {"ntfs", "ntfs3", "fuseblk"};
+  return {volume.type()};
+}
+
 absl::StatusOr<std::vector<std::string>> DevicesOf(const agent::Volume& volume) {
   std::vector<std::string> devices;
   for (const std::string& serial : volume.serials()) {
@@ -55,7 +65,7 @@ absl::StatusOr<std::vector<std::string>> DevicesOf(const agent::Volume& volume) 
 
 // Whether `mount` is what `volume` asks for, but for being read-only or not.
 bool IsVolume(const MountEntry& mount, const agent::Volume& volume) {
-  if (mount.type != volume.type()) return false;
+  if (!Has(TypesOf(volume), mount.type)) return false;
   if (IsFolder(volume)) return mount.source == volume.tag();
   if (volume.type() == "zfs") return mount.source == volume.pool();
   const absl::StatusOr<std::vector<std::string>> devices = DevicesOf(volume);
@@ -68,10 +78,6 @@ bool NeedsFstab(const agent::Volume& volume) { return volume.type() != "zfs"; }
 
 bool Holds(const MountEntry& mount, const agent::Volume& volume) {
   return IsVolume(mount, volume) && mount.readonly == volume.readonly();
-}
-
-bool Has(const std::vector<std::string>& list, const std::string& what) {
-  return std::find(list.begin(), list.end(), what) != list.end();
 }
 
 // Runs a command of the guest; what it said is part of an error.
@@ -173,13 +179,30 @@ absl::Status Mount(const agent::Volume& volume, const std::vector<std::string>& 
   if (error) return absl::FailedPreconditionError(error.message());
   const std::string source = IsFolder(volume) ? volume.tag() : devices[0];
   const unsigned long flags = volume.readonly() ? MS_RDONLY : 0;
-  if (mount(source.c_str(), volume.target().c_str(), volume.type().c_str(), flags,
-            MountData(volume, devices).c_str()) == 0) {
-    return absl::OkStatus();
+  int why = ENODEV;
+  for (const std::string& type : TypesOf(volume)) {
+    if (type == "fuseblk") break;  // only its own program can
+    if (mount(source.c_str(), volume.target().c_str(), type.c_str(), flags,
+              MountData(volume, devices).c_str()) == 0) {
+      return absl::OkStatus();
+    }
+    why = errno;
+    if (why != ENODEV) break;
+  }
+  if (why == ENODEV && volume.type() == "ntfs") {
+    return RunTool({"mount.ntfs", source, volume.target()});
   }
   return absl::FailedPreconditionError(
-      absl::StrCat("mount of ", source, " as ", volume.type(), ": ", std::strerror(errno),
-                   errno == ENODEV ? " (the guest's kernel has no such filesystem)" : ""));
+      absl::StrCat("mount of ", source, " as ", volume.type(), ": ", std::strerror(why),
+                   why == ENODEV ? " (the guest's kernel has no such filesystem)" : ""));
+}
+
+// `volume` with the type by which the next boot can mount it.
+agent::Volume AsMounted(agent::Volume volume) {
+  const std::vector<MountEntry> mounts = ParseMountInfo(ReadFile(kMountInfo));
+  const MountEntry* there = MountedAt(mounts, volume.target());
+  if (there != nullptr && there->type == "ntfs3") volume.set_type(there->type);
+  return volume;
 }
 
 // What there is before anything is done.
@@ -288,7 +311,7 @@ absl::StatusOr<std::vector<agent::VolumeState>> SetStorage(const Volumes& asked)
       state.set_problem(std::string(source.status().message()));
       state.set_tool_missing(absl::IsUnimplemented(source.status()));
     } else if (NeedsFstab(volume)) {
-      absl::StrAppend(&lines, FstabLine(volume, *source));
+      absl::StrAppend(&lines, FstabLine(AsMounted(volume), *source));
     }
     states.push_back(std::move(state));
   }

@@ -16,15 +16,30 @@ cp "$5" "$stage/rum-agent"
 chmod 755 "$stage"/*
 ln "$RUM_TEST_IMAGE" "$stage/image.qcow2" 2>/dev/null || cp "$RUM_TEST_IMAGE" "$stage/image.qcow2"
 chmod a+r "$stage/image.qcow2"
-busybox=${RUM_TEST_IMAGE%/*}/busybox.qcow2 # tools/test puts it there
-if [ -e "$busybox" ]; then
-  ln "$busybox" "$stage/busybox.qcow2" 2>/dev/null || cp "$busybox" "$stage/busybox.qcow2"
-  chmod a+r "$stage/busybox.qcow2"
-fi
+for guest in busybox sysvinit; do # tools/test puts them there
+  image=${RUM_TEST_IMAGE%/*}/$guest.qcow2
+  [ -e "$image" ] || continue
+  ln "$image" "$stage/$guest.qcow2" 2>/dev/null || cp "$image" "$stage/$guest.qcow2"
+  chmod a+r "$stage/$guest.qcow2"
+done
 as=()
-[ "$uri" != qemu:///session ] || as=(setpriv --reuid=nobody --regid=nogroup --clear-groups)
+if [ "$uri" = qemu:///session ]; then
+  # An ordinary user of this test's own, whom only its mount namespace knows.
+  cat >"$stage/as-user" <<'SCRIPT'
+#!/bin/bash
+set -euo pipefail
+for table in passwd group; do cp "/etc/$table" "/run/$table"; done
+echo "rumtest:x:61234:61234::$PWD:/bin/bash" >>/run/passwd
+echo "rumtest:x:61234:" >>/run/group
+for table in passwd group; do mount --bind "/run/$table" "/etc/$table"; done
+exec setpriv --reuid=61234 --regid=61234 --clear-groups "$@"
+SCRIPT
+  chmod 755 "$stage/as-user"
+  as=("$stage/as-user")
+fi
 cd "$stage"
 # Bazel's files are root's, and GoogleTest crashes where it cannot open the second one.
 unset XML_OUTPUT_FILE TEST_PREMATURE_EXIT_FILE TEST_WARNINGS_OUTPUT_FILE
 "$isolated" "${as[@]}" env RUM_BINARY="$stage/rum" RUM_AGENT="$stage/rum-agent" \
-  RUM_TEST_IMAGE="$stage/image.qcow2" RUM_TEST_BUSYBOX_IMAGE="$stage/busybox.qcow2" RUM_TEST_URI="$uri" LC_ALL=C.UTF-8 "$stage/test" "${@:7}"
+  RUM_TEST_IMAGE="$stage/image.qcow2" RUM_TEST_BUSYBOX_IMAGE="$stage/busybox.qcow2" \
+  RUM_TEST_SYSVINIT_IMAGE="$stage/sysvinit.qcow2" RUM_TEST_URI="$uri" LC_ALL=C.UTF-8 "$stage/test" "${@:7}"

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -23,6 +24,12 @@ size = "512M"
 size = "512M"
 [drives.x]
 size = "320M"
+[drives.z-exfat]
+size = "64M"
+[drives.z-f2fs]
+size = "64M"
+[drives.z-ntfs]
+size = "64M"
 
 [[fs.btrfs]]
 drives = ["pair-1", "pair-2"]
@@ -31,9 +38,18 @@ target = "/pair"
 [[fs.xfs]]
 drive = "x"
 target = "/x"
+[[fs.exfat]]
+drive = "z-exfat"
+target = "/z/exfat"
+[[fs.f2fs]]
+drive = "z-f2fs"
+target = "/z/f2fs"
+[[fs.ntfs]]
+drive = "z-ntfs"
+target = "/z/ntfs"
 
 [[mounts]]
-source = "work folder"
+source = "work, folder"
 target = "/work/./"
 default = true
 [[mounts]]
@@ -52,12 +68,22 @@ class Storage : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     world_ = new World(std::getenv("RUM_TEST_URI"));
-    for (const char* name : {"work folder", "pictures"}) fs::create_directory(OnHost(name));
-    std::ofstream(OnHost("work folder/from-host")) << "hello";
+    for (const char* name : {"work, folder", "pictures"}) fs::create_directory(OnHost(name));
+    std::ofstream(OnHost("work, folder/from-host")) << "hello";
     std::ofstream(OnHost("pictures/one")) << "picture";
-    world_->file.system = "set -e\necho kept > \"/srv/my 'data'/file\"\necho kept > /pair/file";
+    world_->file.system =
+        "set -e\nfor folder in \"/srv/my 'data'\" /pair /x /z/*; do echo kept > \"$folder/file\"; "
+        "done";
     world_->file.boot = "findmnt -no FSTYPE \"/srv/my 'data'\" >> /var/log/boots";
     world_->file.more = std::string(kDrives) + kFsOnM + Keys(kFirst) + Cards();
+    if (IsSystem()) {
+      // As after a boot of the host, where nobody said that it starts by itself.
+      world_->Virsh({"net-destroy", "default"});
+      // A VPN's: what is left is little.
+      for (const char* to : {"192.168.0.0/17", "192.168.128.0/18", "192.168.192.0/19"}) {
+        EXPECT_EQ(e2e::Run({"ip", "route", "add", to, "dev", "lo"}).exit_status, 0);
+      }
+    }
     before_ = Surroundings();
     world_->Save();
     up_ = world_->Rum({"up", "-d"});
@@ -119,6 +145,9 @@ TEST_F(Storage, OneUpMakesFilesystemsAndSharedFolders) {
   EXPECT_EQ(world_->Guest("cat \"/srv/my 'data'/file\" /pair/file"), "kept\nkept");
   EXPECT_EQ(world_->Guest("findmnt -no FSTYPE /pair"), "btrfs");
   EXPECT_EQ(world_->Guest("findmnt -no FSTYPE /x"), "xfs");
+  // Debian's kernel has no driver for NTFS: ntfs-3g is one in user space.
+  EXPECT_EQ(world_->Guest("for t in exfat f2fs ntfs; do findmnt -no FSTYPE /z/$t; done"),
+            "exfat\nf2fs\nfuseblk");
   EXPECT_EQ(world_->Guest("findmnt -no FSTYPE /work"), IsSystem() ? "virtiofs" : "9p");
   EXPECT_EQ(world_->Guest("btrfs filesystem df /pair | grep -c RAID1"), "3");
   EXPECT_EQ(Source("/srv/my 'data'"), "/dev/vdb");
@@ -130,7 +159,7 @@ TEST_F(Storage, ASharedFolderIsTheHostsAndAReadOnlyOneCannotBeWritten) {
   EXPECT_EQ(world_->Guest("cat from-host"), "hello") << "commands start in the default mount";
   world_->Guest("echo answer > /work/from-guest");
   std::ostringstream answer;
-  answer << std::ifstream(OnHost("work folder/from-guest")).rdbuf();
+  answer << std::ifstream(OnHost("work, folder/from-guest")).rdbuf();
   EXPECT_EQ(answer.str(), "answer\n");
   EXPECT_EQ(world_->Guest("cat /pictures/one"), "picture");
   EXPECT_EQ(world_->Guest("touch /pictures/two 2>/dev/null || echo refused"), "refused");
@@ -171,6 +200,7 @@ TEST_F(Storage, HostOnlyNetworksAreTheMachinesOwnAndAFixedAddressHolds) {
   EXPECT_EQ(ItemOf("network.interfaces[lan]").text(), "192.168.231.9");
   const std::string other = ItemOf("network.interfaces[other]").text();
   EXPECT_EQ(other.rfind("192.168.", 0), 0u) << other;
+  EXPECT_GE(std::atoi(other.c_str() + std::strlen("192.168.")), 224) << other << " has a route";
   // A port that nothing listens on: only who is there refuses.
   const Result knock = e2e::Run({"bash", "-c", "exec 3<>/dev/tcp/192.168.231.9/9"});
   EXPECT_NE(knock.err.find("Connection refused"), std::string::npos) << knock.err;
@@ -191,7 +221,9 @@ TEST_F(Storage, ADriveBeforeTheOthersMovesNothing) {
   const Result restart = world_->Rum({"restart"});
   ASSERT_EQ(restart.exit_status, 0) << restart.out << restart.err;
   EXPECT_EQ(Source("/srv/my 'data'"), "/dev/vdc") << "the letter moved";
-  EXPECT_EQ(world_->Guest("cat \"/srv/my 'data'/file\" /pair/file"), "kept\nkept");
+  EXPECT_EQ(world_->Guest(
+                "cat \"/srv/my 'data'/file\" /pair/file /x/file /z/*/file | uniq -c | tr -d ' '"),
+            "6kept");
   EXPECT_EQ(world_->Guest("cat /work/from-host /pictures/one"), "hellopicture");
   EXPECT_EQ(world_->Guest("touch /pictures/two 2>/dev/null || echo refused"), "refused");
   EXPECT_EQ(world_->Guest("cat /var/log/boots"), "ext4\next4");
@@ -219,6 +251,19 @@ TEST_F(Storage, WhatHoldsDataIsNeverFormattedAndWhatLeftTheFileIsUnmounted) {
   const Result apply = world_->Rum({"apply"});
   EXPECT_EQ(apply.exit_status, 0) << apply.out << apply.err;
   EXPECT_EQ(world_->Guest("findmnt -no FSTYPE /a"), "vfat");
+}
+
+TEST_F(Storage, AFreshDiskKeepsTheDrivesAndFindsThemAgain) {
+  if (IsSystem()) return;  // nothing else there, but for the time
+  world_->Guest("for folder in /pair /x /z/*; do echo old > $folder/old; done; sync");
+  const Result reset = world_->Rum({"up", "-d", "--reset"});
+  ASSERT_EQ(reset.exit_status, 0) << reset.out << reset.err;
+  EXPECT_NE(reset.err.find("drives kept: a, m, pair-1, pair-2, x, z-exfat"), std::string::npos)
+      << reset.err;
+  EXPECT_EQ(world_->Guest("ls /var/log/boots 2>/dev/null || echo new"), "new");
+  EXPECT_EQ(world_->Guest("cat /pair/old /x/old /z/*/old | uniq -c | tr -d ' '"), "5old");
+  EXPECT_EQ(world_->Guest("findmnt -no FSTYPE /a"), "vfat");
+  EXPECT_EQ(ItemOf("fs.btrfs[/pair]").state(), Item::HOLDS);
 }
 
 TEST_F(Storage, DestroyLeavesNothingOfTheMachine) {
