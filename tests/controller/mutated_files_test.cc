@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <random>
 #include <sstream>
 #include <string>
@@ -12,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "state/toml_reader.h"
 #include "tests/controller/fake_world.h"
+#include "tests/fuzz/toml_grammar.h"
 
 namespace rum {
 namespace {
@@ -95,6 +98,17 @@ std::string StateOf(const FakeWorld& world) {
                       world.Record().SerializeAsString());
 }
 
+// Files to begin with: the fuzzer's corpus.
+Lines Corpus() {
+  Lines texts;
+  for (const auto& entry : std::filesystem::directory_iterator("tests/fuzz/toml_corpus")) {
+    std::ostringstream text;
+    text << std::ifstream(entry.path()).rdbuf();
+    texts.push_back(text.str());
+  }
+  return texts;
+}
+
 TEST(MutatedFiles, AnInvalidOneTouchesNothing) {
   FakeWorld world;
   world.file.more =
@@ -103,19 +117,34 @@ TEST(MutatedFiles, AnInvalidOneTouchesNothing) {
   const std::unique_ptr<Machine> machine = world.NewMachine();
   ASSERT_FALSE(Apply(*machine, Up()).outcome.failed);
   const std::string before = StateOf(world);
+  const Lines corpus = Corpus();
+  ASSERT_GE(corpus.size(), 8u);
+  ApplyOptions dry;
+  dry.dry_run = true;
   Mutator mutator;
-  int invalid = 0;
+  TomlGrammar grammar(20261125);
+  int invalid = 0, written = 0, written_valid = 0;
   for (int i = 0; i < kFiles; ++i) {
-    const std::string text = mutator.Mutate(world.file.Toml());
+    // A third each: the machine's own file, one of the corpus, one by the grammar; of the last
+    // ones each second is left as it was written.
+    std::string text = world.file.Toml();
+    if (i % 3 == 1) text = corpus[static_cast<size_t>(i) / 3 % corpus.size()];
+    if (i % 3 == 2) text = grammar.File();
+    const bool as_written = i % 6 == 5;
+    if (!as_written) text = mutator.Mutate(text);
     world.SaveText(text);
     const ParsedConfig parsed = ReadTomlFile(world.identity.config_path);
-    if (parsed.problems.empty()) continue;
-    ++invalid;
-    ASSERT_NE(RenderProblems("rum.toml", parsed), "") << text;
-    ASSERT_TRUE(Apply(*machine).outcome.failed) << text;
+    const bool valid = parsed.problems.empty();
+    written += as_written ? 1 : 0;
+    written_valid += as_written && valid ? 1 : 0;
+    invalid += valid ? 0 : 1;
+    ASSERT_EQ(RenderProblems("rum.toml", parsed).empty(), valid) << text;
+    ASSERT_EQ(Apply(*machine, valid ? dry : ApplyOptions()).outcome.failed, !valid) << text;
     ASSERT_EQ(StateOf(world), before) << text;
   }
   EXPECT_GT(invalid, kFiles / 2) << "the mutations are too tame";
+  EXPECT_GT(written_valid, written / 10) << "the grammar is too wild";
+  EXPECT_LT(written_valid, written * 4 / 5) << "the grammar is too tame";
 }
 
 }  // namespace
