@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <vector>
 
 #include "agent-api/channel/frame.h"
@@ -50,6 +51,16 @@ void AgentProcess::Kill() {
 void AgentProcess::BreakSession() {
   const std::string reset = EncodeControl(FrameKind::kReset, NewNonce());
   EXPECT_EQ(write(port_, reset.data(), reset.size()), static_cast<ssize_t>(reset.size()));
+}
+
+long AgentProcess::PeakKb() const {
+  std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
+  std::string word;
+  long kb = -1;
+  while (status >> word) {
+    if (word == "VmHWM:") status >> kb;
+  }
+  return kb;
 }
 
 ChannelOpener AgentProcess::opener() {

@@ -20,6 +20,7 @@ class AgentProcess {
   void Start();
   void Kill();          // -9
   void BreakSession();  // the host loses it and begins another; the agent goes on
+  long PeakKb() const;  // the most memory that it had so far
   // The host's end, for one client after another.
   ChannelOpener opener();
 
