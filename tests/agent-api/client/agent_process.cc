@@ -15,7 +15,8 @@
 
 namespace rum {
 
-AgentProcess::AgentProcess(const std::string& state) : state_(state) {
+AgentProcess::AgentProcess(const std::string& state, const std::string& program)
+    : state_(state), program_(program.empty() ? RUM_AGENT : program) {
   signal(SIGPIPE, SIG_IGN);  // as the controller does
   int fds[2];
   EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
@@ -32,12 +33,12 @@ AgentProcess::~AgentProcess() {
 
 void AgentProcess::Start() {
   const int inherited = dup(port_);  // without close-on-exec
-  std::vector<std::string> words = {RUM_AGENT, "--port-fd", std::to_string(inherited), "--state",
+  std::vector<std::string> words = {program_, "--port-fd", std::to_string(inherited), "--state",
                                     state_};
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
-  EXPECT_EQ(posix_spawn(&pid_, RUM_AGENT, nullptr, nullptr, argv.data(), environ), 0);
+  EXPECT_EQ(posix_spawn(&pid_, program_.c_str(), nullptr, nullptr, argv.data(), environ), 0);
   close(inherited);
 }
 
