@@ -14,8 +14,8 @@ struct Globals {
   std::string color = "auto";
   bool quiet = false;
   bool verbose = false;
-  std::vector<std::string>
-      command;          // of exec: the words from the first one on that is not an option of rum's
+  // Of exec and ssh: the words from the first one on that is not an option of rum's.
+  std::vector<std::string> command;
   int exit_status = 0;  // of the command that ran
 };
 
@@ -23,6 +23,8 @@ struct Globals {
 void AddApplyCommands(CLI::App* app, Globals* globals);       // up, apply = reload
 void AddMachineCommands(CLI::App* app, Globals* globals);     // status, down, restart, destroy
 void AddExecCommand(CLI::App* app, Globals* globals);         // exec
+void AddCopyCommand(CLI::App* app, Globals* globals);         // cp
+void AddSshCommands(CLI::App* app, Globals* globals);         // ssh, ssh-config, proxy
 void AddImageCommands(CLI::App* app, Globals* globals);       // image list, pull, delete, prune
 void AddFileCommands(CLI::App* app, Globals* globals);        // check, explain
 void AddControllerCommands(CLI::App* app, Globals* globals);  // controller run, status, stop

@@ -9,8 +9,8 @@ namespace {
 // Whether the word after this option is its value: "--user", "-c", "-qc", but not "--user=me",
 // "-cFILE".
 bool TakesNextWord(const std::string& option) {
-  static const auto* const kLong =
-      new std::set<std::string>{"--config", "--output", "--color", "--user", "--cwd", "--env"};
+  static const auto* const kLong = new std::set<std::string>{
+      "--config", "--output", "--color", "--user", "--cwd", "--env", "--timeout"};
   if (option.rfind("--", 0) == 0) return kLong->count(option) > 0;
   const size_t value = option.find_first_of("co");
   return value != std::string::npos && value + 1 == option.size();
@@ -28,7 +28,7 @@ std::vector<std::string> CutCommand(const std::vector<std::string>& words,
       if (TakesNextWord(word)) ++i;
       continue;
     }
-    if (!exec && word != "exec") return words;
+    if (!exec && word != "exec" && word != "ssh") return words;
     if (exec) {
       const auto at = words.begin() + static_cast<ptrdiff_t>(i);
       command->assign(word == "--" ? at + 1 : at, words.end());

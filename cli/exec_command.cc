@@ -8,8 +8,12 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <thread>
@@ -25,11 +29,45 @@ namespace {
 
 using Stream = grpc::ClientReaderWriter<control::ExecMessage, control::ExecMessage>;
 
+// How much input may be under way that the command has not taken; see ExecStart.input_window.
+constexpr uint32_t kInputWindow = 256 * 1024;
+constexpr int kEndedByPipe = 128 + SIGPIPE;
+
 struct ExecFlags {
   bool tty = false;
   std::string user;
   std::string cwd;
   std::vector<std::string> env;
+  double timeout_s = 0;
+};
+
+// Ends the process by the first of `signals` that comes while it lives: the command is not there
+// yet, to which they go later.
+class EarlySignals {
+ public:
+  explicit EarlySignals(int signals) : stop_(eventfd(0, EFD_CLOEXEC)) {
+    thread_ = std::thread([this, signals] {
+      pollfd fds[2] = {{signals, POLLIN, 0}, {stop_, POLLIN, 0}};
+      signalfd_siginfo info{};
+      while (fds[1].revents == 0) {
+        if (poll(fds, 2, -1) < 0 || fds[0].revents == 0) continue;
+        if (read(signals, &info, sizeof info) != sizeof info || info.ssi_signo == SIGWINCH)
+          continue;
+        _exit(128 + static_cast<int>(info.ssi_signo));
+      }
+    });
+  }
+  ~EarlySignals() {
+    eventfd_write(stop_, 1);
+    thread_.join();
+    close(stop_);
+  }
+  EarlySignals(const EarlySignals&) = delete;
+  EarlySignals& operator=(const EarlySignals&) = delete;
+
+ private:
+  const int stop_;
+  std::thread thread_;
 };
 
 // The terminal passes every key on, and is put back at the end.
@@ -75,13 +113,24 @@ bool InputHasEnded() {
   return poll(&input, 1, 0) == 1 && (input.revents & POLLIN) == 0;
 }
 
-// Passes standard input (if any) and signals on until `done` is readable.
-void PassInput(Stream* stream, int done, int signals, const agent::ExecStart& start) {
+// What the command has told of itself, for the thread that passes input on.
+struct Told {
+  const int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  std::atomic<uint64_t> input_taken = 0;
+  std::atomic<bool> ended = false;
+};
+
+// Passes standard input (if any) and signals on until the command has ended.
+void PassInput(Stream* stream, Told* told, int signals, const agent::ExecStart& start) {
   std::string buffer(32 * 1024, '\0');
-  pollfd fds[3] = {
-      {start.no_input() ? -1 : STDIN_FILENO, POLLIN, 0}, {signals, POLLIN, 0}, {done, POLLIN, 0}};
-  while (fds[2].revents == 0) {
+  uint64_t sent = 0;
+  int in = start.no_input() ? -1 : STDIN_FILENO;
+  while (!told->ended) {
+    const bool room = sent - told->input_taken < kInputWindow;
+    pollfd fds[3] = {{room ? in : -1, POLLIN, 0}, {signals, POLLIN, 0}, {told->wake, POLLIN, 0}};
     if (poll(fds, 3, -1) < 0) continue;
+    uint64_t ignored = 0;
+    if (fds[2].revents != 0) (void)!read(told->wake, &ignored, sizeof ignored);
     agent::ExecInput input;
     if (fds[1].revents != 0) {
       signalfd_siginfo info{};
@@ -98,45 +147,89 @@ void PassInput(Stream* stream, int done, int signals, const agent::ExecStart& st
       const ssize_t n = read(STDIN_FILENO, buffer.data(), buffer.size());
       if (n < 0 && errno == EINTR) continue;
       if (n > 0) input.set_standard_input(buffer.data(), static_cast<size_t>(n));
-      if (n <= 0) input.set_close_input(true), fds[0].fd = -1;
+      if (n > 0) sent += static_cast<uint64_t>(n);
+      if (n <= 0) input.set_close_input(true), in = -1;
       Send(stream, input);
     }
   }
   stream->WritesDone();
 }
 
-void WriteAll(int fd, const std::string& bytes) {
+// False: with errno.
+bool WriteAll(int fd, const std::string& bytes) {
   for (size_t done = 0; done < bytes.size();) {
     const ssize_t n = write(fd, bytes.data() + done, bytes.size() - done);
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return;
+    if (n <= 0) return false;
     done += static_cast<size_t>(n);
   }
+  return true;
 }
 
 // Shows output until the command has ended; its exit status, or -1.
-int ShowOutput(Stream* stream) {
+int ShowOutput(Stream* stream, Told* told) {
   control::ExecMessage message;
   agent::ExecOutput output;
   while (stream->Read(&message)) {
     if (!output.ParseFromString(message.agent_message())) break;
-    if (output.has_standard_output()) WriteAll(STDOUT_FILENO, output.standard_output());
+    if (output.has_standard_output() && !WriteAll(STDOUT_FILENO, output.standard_output())) {
+      if (errno == EPIPE) return kEndedByPipe;  // as a command here would
+      std::fprintf(stderr, "rum: standard output: %s\n", std::strerror(errno));
+      return 1;
+    }
     if (output.has_standard_error()) WriteAll(STDERR_FILENO, output.standard_error());
     if (output.has_exit_status()) return output.exit_status();
     if (output.has_signal()) return 128 + output.signal();
+    if (output.has_input_taken()) {
+      told->input_taken = output.input_taken();
+      eventfd_write(told->wake, 1);
+    }
   }
   return -1;
 }
 
-// The guest gets words as text. Empty: they all are.
-std::string NotUtf8(const ExecFlags& flags, const std::vector<std::string>& argv) {
-  std::vector<std::string> words = argv;
-  words.insert(words.end(), flags.env.begin(), flags.env.end());
-  words.insert(words.end(), {flags.user, flags.cwd});
-  for (const std::string& word : words) {
-    if (!IsUtf8(word)) return "a word of the command is not UTF-8: " + word;
+// "": the command can be told to the guest.
+std::string Problem(const ExecFlags& flags) {
+  if (!IsUtf8(flags.user)) return "--user: not UTF-8: " + flags.user;
+  for (const std::string& line : flags.env) {
+    if (line.empty() || line[0] == '=') return "--env " + line + ": expected NAME=VALUE";
+    if (!IsUtf8(line.substr(0, line.find('=')))) return "--env: a name is not UTF-8: " + line;
   }
   return "";
+}
+
+void Fill(const ExecFlags& flags, const std::vector<std::string>& argv, agent::ExecStart* start) {
+  for (const std::string& word : argv) start->add_argv(word);
+  start->set_pty(flags.tty);
+  start->set_no_input(!flags.tty && InputHasEnded());
+  start->set_input_window(kInputWindow);
+  start->set_timeout_ms(static_cast<uint64_t>(std::ceil(flags.timeout_s * 1000)));
+  start->set_user(flags.user);
+  start->set_cwd(flags.cwd);
+  const char* terminal = std::getenv("TERM");
+  if (flags.tty && terminal != nullptr) (*start->mutable_env())["TERM"] = terminal;
+  if (flags.tty) SetWindow(start);
+  for (const std::string& line : flags.env) {
+    const size_t equals = line.find('=');
+    (*start->mutable_env())[line.substr(0, equals)] =
+        equals == std::string::npos ? "" : line.substr(equals + 1);
+  }
+}
+
+// The command from its start to its end; its exit status, or -1: the stream's own end says why not.
+int Converse(const agent::ExecInput& first, const MachineClient& client, int signals,
+             grpc::ClientContext* context, Stream* stream) {
+  Told told;
+  const RawTerminal raw(first.start().pty());
+  Send(stream, first, client.identity.config_path);
+  std::thread input([&] { PassInput(stream, &told, signals, first.start()); });
+  const int exit_status = ShowOutput(stream, &told);
+  if (exit_status >= 0) context->TryCancel();  // of what is over it ends nothing
+  told.ended = true;
+  eventfd_write(told.wake, 1);
+  input.join();
+  close(told.wake);
+  return exit_status;
 }
 
 void Exec(const ExecFlags& flags, const std::vector<std::string>& argv, Globals* globals) {
@@ -145,37 +238,19 @@ void Exec(const ExecFlags& flags, const std::vector<std::string>& argv, Globals*
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH})
     sigaddset(&forwarded, signal);
   pthread_sigmask(SIG_BLOCK, &forwarded, nullptr);  // before gRPC makes threads
-  const std::string problem = NotUtf8(flags, argv);
+  const int signals = signalfd(-1, &forwarded, SFD_CLOEXEC | SFD_NONBLOCK);
+  const std::string problem = Problem(flags);
   if (!problem.empty()) return Fail(globals, problem);
   MachineClient client;
-  if (!ConnectToKnown(globals, &client)) return;
-  agent::ExecInput first;
-  agent::ExecStart* start = first.mutable_start();
-  for (const std::string& word : argv) start->add_argv(word);
-  start->set_pty(flags.tty);
-  start->set_no_input(!flags.tty && InputHasEnded());
-  if (flags.tty) SetWindow(start);
-  start->set_user(flags.user);
-  start->set_cwd(flags.cwd);
-  for (const std::string& line : flags.env) {
-    const size_t equals = line.find('=');
-    (*start->mutable_env())[line.substr(0, equals)] =
-        equals == std::string::npos ? "" : line.substr(equals + 1);
+  {
+    const EarlySignals early(signals);
+    if (!ConnectToKnown(globals, &client)) return;
   }
+  agent::ExecInput first;
+  Fill(flags, argv, first.mutable_start());
   grpc::ClientContext context;
   const auto stream = client.stub->Exec(&context);
-  const int signals = signalfd(-1, &forwarded, SFD_CLOEXEC);
-  const int done = eventfd(0, EFD_CLOEXEC);
-  int exit_status = -1;
-  {
-    const RawTerminal raw(flags.tty);
-    Send(stream.get(), first, client.identity.config_path);
-    std::thread input([&] { PassInput(stream.get(), done, signals, *start); });
-    exit_status = ShowOutput(stream.get());
-    const uint64_t one = 1;
-    WriteAll(done, std::string(reinterpret_cast<const char*>(&one), sizeof one));
-    input.join();
-  }
+  const int exit_status = Converse(first, client, signals, &context, stream.get());
   if (exit_status >= 0) {
     globals->exit_status = exit_status;
     return;  // the stream's own end has nothing more to say
@@ -195,6 +270,9 @@ void AddExecCommand(CLI::App* app, Globals* globals) {
   exec->add_option("--cwd", flags->cwd,
                    "in this folder of the guest (default: the target of the default mount)");
   exec->add_option("--env", flags->env, "NAME=VALUE; may stand more than once");
+  exec->add_option("--timeout", flags->timeout_s,
+                   "end it after so many seconds, with exit status 124")
+      ->check(CLI::PositiveNumber);
   exec->callback([flags, globals] {
     if (globals->command.empty()) throw CLI::RequiredError("COMMAND");
     Exec(*flags, globals->command, globals);

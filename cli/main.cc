@@ -92,6 +92,8 @@ int main(int argc, char** argv) {
   rum::AddApplyCommands(&app, &globals);
   rum::AddMachineCommands(&app, &globals);
   rum::AddExecCommand(&app, &globals);
+  rum::AddCopyCommand(&app, &globals);
+  rum::AddSshCommands(&app, &globals);
   rum::AddImageCommands(&app, &globals);
   rum::AddFileCommands(&app, &globals);
   rum::AddControllerCommands(&app, &globals);

@@ -196,6 +196,12 @@ absl::StatusOr<GuestAccess> Controller::Guest(const std::string& config_path) {
   return (*machine)->Guest();
 }
 
+absl::StatusOr<SshAccess> Controller::SshToGuest(const std::string& config_path) {
+  absl::StatusOr<std::shared_ptr<Machine>> machine = Find(config_path);
+  if (!machine.ok()) return machine.status();
+  return (*machine)->SshToGuest();
+}
+
 absl::StatusOr<std::set<std::string>> Controller::ImagesInUse() {
   std::set<std::string> uris = {""};  // the default, also when no machine is in it any more
   absl::StatusOr<std::vector<std::string>> ids = parts_.store->List();

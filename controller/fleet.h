@@ -53,6 +53,7 @@ class Controller {
   ApplyOutcome Down(const std::string& config_path, const EventSink& sink);
   ApplyOutcome Destroy(const std::string& config_path, const EventSink& sink);
   absl::StatusOr<GuestAccess> Guest(const std::string& config_path);
+  absl::StatusOr<SshAccess> SshToGuest(const std::string& config_path);
   // The user's base images; see ImageCache. What a disk stands on, in any libvirt that a machine of
   // the user's is in, is in use; when one cannot be asked, nothing is deleted.
   absl::StatusOr<std::vector<CachedImage>> Images();

@@ -263,8 +263,8 @@ absl::StatusOr<GuestAccess> Machine::Guest() {
   if (agent == nullptr) {
     return absl::UnavailableError(absl::StrCat(links_.machine().name, " is not running"));
   }
-  if (!agent->WaitConnected(kAgentPatience).ok()) {
-    return absl::UnavailableError("the agent in the guest does not answer");
+  if (const absl::Status there = agent->WaitConnected(kAgentPatience); !there.ok()) {
+    return absl::UnavailableError(there.message());
   }
   GuestAccess access{agent, ""};
   const MachineRecord record = Snapshot();
@@ -272,6 +272,14 @@ absl::StatusOr<GuestAccess> Machine::Guest() {
     if (mount.default_()) access.folder = mount.target();
   }
   return access;
+}
+
+absl::StatusOr<SshAccess> Machine::SshToGuest() {
+  absl::StatusOr<GuestAccess> guest = Guest();
+  if (!guest.ok()) return guest.status();
+  std::string ignored;
+  return SshAccess{*std::move(guest), links_.machine(), Desired(&ignored).ssh(),
+                   keys_.PrivatePath(links_.machine())};
 }
 
 }  // namespace rum

@@ -22,6 +22,14 @@ struct GuestAccess {
   std::string folder;  // where commands start: the target of the default mount; empty: anywhere
 };
 
+// For an ssh to it.
+struct SshAccess {
+  GuestAccess guest;
+  MachineIdentity machine;
+  Ssh ssh;               // of the file as it is now
+  std::string key_path;  // of the machine's own key
+};
+
 // One machine of the controller: its file, its record and its links. Thread-safe. What changes the
 // machine runs one at a time; Status and Guest never wait for that.
 class Machine {
@@ -43,6 +51,7 @@ class Machine {
   ApplyOutcome Destroy(const EventSink& sink);
   // Of the running machine, with a session. Unavailable: it is off, or nobody answers in it.
   absl::StatusOr<GuestAccess> Guest();
+  absl::StatusOr<SshAccess> SshToGuest();
 
   bool want_running() const { return Snapshot().want_running(); }
   void Stop() { links_.Stop(); }

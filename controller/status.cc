@@ -45,6 +45,7 @@ class Reporter {
     const bool running = observed_.domain.running;
     if (running) ReportPorts();
     if (observed_.guest.has_value()) {
+      ReportAgent();
       ReportHostname();
       ReportGroups();
       ReportCards();
@@ -101,6 +102,12 @@ class Reporter {
   std::string Remedy(const std::string& will) const {
     return desired_.reconcile().auto_() ? absl::StrCat("will be ", will)
                                         : std::string("`rum apply` puts it right");
+  }
+
+  // A restart brings the agent of this rum's seed, whichever is there now.
+  void ReportAgent() {
+    if (!observed_.guest.has_value() || observed_.guest->not_replaced().empty()) return;
+    Add("agent", Item::NEEDS_RESTART, observed_.guest->not_replaced())->set_moved_by(Item::GUEST);
   }
 
   void ReportPorts() {

@@ -23,6 +23,7 @@
 #include "agent-api/agent.grpc.pb.h"
 #include "agent-api/channel/host_link.h"
 #include "agent-api/channel/pump.h"
+#include "agent-api/client/greeting.h"
 
 namespace rum {
 namespace {
@@ -33,6 +34,8 @@ using ForwardStream = grpc::ClientReaderWriter<agent::ForwardChunk, agent::Forwa
 constexpr auto kUnaryDeadline = std::chrono::seconds(10);
 constexpr auto kStorageDeadline = std::chrono::minutes(30);  // terabytes on an emulated CPU
 constexpr auto kFirstBackOff = std::chrono::milliseconds(50);
+// A session may break while a replacement is on its way.
+constexpr int kMostReplacements = 3;
 constexpr auto kMostBackOff = std::chrono::milliseconds(2000);
 
 absl::Status ToAbsl(const grpc::Status& status) {
@@ -66,16 +69,20 @@ bool HungUp(int fd, int timeout_ms) {
 struct Session {
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<Agent::Stub> stub;
+  uint32_t protocol = 0;     // the agent's
+  std::string not_replaced;  // see Observation
 };
 
 class GrpcGuestAgent : public GuestAgent {
  public:
-  GrpcGuestAgent(ChannelOpener open, std::function<void()> on_change)
+  GrpcGuestAgent(ChannelOpener open, std::function<void()> on_change, std::string program)
       : open_(std::move(open)),
         on_change_(std::move(on_change)),
+        program_(std::move(program)),
         wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     link_ = std::thread([this] { KeepLink(); });
     notifier_ = std::thread([this] { Notify(); });
+    greeter_ = std::thread([this] { GreetAll(); });
   }
 
   ~GrpcGuestAgent() override {
@@ -92,6 +99,7 @@ class GrpcGuestAgent : public GuestAgent {
     changed_.notify_all();
     link_.join();
     notifier_.join();
+    greeter_.join();
     std::unique_lock<std::mutex> guard(mutex_);
     changed_.wait(guard, [this] { return dialing_ == 0; });
     close(wake_);
@@ -109,8 +117,10 @@ class GrpcGuestAgent : public GuestAgent {
 
   absl::StatusOr<agent::Observation> Observe(const agent::ObserveRequest& request) override {
     agent::Observation reply;
+    const auto session = Current();
     const absl::Status status = Unary(&Agent::Stub::Observe, request, &reply);
     if (!status.ok()) return status;
+    if (session != nullptr) reply.set_not_replaced(session->not_replaced);
     return reply;
   }
 
@@ -165,10 +175,17 @@ class GrpcGuestAgent : public GuestAgent {
     if (session == nullptr) return NoSession();
     grpc::ClientContext context;
     const auto stream = session->stub->Exec(&context);
+    std::mutex telling;
     std::thread sender([&] {
       agent::ExecInput input;
-      while (next_input(&input)) {
-        if (!stream->Write(input)) break;
+      agent::ExecOutput taken;
+      while (next_input(&input) && stream->Write(input)) {
+        // An agent that does not count input takes it when the stream does.
+        if (session->protocol < 2 && input.has_standard_input()) {
+          taken.set_input_taken(taken.input_taken() + input.standard_input().size());
+          const std::lock_guard<std::mutex> guard(telling);
+          output(taken);
+        }
         input.Clear();
       }
       stream->WritesDone();
@@ -177,9 +194,11 @@ class GrpcGuestAgent : public GuestAgent {
     bool ended = false;
     while (stream->Read(&event)) {
       ended = ended || event.has_exit_status() || event.has_signal();
+      const std::lock_guard<std::mutex> guard(telling);
       output(event);
     }
     if (!ended) {
+      const std::lock_guard<std::mutex> guard(telling);
       // The session broke: whoever blocks in next_input learns it as the end of the command.
       agent::ExecOutput lost;
       lost.set_standard_error("rum: the connection to the agent was lost\n");
@@ -190,6 +209,41 @@ class GrpcGuestAgent : public GuestAgent {
     sender.join();
     const grpc::Status status = stream->Finish();
     return ended ? absl::OkStatus() : ToAbsl(status);
+  }
+
+  absl::Status Copy(const std::function<bool(agent::CopyMessage*)>& next_input,
+                    const std::function<void(const agent::CopyMessage&)>& output) override {
+    const auto session = Current();
+    if (session == nullptr) return NoSession();
+    grpc::ClientContext context;
+    const auto stream = session->stub->Copy(&context);
+    std::thread sender([&] {
+      agent::CopyMessage input;
+      while (next_input(&input) && stream->Write(input)) {
+      }
+      stream->WritesDone();
+    });
+    agent::CopyMessage message;
+    bool ended = false;
+    while (stream->Read(&message)) {
+      ended = ended || message.has_end();
+      output(message);
+    }
+    if (!ended) {  // whoever blocks in next_input must learn it; why, says the status
+      message.mutable_end()->set_error("the connection to the agent was lost");
+      output(message);
+    }
+    sender.join();
+    const grpc::Status status = stream->Finish();
+    return ended ? absl::OkStatus() : ToAbsl(status);
+  }
+
+  absl::StatusOr<std::vector<std::string>> ReadHostKeys() override {
+    agent::ReadHostKeysReply reply;
+    const absl::Status status =
+        Unary(&Agent::Stub::ReadHostKeys, agent::ReadHostKeysRequest(), &reply);
+    if (!status.ok()) return status;
+    return std::vector<std::string>(reply.keys().begin(), reply.keys().end());
   }
 
   void Dial(uint16_t port, std::function<void(absl::StatusOr<int>)> done) override {
@@ -334,15 +388,48 @@ class GrpcGuestAgent : public GuestAgent {
     session->channel = grpc::CreateInsecureChannelFromFd("rum-agent", socket);
     session->stub = Agent::NewStub(session->channel);
     const std::lock_guard<std::mutex> guard(mutex_);
-    session_ = std::move(session);
-    last_error_.clear();
-    ++changes_;
+    greeted_ = std::move(session);
     changed_.notify_all();
+  }
+
+  // Nobody is given a session before it is known who is at its other end.
+  void GreetAll() {
+    std::map<std::string, int> sent;  // replacements, by the build that was there
+    std::unique_lock<std::mutex> guard(mutex_);
+    for (;;) {
+      changed_.wait(guard, [this] { return stopping_ || greeted_ != nullptr; });
+      if (stopping_) return;
+      const std::shared_ptr<Session> session = greeted_;
+      guard.unlock();
+      std::string in_vain;
+      for (const auto& [build_id, times] : sent) {
+        if (times >= kMostReplacements) in_vain = build_id;
+      }
+      const Greeting greeting = Greet(session->stub.get(), program_, in_vain);
+      guard.lock();
+      if (greeting.outcome == Greeting::kReplaced) ++sent[greeting.build_id];
+      if (greeted_ != session) continue;  // it is over
+      if (greeting.outcome != Greeting::kServe) {
+        last_error_ = greeting.text;
+        // An agent that does not answer is asked again; the others begin another session.
+        if (greeting.outcome != Greeting::kLost) greeted_ = nullptr;
+        if (greeting.outcome == Greeting::kLost) changed_.wait_for(guard, kFirstBackOff);
+        continue;
+      }
+      session->protocol = greeting.protocol;
+      session->not_replaced = greeting.text;
+      session_ = std::move(greeted_);
+      greeted_ = nullptr;
+      last_error_.clear();
+      ++changes_;
+      changed_.notify_all();
+    }
   }
 
   void EndSession(const std::string& why) {
     const std::lock_guard<std::mutex> guard(mutex_);
     last_error_ = why;
+    greeted_ = nullptr;
     if (session_ == nullptr) return;
     session_ = nullptr;
     ++changes_;
@@ -364,10 +451,12 @@ class GrpcGuestAgent : public GuestAgent {
 
   const ChannelOpener open_;
   const std::function<void()> on_change_;
+  const std::string program_;
   const int wake_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::shared_ptr<Session> session_;
+  std::shared_ptr<Session> greeted_;  // one whose agent is not known yet
   std::string last_error_;
   std::map<grpc::ClientContext*, int> forwards_;  // with their sockets, -1: none
   int dialing_ = 0;
@@ -375,12 +464,14 @@ class GrpcGuestAgent : public GuestAgent {
   bool stopping_ = false;
   std::thread link_;
   std::thread notifier_;
+  std::thread greeter_;
 };
 
 }  // namespace
 
-std::unique_ptr<GuestAgent> ConnectGuestAgent(ChannelOpener open, std::function<void()> on_change) {
-  return std::make_unique<GrpcGuestAgent>(std::move(open), std::move(on_change));
+std::unique_ptr<GuestAgent> ConnectGuestAgent(ChannelOpener open, std::function<void()> on_change,
+                                              const std::string& program) {
+  return std::make_unique<GrpcGuestAgent>(std::move(open), std::move(on_change), program);
 }
 
 }  // namespace rum

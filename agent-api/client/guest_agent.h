@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -39,6 +40,12 @@ class GuestAgent {
   // one with exit_status or signal.
   virtual absl::Status Exec(const std::function<bool(agent::ExecInput*)>& next_input,
                             const std::function<void(const agent::ExecOutput&)>& output) = 0;
+  // Copies a tree, in the same manner; the last message that `output` sees is an end, which also
+  // tells of a session that broke.
+  virtual absl::Status Copy(const std::function<bool(agent::CopyMessage*)>& next_input,
+                            const std::function<void(const agent::CopyMessage&)>& output) = 0;
+  // The guest's ssh host keys, each as "TYPE DATA"; none: it has no sshd.
+  virtual absl::StatusOr<std::vector<std::string>> ReadHostKeys() = 0;
   // Connects to 127.0.0.1, then ::1, `port` in the guest. `done` is called once, on any thread,
   // with a stream socket that the callee owns, or Unavailable (no agent) or FailedPrecondition
   // (refused). Its half-close is the connection's; closing both ways before the other side's end
@@ -52,7 +59,10 @@ using ChannelOpener = std::function<absl::StatusOr<int>()>;
 // Keeps a session with the agent behind `open` for as long as it lives: connects, resynchronises
 // (channel/link.h), reconnects with back-off. `on_change` (may be empty) is called when a session
 // begins or ends, on a thread of its own.
-std::unique_ptr<GuestAgent> ConnectGuestAgent(ChannelOpener open, std::function<void()> on_change);
+// `program`: the rum-agent that the guest is to have (agent-api/protocol.h); empty: whichever it
+// has.
+std::unique_ptr<GuestAgent> ConnectGuestAgent(ChannelOpener open, std::function<void()> on_change,
+                                              const std::string& program = "");
 
 }  // namespace rum
 

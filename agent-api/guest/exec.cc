@@ -1,21 +1,23 @@
 #include "agent-api/guest/exec.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <termios.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
-#include <cstring>
+#include <chrono>
+#include <condition_variable>
 #include <map>
+#include <mutex>
+#include <optional>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "agent-api/guest/exec_input.h"
+#include "agent-api/guest/exec_streams.h"
 #include "agent-api/guest/groups.h"
 #include "agent-api/guest/spawn.h"
 
@@ -24,66 +26,14 @@ namespace {
 
 constexpr size_t kChunk = 32 * 1024;
 constexpr int kLookForHostMs = 500;
+constexpr auto kKillAfterTerm = std::chrono::seconds(10);
+constexpr int kTimedOut = 124;  // as timeout(1) has it
 
-// The agent's ends of the command's streams. With a terminal all three are one.
-struct Streams {
-  int in = -1;
-  int out = -1;
-  int err = -1;
-  int child_in = -1;
-  int child_out = -1;
-  int child_err = -1;
-  bool pty = false;
-
-  void CloseChildEnds() {
-    for (int* fd : {&child_in, &child_out, &child_err}) {
-      if (*fd >= 0 && (!pty || fd == &child_in)) close(*fd);
-      *fd = -1;
-    }
-  }
-};
-
-bool OpenPipes(const agent::ExecStart& start, Streams* s) {
-  int in[2];
-  int out[2];
-  int err[2];
-  // A socket for stdin: shutdown() ends also a write that waits for the command to read.
-  if (!start.no_input()) {  // otherwise /dev/null
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, in) != 0) return false;
-    s->in = in[1], s->child_in = in[0];
-    shutdown(s->child_in, SHUT_WR);
-  }
-  if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) return false;
-  s->out = out[0], s->child_out = out[1];
-  s->err = err[0], s->child_err = err[1];
-  return true;
-}
-
-bool OpenPty(const agent::ExecStart& start, Streams* s) {
-  const int leader = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-  int number = -1;
-  int unlock = 0;
-  if (leader < 0 || ioctl(leader, TIOCSPTLCK, &unlock) != 0 ||
-      ioctl(leader, TIOCGPTN, &number) != 0)
-    return false;
-  const int follower =
-      open(absl::StrCat("/dev/pts/", number).c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC);
-  if (follower < 0) return false;
-  winsize size{};
-  size.ws_row = static_cast<unsigned short>(start.rows());
-  size.ws_col = static_cast<unsigned short>(start.columns());
-  ioctl(leader, TIOCSWINSZ, &size);
-  s->pty = true;
-  s->in = s->out = leader;
-  s->child_in = s->child_out = s->child_err = follower;
-  return true;
-}
-
-std::vector<std::string> Environment(const agent::ExecStart& start) {
+std::vector<std::string> Environment(const agent::ExecStart& start,
+                                     const std::optional<Account>& account) {
   std::map<std::string, std::string> values = {
       {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
       {"LANG", "C.UTF-8"}};
-  const auto account = FindAccount(start.user().empty() ? "root" : start.user());
   values["HOME"] = account ? account->home : "/";
   values["USER"] = values["LOGNAME"] = account ? account->name : "root";
   values["SHELL"] = account ? account->shell : "/bin/sh";
@@ -94,134 +44,175 @@ std::vector<std::string> Environment(const agent::ExecStart& start) {
   return lines;
 }
 
-void Feed(int fd, const std::string& data) {
-  for (size_t done = 0; done < data.size();) {
-    const ssize_t n = write(fd, data.data() + done, data.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return;  // the command does not read any more
-    done += static_cast<size_t>(n);
+// Ends the command when its time is over, also while its output waits for the host.
+class TimeLimit {
+ public:
+  TimeLimit(uint64_t milliseconds, ExecInputQueue* input) {
+    if (milliseconds == 0) return;
+    thread_ = std::thread([this, milliseconds, input] {
+      std::unique_lock<std::mutex> guard(mutex_);
+      const auto over = [this] { return over_; };
+      if (changed_.wait_for(guard, std::chrono::milliseconds(milliseconds), over)) return;
+      passed_ = true;
+      input->Signal(SIGTERM);
+      input->Signal(SIGCONT);  // one that is stopped does not hear it
+      if (!changed_.wait_for(guard, kKillAfterTerm, over)) input->Signal(SIGKILL);
+    });
   }
+  ~TimeLimit() { Stop(); }
+  TimeLimit(const TimeLimit&) = delete;
+  TimeLimit& operator=(const TimeLimit&) = delete;
+
+  // True: it has passed.
+  bool Stop() {
+    {
+      const std::lock_guard<std::mutex> guard(mutex_);
+      over_ = true;
+    }
+    changed_.notify_all();
+    if (thread_.joinable()) thread_.join();
+    return passed_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool over_ = false;
+  bool passed_ = false;
+  std::thread thread_;
+};
+
+using Writer = std::function<bool(const agent::ExecOutput&)>;
+
+// Copies what there is of one output; false: it is at its end. `host_there` becomes false when the
+// host does not take it.
+bool CopyOutput(int fd, bool error, const Writer& write, bool* host_there) {
+  static thread_local std::string buffer(kChunk, '\0');
+  const ssize_t n = read(fd, buffer.data(), buffer.size());
+  if (n <= 0) return n < 0 && (errno == EINTR || errno == EAGAIN);
+  agent::ExecOutput output;
+  (error ? output.mutable_standard_error() : output.mutable_standard_output())
+      ->assign(buffer.data(), static_cast<size_t>(n));
+  *host_there = *host_there && write(output);
+  return true;
 }
 
-// Passes the host's messages on until there are none.
-void PassInput(const std::function<bool(agent::ExecInput*)>& read, const Streams& streams,
-               pid_t pid, const std::atomic<bool>& ended, const std::function<bool()>& cancelled) {
-  agent::ExecInput input;
-  bool open = streams.in >= 0;
-  const auto close_input = [&] {
-    if (!open) return;
-    open = false;
-    if (streams.pty) {
-      Feed(streams.in, std::string(1, '\x04'));  // end of file of a terminal: ^D
-    } else {
-      shutdown(streams.in, SHUT_WR);
-    }
-  };
-  while (read(&input)) {
-    if (input.has_standard_input() && open) Feed(streams.in, input.standard_input());
-    if (input.has_close_input()) close_input();
-    if (input.has_signal() && !ended) kill(-pid, input.signal());
-    if (input.has_start() && streams.pty) {  // a changed window
-      winsize size{};
-      size.ws_row = static_cast<unsigned short>(input.start().rows());
-      size.ws_col = static_cast<unsigned short>(input.start().columns());
-      ioctl(streams.in, TIOCSWINSZ, &size);
-    }
-  }
-  close_input();
-  if (cancelled() && !ended) kill(-pid, SIGKILL);
-}
-
-// Copies output until the command has ended and what it wrote is taken; false: the host is gone,
-// which also a silent command must not outlive.
-bool PassOutput(const Streams& streams, int pidfd,
-                const std::function<bool(const agent::ExecOutput&)>& write,
-                const std::function<bool()>& cancelled) {
-  std::string buffer(kChunk, '\0');
-  bool host_there = true;
-  const auto copy = [&](int fd, bool error) {
-    const ssize_t n = ::read(fd, buffer.data(), buffer.size());
-    if (n <= 0) return n < 0 && errno == EINTR;
+// Tells the host how much input was taken, when that is worth a message.
+class TakenTeller {
+ public:
+  TakenTeller(uint32_t window, const Writer& write) : step_(window / 4), write_(write) {}
+  bool Tell(uint64_t taken) {
+    if (step_ == 0 || taken - told_ < step_) return true;
+    told_ = taken;
     agent::ExecOutput output;
-    (error ? output.mutable_standard_error() : output.mutable_standard_output())
-        ->assign(buffer.data(), static_cast<size_t>(n));
-    host_there = host_there && write(output);
-    return true;
-  };
-  pollfd fds[3] = {{streams.out, POLLIN, 0}, {streams.err, POLLIN, 0}, {pidfd, POLLIN, 0}};
+    output.set_input_taken(taken);
+    return write_(output);
+  }
+
+ private:
+  const uint64_t step_;
+  const Writer& write_;
+  uint64_t told_ = 0;
+};
+
+// Moves input and output until the command has ended and what it wrote is taken; false: the host is
+// gone, which also a silent command must not outlive.
+bool Converse(const ExecStreams& streams, int pidfd, uint32_t window, ExecInputQueue* input,
+              const Writer& write, const std::function<bool()>& cancelled) {
+  bool host_there = true;
+  TakenTeller teller(window, write);
+  pollfd fds[5] = {{streams.out(), POLLIN, 0},
+                   {streams.err(), POLLIN, 0},
+                   {pidfd, POLLIN, 0},
+                   {input->wake(), POLLIN, 0},
+                   {-1, POLLOUT, 0}};
   while ((fds[2].revents & POLLIN) == 0 && host_there) {
-    if (poll(fds, 3, kLookForHostMs) <= 0) {
+    fds[4].fd = input->HasInput() ? streams.in() : -1;
+    if (poll(fds, 5, kLookForHostMs) <= 0) {
       host_there = !cancelled();
       continue;
     }
-    if (fds[0].revents != 0 && !copy(streams.out, false)) fds[0].fd = -1;
-    if (fds[1].revents != 0 && !copy(streams.err, true)) fds[1].fd = -1;
+    if (fds[0].revents != 0 && !CopyOutput(streams.out(), false, write, &host_there))
+      fds[0].fd = -1;
+    if (fds[1].revents != 0 && !CopyOutput(streams.err(), true, write, &host_there)) fds[1].fd = -1;
+    if (fds[4].revents != 0) input->Feed();
+    if (fds[3].revents != 0 && cancelled()) host_there = false;
+    host_there = host_there && teller.Tell(input->taken());
   }
   // Take what is there, and no more.
   for (const bool error : {false, true}) {
-    pollfd more{error ? streams.err : streams.out, POLLIN, 0};
+    pollfd more{error ? streams.err() : streams.out(), POLLIN, 0};
     int most = kMostReadsAfterEnd;
     while (host_there && most-- > 0 && poll(&more, 1, 0) == 1 && (more.revents & POLLIN) != 0 &&
-           copy(more.fd, error)) {
+           CopyOutput(more.fd, error, write, &host_there)) {
     }
   }
   return host_there;
 }
 
+void TellTimedOut(uint64_t timeout_ms, const Writer& write) {
+  agent::ExecOutput output;
+  output.set_standard_error(absl::StrCat(
+      "rum: ended after ", absl::FormatDuration(absl::Milliseconds(timeout_ms)), "\n"));
+  write(output);
+}
+
+void TellThatItCannotStart(const absl::Status& why,
+                           const std::function<bool(agent::ExecInput*)>& read,
+                           const Writer& write) {
+  agent::ExecOutput output;
+  output.set_standard_error(absl::StrCat(std::string(why.message()), "\n"));
+  write(output);
+  output.set_exit_status(absl::IsNotFound(why) ? 127 : 126);
+  write(output);
+  agent::ExecInput rest;
+  while (read(&rest)) {
+  }
+}
+
 }  // namespace
 
-absl::Status Exec(const std::function<bool(agent::ExecInput*)>& read,
-                  const std::function<bool(const agent::ExecOutput&)>& write,
+absl::Status Exec(const std::function<bool(agent::ExecInput*)>& read, const Writer& write,
                   const std::function<bool()>& cancelled) {
   agent::ExecInput first;
   if (!read(&first) || !first.has_start())
     return absl::InvalidArgumentError("the first message must start a command");
   const agent::ExecStart& start = first.start();
-  Streams streams;
-  if (!(start.pty() ? OpenPty(start, &streams) : OpenPipes(start, &streams))) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("streams of the command: ", std::strerror(errno)));
-  }
+  const auto account = FindAccount(start.user().empty() ? "root" : start.user());
+  absl::StatusOr<ExecStreams> streams =
+      ExecStreams::Open(start, start.user().empty() ? std::nullopt : account);
+  if (!streams.ok()) return streams.status();
   SpawnRequest spawn;
   spawn.argv.assign(start.argv().begin(), start.argv().end());
-  spawn.environment = Environment(start);
+  spawn.environment = Environment(start, account);
   spawn.cwd = start.cwd().empty() ? "/" : start.cwd();
-  spawn.stdin_fd = streams.child_in;
-  spawn.stdout_fd = streams.child_out;
-  spawn.stderr_fd = streams.child_err;
+  spawn.stdin_fd = streams->child_in();
+  spawn.stdout_fd = streams->child_out();
+  spawn.stderr_fd = streams->child_err();
   spawn.controlling_terminal = start.pty();
   spawn.user = start.user();
-  const auto child = Spawn(spawn);
-  streams.CloseChildEnds();
-  agent::ExecOutput last;
-  std::atomic<bool> ended = false;
-  if (child.ok()) {
-    std::thread input([&] { PassInput(read, streams, child->pid, ended, cancelled); });
-    const bool host_there = PassOutput(streams, child->pidfd, write, cancelled);
-    if (!host_there) kill(-child->pid, SIGKILL);
-    int exit_status = 0;
-    int signal = 0;
-    ended = true;
-    // A write to a command that does not read ends, also when its stdin lives on in another
-    // process.
-    if (!streams.pty && streams.in >= 0) shutdown(streams.in, SHUT_RDWR);
-    Reap(child->pid, &exit_status, &signal);
-    close(child->pidfd);
-    if (signal != 0) last.set_signal(signal);
-    if (signal == 0) last.set_exit_status(exit_status);
-    write(last);
-    input.join();
-  } else {
-    last.set_standard_error(absl::StrCat(child.status().message(), "\n"));
-    write(last);
-    last.set_exit_status(absl::IsNotFound(child.status()) ? 127 : 126);
-    write(last);
-    agent::ExecInput rest;
-    while (read(&rest)) {
-    }
+  const absl::StatusOr<Child> child = Spawn(spawn);
+  streams->CloseChildEnds();
+  if (!child.ok()) {
+    TellThatItCannotStart(child.status(), read, write);
+    return absl::OkStatus();
   }
-  if (streams.in >= 0) close(streams.in);
-  if (!streams.pty) close(streams.out), close(streams.err);
+  ExecInputQueue input(read, &*streams, child->pid);
+  TimeLimit limit(start.timeout_ms(), &input);
+  const bool host_there =
+      Converse(*streams, child->pidfd, start.input_window(), &input, write, cancelled);
+  if (!host_there) input.Signal(SIGKILL);
+  const bool timed_out = limit.Stop();
+  agent::ExecOutput last;
+  int exit_status = 0;
+  int signal = 0;
+  input.SetEnded();
+  Reap(child->pid, &exit_status, &signal);
+  close(child->pidfd);
+  if (timed_out) TellTimedOut(start.timeout_ms(), write);
+  if (signal != 0) last.set_signal(signal);
+  if (signal == 0 || timed_out) last.set_exit_status(timed_out ? kTimedOut : exit_status);
+  write(last);
   return absl::OkStatus();
 }
 

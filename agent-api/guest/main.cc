@@ -1,19 +1,20 @@
 // rum-agent: runs in the guest, in the foreground, under any init.
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <string>
 
 #include "agent-api/channel/guest_link.h"
 #include "agent-api/guest/scripts.h"
 #include "agent-api/guest/service.h"
 #include "agent-api/guest/storage.h"
+#include "agent-api/protocol.h"
 
 namespace {
 
@@ -24,6 +25,21 @@ int OpenPort(const std::string& path) {
     if (fd >= 0 || (errno != ENOENT && errno != EBUSY && errno != ENXIO)) return fd;
     usleep(50 * 1000);
   }
+}
+
+#ifdef RUM_AGENT_VERSION
+constexpr char kVersion[] = RUM_AGENT_VERSION;  // tests make another build
+#else
+constexpr const char* kVersion = rum::kAgentVersion;
+#endif
+
+// Where the program was started from, also after it has been replaced.
+const std::string& Self() {
+  static const auto* const self = [] {
+    std::error_code error;
+    return new std::string(std::filesystem::read_symlink("/proc/self/exe", error));
+  }();
+  return *self;
 }
 
 }  // namespace
@@ -38,7 +54,7 @@ int main(int argc, char** argv) {
   app.add_option("--port-fd", port_fd, "an open descriptor in place of --port");
   app.add_option("--state", folder, "where the ledger of scripts and their outputs live")
       ->capture_default_str();
-  app.set_version_flag("--version", rum::guest::kAgentVersion);
+  app.set_version_flag("--version", kVersion);
   CLI11_PARSE(app, argc, argv);
 
   signal(SIGPIPE, SIG_IGN);
@@ -48,8 +64,7 @@ int main(int argc, char** argv) {
   close(standard);
   rum::guest::BlankUnfinishedDrives();
   rum::guest::Scripts scripts(folder);
-  rum::guest::AgentServer server(&scripts);
-  const int never = eventfd(0, EFD_CLOEXEC);
+  rum::guest::AgentServer server(&scripts, {Self(), kVersion});
   if (port_fd >= 0) {
     fcntl(port_fd, F_SETFL, fcntl(port_fd, F_GETFL) | O_NONBLOCK);
     fcntl(port_fd, F_SETFD, FD_CLOEXEC);
@@ -60,8 +75,14 @@ int main(int argc, char** argv) {
     return 1;
   }
   const std::string error =
-      rum::ServeGuestLink(fd, never, [&](int socket) { server.Serve(socket); });
-  std::fprintf(stderr, "rum-agent: %s\n", error.c_str());
+      rum::ServeGuestLink(fd, server.replaced(), [&](int socket) { server.Serve(socket); });
+  if (error.empty()) {
+    // The same process with another program: what it started stays its own, and the session ends by
+    // the new one's RESET.
+    if (port_fd >= 0) fcntl(port_fd, F_SETFD, 0);
+    execv(Self().c_str(), argv);
+  }
+  std::fprintf(stderr, "rum-agent: %s\n", error.empty() ? std::strerror(errno) : error.c_str());
   // Runs and sessions have threads of their own; whoever started us starts us again.
   _exit(1);
 }

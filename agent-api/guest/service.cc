@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/server_posix.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/reboot.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
@@ -11,24 +12,33 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "agent-api/agent.grpc.pb.h"
+#include "agent-api/build_id.h"
 #include "agent-api/guest/authorized_keys.h"
+#include "agent-api/guest/calls.h"
 #include "agent-api/guest/cards.h"
 #include "agent-api/guest/exec.h"
+#include "agent-api/guest/files.h"
 #include "agent-api/guest/groups.h"
+#include "agent-api/guest/host_keys.h"
 #include "agent-api/guest/hostname.h"
 #include "agent-api/guest/spawn.h"
+#include "agent-api/guest/staged_program.h"
 #include "agent-api/guest/storage.h"
 #include "agent-api/guest/text_file.h"
+#include "agent-api/protocol.h"
 
 namespace rum::guest {
 namespace {
 
 constexpr size_t kChunk = 32 * 1024;
+// Commands of a session that is over are killed within a moment.
+constexpr std::chrono::seconds kCallsEnd{5};
 
 grpc::Status ToGrpc(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
@@ -73,14 +83,20 @@ bool HungUp(int fd) {
 
 class Service final : public agent::Agent::Service {
  public:
-  explicit Service(Scripts* scripts) : scripts_(scripts) {}
+  Service(Scripts* scripts, AgentProgram program, int replaced)
+      : scripts_(scripts),
+        program_(std::move(program)),
+        build_id_(BuildIdOf("/proc/self/exe")),
+        replaced_(replaced) {}
 
   grpc::Status Observe(grpc::ServerContext*, const agent::ObserveRequest* request,
                        agent::Observation* reply) override {
     utsname names{};
     uname(&names);
-    reply->set_agent_version(kAgentVersion);
-    reply->set_protocol(1);
+    reply->set_agent_version(program_.version);
+    reply->set_protocol(kProtocol);
+    reply->set_oldest_protocol(kOldestHost);
+    reply->set_build_id(build_id_);
     reply->set_boot_id(BootId());
     reply->set_hostname(names.nodename);
     reply->set_static_hostname(FirstLine(ReadFile("/etc/hostname")));
@@ -118,6 +134,7 @@ class Service final : public agent::Agent::Service {
 
   grpc::Status SetStorage(grpc::ServerContext*, const agent::SetStorageRequest* request,
                           agent::SetStorageReply* reply) override {
+    const Calls::One call(&calls_);
     const auto states = guest::SetStorage({request->volumes().begin(), request->volumes().end()});
     if (!states.ok()) return ToGrpc(states.status());
     for (const agent::VolumeState& state : *states) *reply->add_volumes() = state;
@@ -134,10 +151,20 @@ class Service final : public agent::Agent::Service {
   grpc::Status Exec(
       grpc::ServerContext* context,
       grpc::ServerReaderWriter<agent::ExecOutput, agent::ExecInput>* stream) override {
+    const Calls::One call(&calls_);
     return ToGrpc(
         guest::Exec([&](agent::ExecInput* input) { return stream->Read(input); },
                     [&](const agent::ExecOutput& output) { return stream->Write(output); },
                     [&] { return context->IsCancelled(); }));
+  }
+
+  grpc::Status Copy(
+      grpc::ServerContext*,
+      grpc::ServerReaderWriter<agent::CopyMessage, agent::CopyMessage>* stream) override {
+    const Calls::One call(&calls_);
+    guest::Copy([&](agent::CopyMessage* message) { return stream->Read(message); },
+                [&](const agent::CopyMessage& message) { return stream->Write(message); });
+    return grpc::Status::OK;
   }
 
   grpc::Status Forward(
@@ -172,6 +199,25 @@ class Service final : public agent::Agent::Service {
     sender.join();
     close(fd);
     return grpc::Status::OK;
+  }
+
+  grpc::Status ReadHostKeys(grpc::ServerContext*, const agent::ReadHostKeysRequest*,
+                            agent::ReadHostKeysReply* reply) override {
+    for (const std::string& key : HostKeysIn("/etc/ssh")) reply->add_keys(key);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Upgrade(grpc::ServerContext*, grpc::ServerReader<agent::UpgradeChunk>* reader,
+                       agent::UpgradeReply*) override {
+    StagedProgram staged(program_.path);
+    agent::UpgradeChunk chunk;
+    absl::Status status;
+    while (status.ok() && reader->Read(&chunk)) status = staged.Take(chunk);
+    if (status.ok() && !calls_.WaitUntilNone(kCallsEnd))
+      status = absl::UnavailableError("the agent is busy (a filesystem is being made?)");
+    if (status.ok()) status = staged.Replace();
+    if (status.ok()) eventfd_write(replaced_, 1);
+    return ToGrpc(status);
   }
 
   grpc::Status PowerOff(grpc::ServerContext*, const agent::PowerOffRequest*,
@@ -218,17 +264,25 @@ class Service final : public agent::Agent::Service {
   }
 
   Scripts* const scripts_;
+  const AgentProgram program_;
+  const std::string build_id_;
+  const int replaced_;
+  Calls calls_;
 };
 
 }  // namespace
 
 struct AgentServer::Parts {
-  explicit Parts(Scripts* scripts) : service(scripts) {}
+  Parts(Scripts* scripts, const AgentProgram& program)
+      : replaced(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), service(scripts, program, replaced) {}
+  ~Parts() { close(replaced); }
+  const int replaced;
   Service service;
   std::unique_ptr<grpc::Server> server;
 };
 
-AgentServer::AgentServer(Scripts* scripts) : parts_(std::make_unique<Parts>(scripts)) {
+AgentServer::AgentServer(Scripts* scripts, const AgentProgram& program)
+    : parts_(std::make_unique<Parts>(scripts, program)) {
   grpc::ServerBuilder builder;
   builder.RegisterService(&parts_->service);
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
@@ -236,6 +290,8 @@ AgentServer::AgentServer(Scripts* scripts) : parts_(std::make_unique<Parts>(scri
 }
 
 AgentServer::~AgentServer() = default;
+
+int AgentServer::replaced() const { return parts_->replaced; }
 
 void AgentServer::Serve(int socket) {
   grpc::AddInsecureChannelFromFd(parts_->server.get(), socket);

@@ -8,15 +8,20 @@
 
 namespace rum::guest {
 
-inline constexpr char kAgentVersion[] = "0.1.0";
+struct AgentProgram {
+  std::string path;  // of the running agent, which an Upgrade replaces
+  std::string version;
+};
 
 // The gRPC server of the agent: one for all sessions.
 class AgentServer {
  public:
-  explicit AgentServer(Scripts* scripts);
+  AgentServer(Scripts* scripts, const AgentProgram& program);
   ~AgentServer();
   // Serves one session on a connected non-blocking socket, which it owns from now on.
   void Serve(int socket);
+  // Readable: the program has been replaced and is to be started in place of this one.
+  int replaced() const;
 
  private:
   struct Parts;

@@ -55,7 +55,11 @@ if [ ! -e /var/lib/rum/user-made ]; then
     mv "$home.new" "$home"
   done </etc/passwd
 fi
-put "$seed/rum-agent" "$agent" 0755
+# Each seed's agent is installed once: a newer one that came since, through the old one, stays.
+if [ ! -x "$agent" ] || ! cmp -s "$seed/rum-agent.sum" "$agent.sum"; then
+  put "$seed/rum-agent" "$agent" 0755
+  put "$seed/rum-agent.sum" "$agent.sum" 0644
+fi
 autologin=/etc/systemd/system/serial-getty@ttyS0.service.d/rum-autologin.conf
 if [ -f "$seed/rum-autologin.conf" ]; then
   put "$seed/rum-autologin.conf" "$autologin" 0644
@@ -177,9 +181,13 @@ std::string UserData(const SeedParts& parts) {
 
 std::map<std::string, std::string> SeedFiles(const SeedParts& parts) {
   std::map<std::string, std::string> files = {
-      {"meta-data", MetaData(parts)}, {"user-data", UserData(parts)},
-      {"rum-install", kInstall},      {"rum-user", UserOf(parts.config) + "\n"},
-      {"rum-agent.service", kUnit},   {"rum-agent", parts.agent_binary}};
+      {"meta-data", MetaData(parts)},
+      {"user-data", UserData(parts)},
+      {"rum-install", kInstall},
+      {"rum-user", UserOf(parts.config) + "\n"},
+      {"rum-agent.service", kUnit},
+      {"rum-agent", parts.agent_binary},
+      {"rum-agent.sum", Sha256Hex(parts.agent_binary) + "\n"}};
   if (!CardsOf(parts.config).empty()) files["network-config"] = NetworkConfig(parts);
   if (parts.config.advanced().autologin()) files["rum-autologin.conf"] = Autologin(parts.config);
   return files;

@@ -76,7 +76,9 @@ ControllerParts RealParts(std::unique_ptr<StateStore> store, const std::string& 
                                     std::function<void(const std::string&)> on_event) {
     return ConnectLibvirt(uri, agent_binary, std::move(on_event));
   };
-  parts.agent = ConnectGuestAgent;
+  parts.agent = [agent_binary](ChannelOpener open, std::function<void()> on_change) {
+    return ConnectGuestAgent(std::move(open), std::move(on_change), agent_binary);
+  };
   parts.listeners = [](Dialer dial) { return MakeListenerSet(std::move(dial)); };
   parts.store = std::move(store);
   parts.key_folder = StateDir() + "/keys";

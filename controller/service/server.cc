@@ -4,7 +4,6 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/server_posix.h>
 #include <poll.h>
-#include <signal.h>
 #include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -23,9 +22,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "agent-api/agent.pb.h"
 #include "controller/service/control.grpc.pb.h"
 #include "controller/service/event_writer.h"
+#include "controller/service/guest_calls.h"
 #include "controller/service/launch.h"
 #include "controller/service/utf8.h"
 
@@ -98,41 +97,25 @@ class ControlService final : public control::Control::Service {
     return grpc::Status::OK;
   }
 
-  grpc::Status Exec(
-      grpc::ServerContext* context,
-      grpc::ServerReaderWriter<control::ExecMessage, control::ExecMessage>* stream) override {
+  grpc::Status Exec(grpc::ServerContext* context, TunnelStream* stream) override {
     const Call call(&calls_);
-    control::ExecMessage message;
-    agent::ExecInput start;
-    if (!stream->Read(&message) || !start.ParseFromString(message.agent_message()) ||
-        !start.has_start()) {
-      return {grpc::StatusCode::INVALID_ARGUMENT, "no command"};
-    }
-    const absl::StatusOr<GuestAccess> guest = controller_->Guest(message.config_path());
-    if (!guest.ok()) return ToGrpc(guest.status());
-    if (start.start().cwd().empty()) start.mutable_start()->set_cwd(guest->folder);
-    bool first = true;
-    bool hung_up = false;
-    const absl::Status status = guest->agent->Exec(
-        [&](agent::ExecInput* input) {
-          if (std::exchange(first, false)) {
-            *input = start;
-            return true;
-          }
-          if (stream->Read(&message)) return input->ParseFromString(message.agent_message());
-          // A client that is gone, not one that has said all: the command hears it as from a lost
-          // terminal.
-          if (hung_up || !context->IsCancelled()) return false;
-          hung_up = true;
-          input->set_signal(SIGHUP);
-          return true;
-        },
-        [&](const agent::ExecOutput& output) {
-          control::ExecMessage reply;
-          output.SerializeToString(reply.mutable_agent_message());
-          stream->Write(reply);
-        });
-    return ToGrpc(status);
+    return ServeExec(controller_, context, stream);
+  }
+
+  grpc::Status Copy(grpc::ServerContext*, TunnelStream* stream) override {
+    const Call call(&calls_);
+    return ServeCopy(controller_, stream);
+  }
+
+  grpc::Status Ssh(grpc::ServerContext*, const control::MachineRequest* request,
+                   control::SshReply* reply) override {
+    const Call call(&calls_);
+    return ServeSsh(controller_, *request, reply);
+  }
+
+  grpc::Status Dial(grpc::ServerContext*, DialStream* stream) override {
+    const Call call(&calls_);
+    return ServeDial(controller_, stream);
   }
 
   grpc::Status ListImages(grpc::ServerContext*, const control::ImagesRequest*,

@@ -10,5 +10,5 @@ for tool in ssh ssh-keygen; do
   command -v $tool >/dev/null || { echo "rivals: $tool is missing; tools/setup-machine installs it" >&2; exit 1; }
 done
 image=${XDG_CACHE_HOME:-$HOME/.cache}/rum/images/debian-12-bench.qcow2
-"$BUILD_WORKSPACE_DIRECTORY"/tools/guest-image --lean --include openssh-server,qemu-guest-agent --output "$image" >&2
+"$BUILD_WORKSPACE_DIRECTORY"/tools/guest-image --lean --include qemu-guest-agent --output "$image" >&2
 exec "$isolated" env RUM_BINARY="$rum" RUM_AGENT="$agent" RUM_TEST_IMAGE="$image" LC_ALL=C.UTF-8 "$binary" "$@"

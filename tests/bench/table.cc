@@ -11,11 +11,15 @@
 namespace rum::bench {
 namespace {
 
-std::string Cell(const Series& series) {
+std::string Cell(const std::optional<Series>& measured) {
+  if (!measured.has_value()) return "-";
+  const Series& series = *measured;
   return absl::StrFormat("%.1f / %.1f", series.Median(), series.Quantile(0.9));
 }
 
-std::string JsonSeries(const Series& series) {
+std::string JsonSeries(const std::optional<Series>& measured) {
+  if (!measured.has_value()) return "null";
+  const Series& series = *measured;
   return absl::StrFormat(R"({"median_ms": %.3f, "p90_ms": %.3f, "samples_ms": [%s]})",
                          series.Median(), series.Quantile(0.9),
                          absl::StrJoin(series.ms, ", ", [](std::string* out, double ms) {
@@ -23,7 +27,16 @@ std::string JsonSeries(const Series& series) {
                          }));
 }
 
-const char* NameOf(Rival rival) { return rival == Rival::kSsh ? "ssh" : "qemu-ga"; }
+const char* NameOf(Rival rival) {
+  switch (rival) {
+    case Rival::kSsh:
+      return "ssh";
+    case Rival::kAnsible:
+      return "ansible";
+    default:
+      return "qemu-ga";
+  }
+}
 
 std::string JsonText(const std::string& text) {
   std::string out = "\"";
@@ -45,23 +58,25 @@ double Series::Quantile(double part) const {
 }
 
 double Row::Ratio() const {
-  const Series none;
-  const Series& other = rival == Rival::kSsh ? ssh : qemu_agent.value_or(none);
-  return rum.Median() / other.Median();
+  const std::optional<Series>& other = rival == Rival::kSsh       ? ssh
+                                       : rival == Rival::kAnsible ? ansible
+                                                                  : qemu_agent;
+  return rum.Median() / other.value_or(Series()).Median();
 }
 
 std::string TextTable(const Circumstances& circumstances, const std::vector<Row>& rows) {
   std::string out = absl::StrFormat(
-      "%s, %d rounds%s; median / p90 in ms\n\n| %-16s | %-15s | %-15s | %-15s | %-17s | %-11s |\n"
-      "|---|---|---|---|---|---|\n",
+      "%s, %d rounds%s; median / p90 in ms\n\n| %-16s | %-15s | %-15s | %-15s | %-17s | %-17s | "
+      "%-13s |\n"
+      "|---|---|---|---|---|---|---|\n",
       circumstances.machine, circumstances.rounds,
       circumstances.optimized ? "" : ", built without -c opt", "", "rum", "qemu-ga exec",
-      "warm ssh", "rum by its rival", "goal");
+      "warm ssh", "ansible", "rum by its rival", "goal");
   for (const Row& row : rows) {
-    absl::StrAppendFormat(&out, "| %-16s | %-15s | %-15s | %-15s | %-17s | %-11s |\n", row.job,
-                          Cell(row.rum), row.qemu_agent.has_value() ? Cell(*row.qemu_agent) : "-",
-                          Cell(row.ssh),
-                          absl::StrFormat("**%.2f** of %s", row.Ratio(), NameOf(row.rival)),
+    absl::StrAppendFormat(&out, "| %-16s | %-15s | %-15s | %-15s | %-17s | %-17s | %-13s |\n",
+                          row.job, Cell(row.rum), Cell(row.qemu_agent), Cell(row.ssh),
+                          Cell(row.ansible),
+                          absl::StrFormat("**%.3f** of %s", row.Ratio(), NameOf(row.rival)),
                           absl::StrFormat("< %.2g: %s", row.goal, row.Met() ? "met" : "missed"));
   }
   return out;
@@ -70,12 +85,13 @@ std::string TextTable(const Circumstances& circumstances, const std::vector<Row>
 std::string JsonTable(const Circumstances& circumstances, const std::vector<Row>& rows) {
   std::vector<std::string> items;
   for (const Row& row : rows) {
-    items.push_back(absl::StrFormat(
-        "  {\"job\": %s,\n   \"rum\": %s,\n   \"qemu_agent\": %s,\n   \"ssh\": %s,\n"
-        "   \"rival\": \"%s\", \"ratio\": %.4f, \"goal\": %.4f, \"met\": %s}",
-        JsonText(row.job), JsonSeries(row.rum),
-        row.qemu_agent.has_value() ? JsonSeries(*row.qemu_agent) : "null", JsonSeries(row.ssh),
-        NameOf(row.rival), row.Ratio(), row.goal, row.Met() ? "true" : "false"));
+    items.push_back(
+        absl::StrFormat("  {\"job\": %s,\n   \"rum\": %s,\n   \"qemu_agent\": %s,\n   \"ssh\": "
+                        "%s,\n   \"ansible\": %s,\n"
+                        "   \"rival\": \"%s\", \"ratio\": %.4f, \"goal\": %.4f, \"met\": %s}",
+                        JsonText(row.job), JsonSeries(row.rum), JsonSeries(row.qemu_agent),
+                        JsonSeries(row.ssh), JsonSeries(row.ansible), NameOf(row.rival),
+                        row.Ratio(), row.goal, row.Met() ? "true" : "false"));
   }
   return absl::StrFormat(
       "{\"machine\": %s, \"rounds\": %d, \"optimized\": %s, \"rows\": [\n%s\n]}\n",

@@ -17,16 +17,17 @@ struct Series {
   double Median() const { return Quantile(0.5); }
 };
 
-enum class Rival { kQemuAgent, kSsh };
+enum class Rival { kQemuAgent, kSsh, kAnsible };
 
 // One job, done by all. rum's median is to be below `goal` times the rival's.
 struct Row {
   std::string job;
   Series rum;
   std::optional<Series> qemu_agent;  // none: it has nothing that compares
-  Series ssh;
+  std::optional<Series> ssh;
   Rival rival = Rival::kQemuAgent;
   double goal = 1;
+  std::optional<Series> ansible = std::nullopt;
 
   double Ratio() const;  // rum's median by the rival's
   bool Met() const { return Ratio() < goal; }
@@ -40,7 +41,7 @@ struct Circumstances {
 
 std::string TextTable(const Circumstances& circumstances, const std::vector<Row>& rows);
 // {"machine", "rounds", "optimized", "rows": [{"job", "rum": {"median_ms", "p90_ms", "samples_ms"},
-// "qemu_agent": … or null, "ssh": …, "rival", "ratio", "goal", "met"}]}
+// "qemu_agent": … or null, "ssh" and "ansible" likewise, "rival", "ratio", "goal", "met"}]}
 std::string JsonTable(const Circumstances& circumstances, const std::vector<Row>& rows);
 
 }  // namespace rum::bench

@@ -31,6 +31,15 @@ TEST(Row, IsMeasuredAgainstItsRivalOnly) {
   EXPECT_FALSE(row.Met());
 }
 
+TEST(Row, AnsibleIsARivalWhereItWasMeasured) {
+  Row row{"boot script", Of({10}), std::nullopt, std::nullopt, Rival::kAnsible, 0.02};
+  EXPECT_FALSE(row.Met());
+  row.ansible = Of({1000});
+  EXPECT_EQ(row.Ratio(), 0.01);
+  EXPECT_TRUE(row.Met());
+  EXPECT_THAT(TextTable({1, true, "a machine"}, {row}), HasSubstr("**0.010** of ansible"));
+}
+
 TEST(Row, AnEqualRivalIsNotBeaten) {
   EXPECT_FALSE((Row{"exec", Of({4}), Of({4}), Of({9}), Rival::kQemuAgent, 1}).Met());
 }
@@ -43,9 +52,9 @@ TEST(Table, ShowsWhatIsMetAndWhatIsMissed) {
   const std::vector<Row> rows = {{"no-op", Of({10}), std::nullopt, Of({100}), Rival::kSsh, 0.25},
                                  {"exec", Of({50}), Of({40}), Of({90}), Rival::kQemuAgent, 1}};
   const std::string text = TextTable({1, true, "a machine"}, rows);
-  EXPECT_THAT(text, HasSubstr("**0.10** of ssh"));
+  EXPECT_THAT(text, HasSubstr("**0.100** of ssh"));
   EXPECT_THAT(text, HasSubstr("< 0.25: met"));
-  EXPECT_THAT(text, HasSubstr("**1.25** of qemu-ga"));
+  EXPECT_THAT(text, HasSubstr("**1.250** of qemu-ga"));
   EXPECT_THAT(text, HasSubstr("< 1: missed"));
   const std::string json = JsonTable({1, true, "a \"machine\""}, rows);
   EXPECT_THAT(json, HasSubstr(R"("machine": "a \"machine\"")"));

@@ -57,4 +57,27 @@ absl::Status WarmSsh::Exec(const std::vector<std::string>& command) const {
                                           result.exit_status, " ", result.err));
 }
 
+bool WarmSsh::HasAnsible() {
+  static const bool has = e2e::Run({"sh", "-c", "command -v ansible >/dev/null"}).exit_status == 0;
+  return has;
+}
+
+absl::Status WarmSsh::Ansible(const std::string& shell_line) const {
+  std::string common;
+  const std::vector<std::string> words = Argv({});
+  for (size_t i = 1; i < words.size(); ++i) absl::StrAppend(&common, words[i], " ");
+  const size_t at = target_.find('@');
+  const e2e::Result result =
+      e2e::Run({"ansible", "all", "-i", target_.substr(at + 1) + ",", "-u", target_.substr(0, at),
+                "--become", "-m", "ansible.builtin.shell", "-a", shell_line},
+               {{"ANSIBLE_SSH_ARGS", common},
+                {"ANSIBLE_PIPELINING", "True"},
+                {"ANSIBLE_HOST_KEY_CHECKING", "False"},
+                {"ANSIBLE_PYTHON_INTERPRETER", "/usr/bin/python3"},
+                {"ANSIBLE_HOME", folder_ + "/ansible"}});
+  if (result.exit_status == 0) return absl::OkStatus();
+  return absl::InternalError(
+      absl::StrCat("ansible: exit status ", result.exit_status, " ", result.out, result.err));
+}
+
 }  // namespace rum::bench

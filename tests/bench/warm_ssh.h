@@ -23,6 +23,9 @@ class WarmSsh {
   absl::StatusOr<std::string> MakeKey();  // the public half, for authorized_keys
   absl::Status Open(const std::string& user, const std::string& address, absl::Duration patience);
   absl::Status Exec(const std::vector<std::string>& command) const;
+  // The same for ansible, with pipelining and over that connection: a line of shell as root.
+  static bool HasAnsible();
+  absl::Status Ansible(const std::string& shell_line) const;
 
  private:
   std::vector<std::string> Argv(const std::vector<std::string>& more) const;

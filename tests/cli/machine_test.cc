@@ -122,9 +122,9 @@ TEST_F(MachineTest, AFileThatIsNotUtf8IsAProblemOfTheFile) {
 }
 
 TEST_F(MachineTest, WordsAndPathsThatAreNotUtf8AreRefusedWithAReason) {
-  const Result exec = Rum({"exec", "echo", "\xFF"});
+  const Result exec = Rum({"exec", "--user", "\xFF", "true"});
   EXPECT_EQ(exec.exit_status, 1);
-  EXPECT_EQ(exec.err, "rum: a word of the command is not UTF-8: \\xff\n");
+  EXPECT_EQ(exec.err, "rum: --user: not UTF-8: \\xff\n");
   std::filesystem::create_directory(rum_.project() + "/\xFF");
   rum_.Write("\xFF/dev.rum.toml", GoodToml());
   const Result status = Rum({"status"}, "\xFF/dev.rum.toml");

@@ -12,6 +12,7 @@ cp "$2" "$stage/test"
 cp "$3" "$stage/rum"
 cp "$4" "$stage/rum-controller"
 cp "$5" "$stage/rum-agent"
+cp agent-api/guest/previous-rum-agent "$stage"
 [ ! -e tests/testdata/bad_files.txt ] || cp tests/testdata/bad_files.txt "$stage"
 chmod 755 "$stage"/*
 ln "$RUM_TEST_IMAGE" "$stage/image.qcow2" 2>/dev/null || cp "$RUM_TEST_IMAGE" "$stage/image.qcow2"

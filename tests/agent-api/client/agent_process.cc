@@ -8,13 +8,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <vector>
 
 #include "agent-api/channel/frame.h"
 
 namespace rum {
 
-AgentProcess::AgentProcess(const std::string& state) : state_(state) {
+AgentProcess::AgentProcess(const std::string& state, const std::string& program)
+    : state_(state), program_(program.empty() ? RUM_AGENT : program) {
   signal(SIGPIPE, SIG_IGN);  // as the controller does
   int fds[2];
   EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
@@ -31,12 +33,12 @@ AgentProcess::~AgentProcess() {
 
 void AgentProcess::Start() {
   const int inherited = dup(port_);  // without close-on-exec
-  std::vector<std::string> words = {RUM_AGENT, "--port-fd", std::to_string(inherited), "--state",
+  std::vector<std::string> words = {program_, "--port-fd", std::to_string(inherited), "--state",
                                     state_};
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
-  EXPECT_EQ(posix_spawn(&pid_, RUM_AGENT, nullptr, nullptr, argv.data(), environ), 0);
+  EXPECT_EQ(posix_spawn(&pid_, program_.c_str(), nullptr, nullptr, argv.data(), environ), 0);
   close(inherited);
 }
 
@@ -50,6 +52,16 @@ void AgentProcess::Kill() {
 void AgentProcess::BreakSession() {
   const std::string reset = EncodeControl(FrameKind::kReset, NewNonce());
   EXPECT_EQ(write(port_, reset.data(), reset.size()), static_cast<ssize_t>(reset.size()));
+}
+
+long AgentProcess::PeakKb() const {
+  std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
+  std::string word;
+  long kb = -1;
+  while (status >> word) {
+    if (word == "VmHWM:") status >> kb;
+  }
+  return kb;
 }
 
 ChannelOpener AgentProcess::opener() {

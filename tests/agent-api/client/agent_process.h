@@ -12,7 +12,8 @@ namespace rum {
 // The real rum-agent behind one end of a channel that outlives it, as QEMU's does.
 class AgentProcess {
  public:
-  explicit AgentProcess(const std::string& state);  // --state
+  // `state`: --state. `program`: another agent than the present one.
+  explicit AgentProcess(const std::string& state, const std::string& program = "");
   ~AgentProcess();
   AgentProcess(const AgentProcess&) = delete;
   AgentProcess& operator=(const AgentProcess&) = delete;
@@ -20,11 +21,14 @@ class AgentProcess {
   void Start();
   void Kill();          // -9
   void BreakSession();  // the host loses it and begins another; the agent goes on
+  pid_t pid() const { return pid_; }
+  long PeakKb() const;  // the most memory that it had so far
   // The host's end, for one client after another.
   ChannelOpener opener();
 
  private:
   const std::string state_;
+  const std::string program_;
   int port_ = -1;
   int channel_ = -1;
   pid_t pid_ = -1;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -16,6 +17,8 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "tests/agent-api/guest/folder.h"
 
 namespace rum::guest {
 namespace {
@@ -88,6 +91,12 @@ class Command {
     std::unique_lock<std::mutex> guard(mutex_);
     return changed_.wait_for(guard, std::chrono::seconds(20), [&] { return returned_; });
   }
+  // Waits until so many bytes of input are said to be taken.
+  bool Takes(uint64_t bytes) {
+    std::unique_lock<std::mutex> guard(mutex_);
+    return changed_.wait_for(guard, std::chrono::seconds(20), [&] { return taken_ >= bytes; });
+  }
+  uint64_t taken() { return Locked(taken_); }
   std::string out() { return Locked(out_); }
   std::string err() { return Locked(err_); }
   int exit_status() { return Locked(exit_status_); }
@@ -137,6 +146,7 @@ class Command {
     err_ += output.standard_error();
     if (output.has_exit_status()) exit_status_ = output.exit_status(), ended_ = true;
     if (output.has_signal()) signal_ = output.signal(), ended_ = true;
+    if (output.has_input_taken()) taken_ = output.input_taken();
     if (ended_) no_more_ = true;  // as the host does
     changed_.notify_all();
     return !cancelled_;
@@ -149,6 +159,7 @@ class Command {
   std::string err_;
   int exit_status_ = -1;
   int signal_ = -1;
+  uint64_t taken_ = 0;
   bool no_more_ = false;
   bool told_ = false;
   bool ended_ = false;
@@ -310,6 +321,96 @@ TEST(Exec, RootIsTheDefault) {
   Command command(Shell("id -un; pwd; echo $USER $HOME"));
   ASSERT_TRUE(command.Ends());
   EXPECT_EQ(command.out(), "root\n/\nroot /root\n");
+}
+
+TEST(Exec, WordsFolderAndValuesAreBytes) {
+  const Folder folder;
+  const std::string odd = "\xFF\xFE '\"\n$x";
+  ASSERT_EQ(mkdir((folder / odd).c_str(), 0755), 0);
+  agent::ExecStart start;
+  start.set_cwd(folder / odd);
+  (*start.mutable_env())["ODD"] = odd;
+  Command command({"sh", "-c", "printf '%s|' \"$1\" \"$ODD\" \"${PWD##*/}\"", "sh", odd}, start);
+  ASSERT_TRUE(command.Ends());
+  EXPECT_EQ(command.out(), odd + "|" + odd + "|" + odd + "|");
+}
+
+// Pipes of root are not for another user to open, and a socket is for nobody.
+TEST(Exec, TheStreamsMayBeOpenedByName) {
+  agent::ExecStart start;
+  start.set_user("nobody");
+  Command command(Shell("cat /dev/stdin >/dev/stdout; echo err >/dev/stderr"), start);
+  command.Type("in");
+  command.CloseInput();
+  ASSERT_TRUE(command.Ends());
+  EXPECT_EQ(command.out(), "in");
+  EXPECT_EQ(command.err(), "err\n");
+}
+
+TEST(Exec, ASignalIsNotBehindInputThatNobodyReads) {
+  constexpr uint32_t kWindow = 256 * 1024;
+  agent::ExecStart start;
+  start.set_input_window(kWindow);
+  Command command({"sleep", "1000"}, start);
+  command.Type(std::string(kWindow, 'x'));
+  command.Signal(SIGTERM);
+  ASSERT_TRUE(command.Ends());
+  EXPECT_EQ(command.signal(), SIGTERM);
+}
+
+TEST(Exec, WhatTheCommandTookIsToldOnlyWithAWindow) {
+  constexpr uint32_t kWindow = 256 * 1024;
+  for (const uint32_t window : {kWindow, 0u}) {
+    agent::ExecStart start;
+    start.set_input_window(window);
+    Command command(Shell("head -c 1048576 >/dev/null; read line"), start);
+    for (int i = 0; i < 16; ++i) command.Type(std::string(65536, 'x'));
+    command.Type("\n");
+    ASSERT_TRUE(command.Ends());
+    EXPECT_GE(command.taken(), window == 0 ? 0 : 1048576 - window / 4);
+    EXPECT_LE(command.taken(), window == 0 ? 0u : 1048577u);
+  }
+}
+
+TEST(Exec, InputThatNobodyWillReadCountsAsTaken) {
+  agent::ExecStart start;
+  start.set_input_window(4096);
+  Command command(Shell("exec <&-; echo deaf; exec sleep 1000"), start);
+  ASSERT_TRUE(command.Shows("deaf"));
+  command.Type(std::string(200000, 'x'));
+  EXPECT_TRUE(command.Takes(190000));
+  command.Signal(SIGKILL);
+  ASSERT_TRUE(command.Ends());
+}
+
+TEST(Exec, ItsTimeIsLimited) {
+  agent::ExecStart start;
+  start.set_timeout_ms(200);
+  Command command(Shell("sleep 1000 & echo $!; wait"), start);
+  ASSERT_TRUE(command.Ends());
+  EXPECT_EQ(command.exit_status(), 124);
+  EXPECT_EQ(command.err(), "rum: ended after 200ms\n");
+  pollfd left{static_cast<int>(syscall(SYS_pidfd_open, std::stoi(command.out()), 0)), POLLIN, 0};
+  if (left.fd < 0) return;  // gone already
+  EXPECT_EQ(poll(&left, 1, 20000), 1) << "the whole group is ended";
+  close(left.fd);
+}
+
+TEST(Exec, AQuickCommandDoesNotNoticeItsTimeLimit) {
+  agent::ExecStart start;
+  start.set_timeout_ms(600000);
+  Command command(Shell("exit 3"), start);
+  ASSERT_TRUE(command.Ends());
+  EXPECT_TRUE(command.Returns());
+  EXPECT_EQ(command.exit_status(), 3);
+}
+
+TEST(ExecPty, TheTerminalBelongsToItsUser) {
+  agent::ExecStart start = Terminal();
+  start.set_user("nobody");
+  Command command(Shell("stat -c '%U %a' $(tty); echo by name >$(tty)"), start);
+  ASSERT_TRUE(command.Ends());
+  EXPECT_EQ(command.out(), "nobody 620\r\nby name\r\n");
 }
 
 TEST(ExecPty, IsATerminalOfTheSizeAskedFor) {

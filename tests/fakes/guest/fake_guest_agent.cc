@@ -151,6 +151,21 @@ absl::Status FakeGuestAgent::Exec(const std::function<bool(agent::ExecInput*)>& 
   return absl::OkStatus();
 }
 
+absl::Status FakeGuestAgent::Copy(const std::function<bool(agent::CopyMessage*)>& next_input,
+                                  const std::function<void(const agent::CopyMessage&)>& output) {
+  agent::CopyMessage message;
+  if (!next_input(&message)) return absl::InvalidArgumentError("nothing to copy");
+  agent::CopyMessage end;
+  end.mutable_end()->set_error("there are no files in this guest");
+  output(end);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> FakeGuestAgent::ReadHostKeys() {
+  std::lock_guard<std::mutex> lock(guest_->mutex);
+  return guest_->host_keys;
+}
+
 void FakeGuestAgent::Dial(uint16_t port, std::function<void(absl::StatusOr<int>)> done) {
   done(absl::FailedPreconditionError("nothing listens in the guest"));
 }

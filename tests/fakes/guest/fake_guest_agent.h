@@ -31,6 +31,7 @@ struct FakeGuest {
   std::vector<agent::ScriptRun> runs;         // the ledger
   std::map<std::string, int> exit_statuses;   // of scripts by their text; absent: 0
   std::vector<std::string> executed;          // the texts that ran, in order
+  std::vector<std::string> host_keys;         // of its sshd
   int calls = 0;                              // that change something
   absl::Status fail_next;                     // of the next call that changes something
 
@@ -56,6 +57,9 @@ class FakeGuestAgent : public GuestAgent {
       const std::function<void(const agent::RunScriptEvent&)>& output) override;
   absl::Status Exec(const std::function<bool(agent::ExecInput*)>& next_input,
                     const std::function<void(const agent::ExecOutput&)>& output) override;
+  absl::Status Copy(const std::function<bool(agent::CopyMessage*)>& next_input,
+                    const std::function<void(const agent::CopyMessage&)>& output) override;
+  absl::StatusOr<std::vector<std::string>> ReadHostKeys() override;
   void Dial(uint16_t port, std::function<void(absl::StatusOr<int>)> done) override;
 
  private:

@@ -1,0 +1,31 @@
+#ifndef RUM_AGENT_API_CLIENT_GREETING_H_
+#define RUM_AGENT_API_CLIENT_GREETING_H_
+
+#include <cstdint>
+#include <string>
+
+#include "agent-api/agent.grpc.pb.h"
+
+namespace rum {
+
+// What a session begins with: host and agent see who the other is (agent-api/protocol.h).
+struct Greeting {
+  enum Outcome {
+    kServe,     // the session is good
+    kReplaced,  // another agent is about to begin the next session
+    kRefused,   // the two do not understand each other: `text` says so
+    kLost,      // no answer
+  };
+  Outcome outcome = kLost;
+  uint32_t protocol = 0;  // the agent's
+  std::string build_id;   // the agent's
+  std::string text;       // kServe: why an agent that is not our own goes on; empty: it is
+};
+
+// `program`: the agent to have in the guest; empty: whichever is there. `in_vain`: the build of one
+// that came back although it had been replaced: it is left alone.
+Greeting Greet(agent::Agent::Stub* stub, const std::string& program, const std::string& in_vain);
+
+}  // namespace rum
+
+#endif  // RUM_AGENT_API_CLIENT_GREETING_H_

@@ -1,0 +1,238 @@
+#include "agent-api/files/tree_writer.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace rum {
+namespace {
+
+constexpr mode_t kPermissions = 0777;
+constexpr mode_t kUsualMode = 0644;
+
+bool IsName(const std::string& name) {
+  return !name.empty() && name != "." && name != ".." &&
+         name.find_first_of(std::string("/\0", 2)) == std::string::npos;
+}
+
+absl::Status NoTree(const char* why) {
+  return absl::InvalidArgumentError(absl::StrCat("the messages make no tree: ", why));
+}
+
+// A name beside the item's own that nothing has.
+std::string TemporaryName() {
+  static thread_local std::random_device random;
+  char name[32];
+  std::snprintf(name, sizeof name, ".rum-cp-%08x%08x", random(), random());
+  return name;
+}
+
+void TimesOf(const agent::CopyItem& item, timespec times[2]) {
+  times[0] = times[1] = {item.mtime_s(), static_cast<long>(item.mtime_ns())};
+}
+
+}  // namespace
+
+TreeWriter::TreeWriter(Destination destination, bool give_away, OnProblem on_problem)
+    : top_(std::move(destination)), give_away_(give_away), on_problem_(std::move(on_problem)) {}
+
+TreeWriter::~TreeWriter() { DropFile(); }
+
+absl::Status TreeWriter::Take(const agent::CopyMessage& message) {
+  switch (message.message_case()) {
+    case agent::CopyMessage::kItem:
+      return TakeItem(message.item());
+    case agent::CopyMessage::kData:
+      return TakeData(message.data());
+    case agent::CopyMessage::kItemEnd:
+      return TakeEnd(message.item_end());
+    default:
+      return NoTree("not an item");
+  }
+}
+
+absl::Status TreeWriter::Problem(const std::string& text) {
+  on_problem_(path_, text);
+  return absl::OkStatus();
+}
+
+// What would be a problem of every item to come is an error.
+absl::Status TreeWriter::Problem(int error) {
+  if (error == ENOSPC || error == EDQUOT || error == EROFS || error == EIO)
+    return absl::ResourceExhaustedError(absl::StrCat(path_, ": ", std::strerror(error)));
+  return Problem(std::strerror(error));
+}
+
+absl::Status TreeWriter::TakeItem(const agent::CopyItem& item) {
+  if (file_.ok() || skips_file_) return NoTree("an item in a file");
+  const bool first = !started_;
+  if (!first && levels_.empty() && skipped_ == 0) return NoTree("a second one");
+  if (!first && !IsName(item.name())) return NoTree("a name that is none");
+  started_ = true;
+  if (skipped_ > 0) {
+    if (item.kind() == agent::CopyItem::FOLDER) ++skipped_;
+    skips_file_ = item.kind() == agent::CopyItem::FILE;
+    return absl::OkStatus();
+  }
+  name_ = first ? top_.name : item.name();
+  path_ = first ? top_.path : absl::StrCat(levels_.back().path, "/", item.name());
+  item_ = item;
+  if (item.kind() == agent::CopyItem::FOLDER) return BeginFolder(item);
+  if (name_ == ".") return absl::FailedPreconditionError(absl::StrCat(path_, ": is a folder"));
+  return item.kind() == agent::CopyItem::FILE ? BeginFile(item) : MakeLink(item);
+}
+
+absl::Status TreeWriter::BeginFolder(const agent::CopyItem& item) {
+  Level level;
+  level.path = path_ == "/" ? "" : path_;
+  level.item = item;
+  level.made = name_ != "." && mkdirat(folder(), name_.c_str(), 0700) == 0;
+  const int made_error = errno;
+  level.folder =
+      OwnedFd(openat(folder(), name_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (level.folder.ok()) {
+    uid_t uid = 0;
+    gid_t gid = 0;
+    if (level.made && GiveAway(nullptr, &uid, &gid) && fchown(level.folder.get(), uid, gid) != 0)
+      return Problem(errno);
+    levels_.push_back(std::move(level));
+    return absl::OkStatus();
+  }
+  const int error = errno;
+  skipped_ = 1;
+  if (error == ENOTDIR || error == ELOOP) return Problem("in the way of a folder");
+  return Problem(made_error != EEXIST && !level.made ? made_error : error);
+}
+
+absl::Status TreeWriter::BeginFile(const agent::CopyItem&) {
+  temporary_ = TemporaryName();
+  file_ = OwnedFd(openat(folder(), temporary_.c_str(),
+                    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (file_.ok()) return absl::OkStatus();
+  skips_file_ = true;
+  return Problem(errno);
+}
+
+absl::Status TreeWriter::TakeData(const std::string& data) {
+  if (skips_file_) return absl::OkStatus();
+  if (!file_.ok()) return NoTree("data without a file");
+  for (size_t done = 0; done < data.size();) {
+    const ssize_t n = write(file_.get(), data.data() + done, data.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) {
+      const int error = errno;
+      DropFile();
+      skips_file_ = true;
+      return Problem(error);
+    }
+    done += static_cast<size_t>(n);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TreeWriter::TakeEnd(bool whole) {
+  if (skips_file_) {
+    skips_file_ = false;
+    return absl::OkStatus();
+  }
+  if (file_.ok()) {
+    absl::Status ended = whole ? EndFile() : absl::OkStatus();
+    DropFile();
+    return ended;
+  }
+  if (skipped_ > 0) {
+    --skipped_;
+    return absl::OkStatus();
+  }
+  if (levels_.empty()) return NoTree("an end of nothing");
+  EndFolder();
+  return absl::OkStatus();
+}
+
+absl::Status TreeWriter::MayReplace(struct stat* there, bool* is_there) const {
+  *is_there = fstatat(folder(), name_.c_str(), there, AT_SYMLINK_NOFOLLOW) == 0;
+  if (!*is_there || S_ISREG(there->st_mode) || S_ISLNK(there->st_mode)) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      S_ISDIR(there->st_mode) ? "a folder is in its place" : "a device or pipe is in its place");
+}
+
+bool TreeWriter::GiveAway(const struct stat* there, uid_t* uid, gid_t* gid) const {
+  struct stat parent {};
+  if (!give_away_ || (there == nullptr && fstat(folder(), &parent) != 0)) return false;
+  *uid = there != nullptr ? there->st_uid : parent.st_uid;
+  *gid = there != nullptr ? there->st_gid : parent.st_gid;
+  return true;
+}
+
+absl::Status TreeWriter::EndFile() {
+  struct stat there {};
+  bool is_there = false;
+  if (const absl::Status may = MayReplace(&there, &is_there); !may.ok())
+    return Problem(std::string(may.message()));
+  const bool is_file = is_there && S_ISREG(there.st_mode);
+  uid_t uid = 0;
+  gid_t gid = 0;
+  if (GiveAway(is_file ? &there : nullptr, &uid, &gid) && fchown(file_.get(), uid, gid) != 0)
+    return Problem(errno);
+  mode_t mode = item_.mode() & kPermissions;
+  if (item_.any_mode()) mode = is_file ? there.st_mode & kPermissions : kUsualMode;
+  timespec times[2];
+  TimesOf(item_, times);
+  if (fchmod(file_.get(), mode) != 0 || futimens(file_.get(), times) != 0 ||
+      renameat(folder(), temporary_.c_str(), folder(), name_.c_str()) != 0) {
+    return Problem(errno);
+  }
+  temporary_.clear();
+  return absl::OkStatus();
+}
+
+void TreeWriter::DropFile() {
+  if (file_.ok() && !temporary_.empty()) unlinkat(folder(), temporary_.c_str(), 0);
+  file_ = OwnedFd();
+  temporary_.clear();
+}
+
+absl::Status TreeWriter::MakeLink(const agent::CopyItem& item) {
+  struct stat there {};
+  bool is_there = false;
+  if (const absl::Status may = MayReplace(&there, &is_there); !may.ok())
+    return Problem(std::string(may.message()));
+  if (item.link().empty() || item.link().find('\0') != std::string::npos)
+    return Problem("not a link's target");
+  const std::string temporary = TemporaryName();
+  if (symlinkat(item.link().c_str(), folder(), temporary.c_str()) != 0) return Problem(errno);
+  uid_t uid = 0;
+  gid_t gid = 0;
+  timespec times[2];
+  TimesOf(item, times);
+  const bool given = !GiveAway(nullptr, &uid, &gid) ||
+                     fchownat(folder(), temporary.c_str(), uid, gid, AT_SYMLINK_NOFOLLOW) == 0;
+  if (given && utimensat(folder(), temporary.c_str(), times, AT_SYMLINK_NOFOLLOW) == 0 &&
+      renameat(folder(), temporary.c_str(), folder(), name_.c_str()) == 0) {
+    return absl::OkStatus();
+  }
+  const int error = errno;
+  unlinkat(folder(), temporary.c_str(), 0);
+  return Problem(error);
+}
+
+// Last of all, as a folder's time changes with what is put in it, and its mode may forbid that.
+void TreeWriter::EndFolder() {
+  const Level level = std::move(levels_.back());
+  levels_.pop_back();
+  if (!level.made) return;
+  timespec times[2];
+  TimesOf(level.item, times);
+  if (fchmod(level.folder.get(), level.item.mode() & kPermissions) != 0 ||
+      futimens(level.folder.get(), times) != 0) {
+    on_problem_(level.path, std::strerror(errno));
+  }
+}
+
+}  // namespace rum

@@ -1,0 +1,61 @@
+#include "cli/copy_progress.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "absl/strings/str_cat.h"
+#include "cli/terminal_text.h"
+
+namespace rum {
+namespace {
+
+constexpr char kLineStart[] = "\r\033[K";
+constexpr size_t kMostName = 40;
+
+}  // namespace
+
+std::string BytesText(uint64_t bytes) {
+  if (bytes < 1000) return absl::StrCat(bytes, " B");
+  double value = static_cast<double>(bytes);
+  const char* unit = "";
+  for (const char* next : {"kB", "MB", "GB", "TB"}) {
+    if (value < 999.95) break;
+    value /= 1000;
+    unit = next;
+  }
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f %s", value, unit);
+  return text;
+}
+
+std::string CopyProgress::Next(const agent::CopyMessage& message, absl::Time now) {
+  if (message.has_item() && message.item().kind() != agent::CopyItem::FOLDER) {
+    ++files_;
+    name_ = message.item().name();
+    size_ = message.item().size();
+    done_ = 0;
+  }
+  done_ += message.data().size();
+  bytes_ += message.data().size();
+  if (now - shown_ < absl::Milliseconds(200)) return "";
+  shown_ = now;
+  is_there_ = true;
+  std::string line = absl::StrCat(kLineStart, "  ", Summary());
+  const std::string name = OneLine(name_, utf8_);
+  absl::StrAppend(&line, "  ", name.size() <= kMostName ? name : "");
+  if (size_ > 0) absl::StrAppend(&line, "  ", std::min<uint64_t>(100, done_ * 100 / size_), "%");
+  return line;
+}
+
+std::string CopyProgress::Summary() const {
+  return absl::StrCat(files_, files_ == 1 ? " file, " : " files, ", BytesText(bytes_));
+}
+
+std::string CopyProgress::Clear() {
+  const bool was_there = is_there_;
+  is_there_ = false;
+  shown_ = absl::InfinitePast();
+  return was_there ? kLineStart : "";
+}
+
+}  // namespace rum

@@ -1,0 +1,164 @@
+#include "controller/service/guest_calls.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <future>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "agent-api/agent.pb.h"
+#include "controller/service/known_hosts.h"
+
+namespace rum {
+namespace {
+
+grpc::Status ToGrpc(const absl::Status& status) {
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
+}
+
+template <typename Message>
+void Tell(const Message& message, TunnelStream* stream) {
+  control::ExecMessage reply;
+  message.SerializeToString(reply.mutable_agent_message());
+  stream->Write(reply);
+}
+
+absl::StatusOr<int> DialAndWait(GuestAgent* agent, uint16_t port) {
+  const auto dialed = std::make_shared<std::promise<absl::StatusOr<int>>>();
+  agent->Dial(port, [dialed](absl::StatusOr<int> fd) { dialed->set_value(std::move(fd)); });
+  absl::StatusOr<int> fd = dialed->get_future().get();
+  if (fd.ok()) fcntl(*fd, F_SETFL, fcntl(*fd, F_GETFL) & ~O_NONBLOCK);
+  return fd;
+}
+
+void PassToClient(int fd, DialStream* stream) {
+  std::string buffer(64 * 1024, '\0');
+  control::DialMessage message;
+  for (;;) {
+    const ssize_t n = read(fd, buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    message.set_data(buffer.data(), static_cast<size_t>(n));
+    if (!stream->Write(message)) return;
+  }
+  message.clear_data();
+  message.set_end(true);
+  stream->Write(message);
+}
+
+bool SendAll(int fd, const std::string& data) {
+  for (size_t done = 0; done < data.size();) {
+    const ssize_t n = send(fd, data.data() + done, data.size() - done, MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    done += static_cast<size_t>(n);
+  }
+  return true;
+}
+
+}  // namespace
+
+grpc::Status ServeExec(Controller* controller, grpc::ServerContext* context, TunnelStream* stream) {
+  control::ExecMessage message;
+  agent::ExecInput start;
+  if (!stream->Read(&message) || !start.ParseFromString(message.agent_message()) ||
+      !start.has_start()) {
+    return {grpc::StatusCode::INVALID_ARGUMENT, "no command"};
+  }
+  const absl::StatusOr<GuestAccess> guest = controller->Guest(message.config_path());
+  if (!guest.ok()) return ToGrpc(guest.status());
+  if (start.start().cwd().empty()) start.mutable_start()->set_cwd(guest->folder);
+  bool first = true;
+  bool hung_up = false;
+  const absl::Status status = guest->agent->Exec(
+      [&](agent::ExecInput* input) {
+        if (std::exchange(first, false)) {
+          *input = start;
+          return true;
+        }
+        if (stream->Read(&message)) return input->ParseFromString(message.agent_message());
+        // A client that is gone, not one that has said all: the command hears it as from a lost
+        // terminal.
+        if (hung_up || !context->IsCancelled()) return false;
+        hung_up = true;
+        input->set_signal(SIGHUP);
+        return true;
+      },
+      [&](const agent::ExecOutput& output) { Tell(output, stream); });
+  return ToGrpc(status);
+}
+
+grpc::Status ServeCopy(Controller* controller, TunnelStream* stream) {
+  control::ExecMessage message;
+  agent::CopyMessage start;
+  if (!stream->Read(&message) || !start.ParseFromString(message.agent_message()) ||
+      !start.has_start()) {
+    return {grpc::StatusCode::INVALID_ARGUMENT, "nothing to copy"};
+  }
+  const absl::StatusOr<GuestAccess> guest = controller->Guest(message.config_path());
+  if (!guest.ok()) return ToGrpc(guest.status());
+  start.mutable_start()->set_folder(guest->folder);
+  bool first = true;
+  const absl::Status status = guest->agent->Copy(
+      [&](agent::CopyMessage* input) {
+        if (std::exchange(first, false)) {
+          *input = start;
+          return true;
+        }
+        return stream->Read(&message) && input->ParseFromString(message.agent_message());
+      },
+      [&](const agent::CopyMessage& output) { Tell(output, stream); });
+  return ToGrpc(status);
+}
+
+grpc::Status ServeSsh(Controller* controller, const control::MachineRequest& request,
+                      control::SshReply* reply) {
+  const absl::StatusOr<SshAccess> access = controller->SshToGuest(request.config_path());
+  if (!access.ok()) return ToGrpc(access.status());
+  const absl::StatusOr<std::vector<std::string>> keys = access->guest.agent->ReadHostKeys();
+  if (!keys.ok()) return ToGrpc(keys.status());
+  struct stat there {};
+  if (stat(access->key_path.c_str(), &there) != 0) {
+    return {grpc::StatusCode::FAILED_PRECONDITION,
+            "the machine has no ssh key of its own yet: `rum up` makes one"};
+  }
+  const Ssh& ssh = access->ssh;
+  reply->set_host(access->machine.domain_name());
+  reply->set_user(ssh.user().empty() ? "rum" : ssh.user());
+  reply->set_command(ssh.command().empty() ? "ssh" : ssh.command());
+  reply->set_key_path(access->key_path);
+  reply->set_known_hosts_path(access->key_path.substr(0, access->key_path.rfind('/')) +
+                              "/known_hosts");
+  reply->set_folder(access->guest.folder);
+  return ToGrpc(WriteKnownHosts(reply->known_hosts_path(), reply->host(), *keys));
+}
+
+grpc::Status ServeDial(Controller* controller, DialStream* stream) {
+  control::DialMessage message;
+  if (!stream->Read(&message) || message.port() < 1 || message.port() > 65535)
+    return {grpc::StatusCode::INVALID_ARGUMENT, "a port of the guest is from 1 to 65535"};
+  const absl::StatusOr<GuestAccess> guest = controller->Guest(message.config_path());
+  if (!guest.ok()) return ToGrpc(guest.status());
+  const absl::StatusOr<int> fd =
+      DialAndWait(guest->agent.get(), static_cast<uint16_t>(message.port()));
+  if (!fd.ok()) return ToGrpc(fd.status());
+  std::thread to_client([&] { PassToClient(*fd, stream); });
+  bool ended = false;
+  while (stream->Read(&message) && SendAll(*fd, message.data())) {
+    if (message.end()) ended = true, shutdown(*fd, SHUT_WR);
+  }
+  // A client that is gone breaks the connection; one that has ended it waits for the answer.
+  if (!ended) shutdown(*fd, SHUT_RDWR);
+  to_client.join();
+  close(*fd);
+  return grpc::Status::OK;
+}
+
+}  // namespace rum

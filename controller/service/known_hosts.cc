@@ -1,0 +1,51 @@
+#include "controller/service/known_hosts.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+
+namespace rum {
+namespace {
+
+bool IsKey(const std::string& line) {
+  const size_t space = line.find(' ');
+  if (space == std::string::npos || space == 0) return false;
+  const auto plain = [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
+           (c != '\0' && std::strchr("+/=-.@", c) != nullptr);
+  };
+  return space + 1 < line.size() && line[0] != '@' &&
+         std::all_of(line.begin(), line.begin() + static_cast<ptrdiff_t>(space), plain) &&
+         std::all_of(line.begin() + static_cast<ptrdiff_t>(space) + 1, line.end(), plain);
+}
+
+}  // namespace
+
+absl::Status WriteKnownHosts(const std::string& path, const std::string& host,
+                             const std::vector<std::string>& keys) {
+  std::string text;
+  for (const std::string& key : keys) {
+    if (IsKey(key)) absl::StrAppend(&text, host, " ", key, "\n");
+  }
+  if (text.empty())
+    return absl::FailedPreconditionError("the guest has no ssh host keys: no sshd?");
+  std::string fresh = path + ".XXXXXX";
+  const int fd = mkostemp(fresh.data(), O_CLOEXEC);
+  const bool written =
+      fd >= 0 && write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  const int error = errno;
+  if (fd >= 0) close(fd);
+  if (written && rename(fresh.c_str(), path.c_str()) == 0) return absl::OkStatus();
+  if (fd >= 0) unlink(fresh.c_str());
+  return absl::InternalError(absl::StrCat(path, ": ", std::strerror(error)));
+}
+
+}  // namespace rum

@@ -1,0 +1,57 @@
+#include "cli/copy_progress.h"
+
+#include <gtest/gtest.h>
+
+namespace rum {
+namespace {
+
+agent::CopyMessage File(const std::string& name, uint64_t size) {
+  agent::CopyMessage message;
+  message.mutable_item()->set_name(name);
+  message.mutable_item()->set_size(size);
+  return message;
+}
+
+agent::CopyMessage Data(size_t size) {
+  agent::CopyMessage message;
+  message.set_data(std::string(size, 'x'));
+  return message;
+}
+
+TEST(CopyProgress, TellsBytesAndThePresentFileAtMostFiveTimesASecond) {
+  CopyProgress progress(true);
+  absl::Time now = absl::UnixEpoch();
+  EXPECT_EQ(progress.Next(File("a", 4000), now), "\r\033[K  1 file, 0 B  a  0%");
+  EXPECT_EQ(progress.Next(Data(1000), now + absl::Milliseconds(100)), "");
+  now += absl::Milliseconds(200);
+  EXPECT_EQ(progress.Next(Data(1000), now), "\r\033[K  1 file, 2.0 kB  a  50%");
+  now += absl::Milliseconds(200);
+  EXPECT_EQ(progress.Next(File("b", 0), now), "\r\033[K  2 files, 2.0 kB  b");
+  EXPECT_EQ(progress.Summary(), "2 files, 2.0 kB");
+}
+
+TEST(CopyProgress, ANameOfTheGuestCannotMoveTheCursor) {
+  CopyProgress progress(true);
+  EXPECT_EQ(progress.Next(File("\033[2Jx\n", 0), absl::UnixEpoch()).find("\033[2J"),
+            std::string::npos);
+}
+
+TEST(CopyProgress, IsTakenAwayOnlyWhenItIsThere) {
+  CopyProgress progress(true);
+  EXPECT_EQ(progress.Clear(), "");
+  progress.Next(File("a", 0), absl::UnixEpoch());
+  EXPECT_EQ(progress.Clear(), "\r\033[K");
+  EXPECT_EQ(progress.Clear(), "");
+}
+
+TEST(CopyProgress, BytesAreWrittenShort) {
+  EXPECT_EQ(BytesText(0), "0 B");
+  EXPECT_EQ(BytesText(999), "999 B");
+  EXPECT_EQ(BytesText(1000), "1.0 kB");
+  EXPECT_EQ(BytesText(999999), "1.0 MB");
+  EXPECT_EQ(BytesText(1234567), "1.2 MB");
+  EXPECT_EQ(BytesText(5000000000000), "5.0 TB");
+}
+
+}  // namespace
+}  // namespace rum

@@ -1,0 +1,211 @@
+// Work inside a machine, on one real VM: commands, copies, ssh, and an agent that is replaced.
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/e2e/world.h"
+
+namespace rum::e2e {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool Contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+std::string Need(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
+
+// The most memory that a process of this name had, in KiB; of the host's.
+long PeakKb(const std::string& name) {
+  long most = 0;
+  for (const auto& entry : fs::directory_iterator("/proc")) {
+    std::ifstream status(entry.path() / "status");
+    std::string word;
+    std::string called;
+    while (status >> word) {
+      if (word == "Name:") status >> called;
+      long kb = 0;
+      if (word == "VmHWM:" && called == name.substr(0, 15) && status >> kb)
+        most = std::max(most, kb);
+    }
+  }
+  return most;
+}
+
+// One VM for all cases: they run in the order of this file. It is made with the previous agent.
+class Inside : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    world_ = new World(Need("RUM_TEST_URI").c_str());
+    fs::create_directory(world_->folder() + "/project/src");
+    world_->file.more =
+        "[[mounts]]\nsource = \"src\"\ntarget = \"/home/rum/src dir\"\ndefault = true\n";
+    world_->Save();
+    up_ = world_->Rum({"up", "-d"}, "", {{"RUM_AGENT", Previous()}});
+  }
+  static void TearDownTestSuite() {
+    delete world_;
+    world_ = nullptr;
+  }
+  void SetUp() override { ASSERT_EQ(up_.exit_status, 0) << up_.out << up_.err; }
+  static std::string Previous() {
+    return fs::path(Need("RUM_AGENT")).parent_path() / "previous-rum-agent";
+  }
+  static std::string AgentVersion() {
+    return world_->Guest("/usr/local/lib/rum/rum-agent --version");
+  }
+  static std::string Here(const std::string& name) { return world_->folder() + "/home/" + name; }
+
+  static inline World* world_ = nullptr;
+  static inline Result up_;
+};
+
+// The script goes on under the agent that comes, and whoever asks again attaches to its run.
+TEST_F(Inside, ANewerRumReplacesTheAgentWhileAScriptRuns) {
+  ASSERT_EQ(AgentVersion(), "0.0.9");
+  world_->file.boot =
+      "for i in $(seq 1 200); do echo line $i; echo $i >>/var/log/lines; sleep 0.1; done";
+  world_->Save();
+  std::thread interrupted([] { world_->Rum({"reload"}); });
+  while (!Contains(world_->Rum({"exec", "cat", "/var/log/lines"}).out, "\n20\n")) {
+  }
+  world_->StopController();
+  interrupted.join();
+  EXPECT_EQ(AgentVersion(), "0.1.0") << "replaced before the first call was let through";
+  EXPECT_EQ(world_->Status().phase(), MachineStatus::RUNNING);
+  const Result reload = world_->Rum({"-v", "reload"});
+  EXPECT_EQ(reload.exit_status, 0) << reload.out << reload.err;
+  std::string all;
+  for (int i = 1; i <= 200; ++i) all += std::to_string(i) + (i < 200 ? "\n" : "");
+  EXPECT_EQ(world_->Guest("cat /var/log/lines"), all) << "ran once, and to its end";
+  EXPECT_TRUE(Contains(reload.err, "line 1\n") && Contains(reload.err, "line 200\n")) << reload.err;
+  for (const Item& item : world_->Status().items()) EXPECT_NE(item.field(), "agent") << item.text();
+  world_->file.boot = "true";
+  world_->Save();
+  EXPECT_EQ(world_->Rum({"reload"}).exit_status, 0);
+}
+
+// The seed still has the previous agent.
+TEST_F(Inside, ABootDoesNotBringThePreviousAgentBack) {
+  const std::string boot = world_->Guest("cat /proc/sys/kernel/random/boot_id");
+  world_->Rum({"exec", "systemctl", "--no-block", "reboot"});
+  std::string now = boot;
+  while (now == boot || now.empty())
+    now = world_->Rum({"exec", "cat", "/proc/sys/kernel/random/boot_id"}).out.substr(0, 36);
+  EXPECT_EQ(AgentVersion(), "0.1.0");
+  EXPECT_EQ(world_->Guest("cat /proc/$(pidof -s rum-agent)/cmdline | tr '\\0' ' '"),
+            "/usr/local/lib/rum/rum-agent ");
+}
+
+TEST_F(Inside, AHundredMegabytesGoThroughACommandBothWays) {
+  std::string data(100 << 20, '\0');
+  uint32_t state = 1;
+  for (char& c : data) state = state * 1664525 + 1013904223, c = static_cast<char>(state >> 24);
+  const Result result = world_->Rum({"exec", "cat"}, data);
+  EXPECT_EQ(result.exit_status, 0) << result.err;
+  EXPECT_TRUE(result.out == data) << result.out.size();
+  EXPECT_LT(PeakKb("rum-controller"), 150 * 1024);
+}
+
+TEST_F(Inside, OptionsUsersFoldersAndTimeLimitsOfCommands) {
+  EXPECT_EQ(world_->Rum({"exec", "pwd"}).out, "/home/rum/src dir\n");
+  EXPECT_TRUE(Contains(world_->Rum({"exec", "ls", "-ld", "/etc"}).out, "root root"));
+  const Result user =
+      world_->Rum({"exec", "--user", "rum", "--cwd", "/tmp", "--env", "A=1 2", "--", "sh", "-c",
+                   "id -un; id -nG; pwd; echo $A; echo x >/dev/stderr"});
+  EXPECT_EQ(user.out, world_->Guest("id -un rum; id -nG rum") + "\n/tmp\n1 2\n");
+  EXPECT_EQ(user.err, "x\n");
+  const Result limited = world_->Rum({"exec", "--timeout", "0.5", "sleep", "1000"});
+  EXPECT_EQ(limited.exit_status, 124);
+  EXPECT_EQ(limited.err, "rum: ended after 500ms\n");
+  EXPECT_EQ(world_->Rum({"exec", "no-such-program"}).exit_status, 127);
+  const Result cut = Run({"bash", "-c", "\"$@\" exec yes | head -n 1; echo ${PIPESTATUS[0]}",
+                          "bash", Need("RUM_BINARY"), "-c", world_->folder() + "/project/rum.toml"},
+                         world_->env());
+  EXPECT_EQ(cut.out, "y\n141\n");
+}
+
+TEST_F(Inside, ATreeGoesInAndComesBackAsItWas) {
+  const std::string tree = Here("tree");
+  const std::string odd = " it's\n\"odd\" $(x) \xFF";
+  fs::create_directories(tree + "/" + odd + "/empty");
+  std::ofstream(tree + "/" + odd + "/file", std::ios::binary) << std::string("\0\1\n", 3);
+  std::ofstream(tree + "/run") << "#!/bin/sh\necho ran\n";
+  fs::permissions(tree + "/run", fs::perms(0750));
+  fs::create_symlink("run", tree + "/link");
+  ASSERT_EQ(Run({"touch", "-d", "2001-02-03 04:05:06.7", tree + "/run"}).exit_status, 0);
+  Result copied = world_->Rum({"cp", tree, ":/srv"});
+  EXPECT_EQ(copied.exit_status, 0) << copied.err;
+  EXPECT_EQ(copied.err, "");
+  EXPECT_EQ(
+      world_->Guest("/srv/tree/link; stat -c '%a %U %y' /srv/tree/run; readlink /srv/tree/link"),
+      "ran\n750 root 2001-02-03 04:05:06.700000000 +0000\nrun");
+  copied = world_->Rum({"cp", ":/srv/tree", Here("back")});
+  EXPECT_EQ(copied.exit_status, 0) << copied.err;
+  const Result differ = Run({"diff", "-r", "--no-dereference", tree, Here("back")});
+  EXPECT_EQ(differ.exit_status, 0) << differ.out;
+  EXPECT_EQ(fs::status(Here("back/run")).permissions(), fs::perms(0750));
+  EXPECT_EQ(fs::last_write_time(Here("back/run")), fs::last_write_time(tree + "/run"));
+}
+
+TEST_F(Inside, FilesBelongToTheirFoldersOwnerAndErrorsNameWhatTheyAreAbout) {
+  const Result in = world_->Rum({"cp", "-", ":/home/rum/note"}, "hello\n");
+  EXPECT_EQ(in.exit_status, 0) << in.err;
+  EXPECT_EQ(world_->Guest("stat -c '%U %a' /home/rum/note; cat /home/rum/note"), "rum 644\nhello");
+  EXPECT_EQ(world_->Rum({"cp", ":/home/rum/note", "-"}).out, "hello\n");
+  const Result missing = world_->Rum({"cp", ":/no/such", Here("x")});
+  EXPECT_EQ(missing.exit_status, 1);
+  EXPECT_EQ(missing.err, "rum: :/no/such: No such file or directory\n");
+  world_->Guest("rm -rf /srv/other; mkdir -p /srv/other; ln -s /etc /srv/other/sub");
+  fs::create_directories(Here("evil/sub"));
+  std::ofstream(Here("evil/sub/passwd")) << "evil";
+  std::ofstream(Here("evil/z")) << "rest";
+  const Result evil = world_->Rum({"cp", Here("evil/."), ":/srv/other"});
+  EXPECT_EQ(evil.exit_status, 1);
+  EXPECT_EQ(evil.err, "rum: :/srv/other/sub: in the way of a folder\n");
+  EXPECT_EQ(world_->Guest("cat /srv/other/z; grep -c evil /etc/passwd || true"), "rest0");
+  EXPECT_EQ(world_->Rum({"cp", "a", "b"}).exit_status, 2);
+  // More than the disk has room for.
+  const Result full =
+      Run({"bash", "-c", "head -c 200M /dev/zero | \"$@\" cp - :/dev/shm/full; echo $?", "bash",
+           Need("RUM_BINARY"), "-c", world_->folder() + "/project/rum.toml"},
+          {world_->env()});
+  EXPECT_TRUE(Contains(full.err, "No space left on device") || full.out == "0\n") << full.err;
+  world_->Guest("rm -f /dev/shm/full; ! ls -A /dev/shm /home/rum /srv | grep rum-cp");
+}
+
+TEST_F(Inside, SshLogsInThroughTheAgentAndKnowsTheHostsKey) {
+  world_->Guest("systemctl start ssh");  // the image has openssh-server, not started
+  Result result = world_->Rum({"ssh", "--", "id -un; pwd; echo err >&2; exit 7"});
+  EXPECT_EQ(result.exit_status, 7) << result.err;
+  EXPECT_EQ(result.out, "rum\n/home/rum\n");
+  EXPECT_EQ(result.err, "err\n");
+  result = world_->Rum({"ssh"}, "pwd\n");
+  EXPECT_TRUE(Contains(result.out, "/home/rum/src dir\n")) << result.out << result.err;
+  const Result config = world_->Rum({"ssh-config", "--host", "box"});
+  ASSERT_EQ(config.exit_status, 0) << config.err;
+  std::ofstream(Here("ssh.conf")) << config.out;
+  std::vector<std::string> plain = {"ssh", "-F", Here("ssh.conf"), "box", "cat"};
+  const std::string data(1 << 20, 'x');
+  EXPECT_TRUE(Run(plain, world_->env(), data).out == data);
+  world_->Guest("rm /etc/ssh/ssh_host_*; ssh-keygen -A >/dev/null; systemctl restart ssh");
+  plain.back() = "true";
+  const Result other = Run(plain, world_->env());
+  EXPECT_EQ(other.exit_status, 255) << "another host's key is not taken";
+  EXPECT_TRUE(Contains(other.err, "Host key verification failed")) << other.err;
+  EXPECT_EQ(world_->Rum({"ssh", "true"}).exit_status, 0) << "the agent vouches for the new one";
+}
+
+}  // namespace
+}  // namespace rum::e2e
