@@ -7,13 +7,16 @@
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 
 #include "agent-api/channel/guest_link.h"
+#include "agent-api/guest/run_keeper.h"
 #include "agent-api/guest/scripts.h"
 #include "agent-api/guest/service.h"
 #include "agent-api/guest/storage.h"
+#include "agent-api/guest/unattended_boot.h"
 
 namespace {
 
@@ -29,6 +32,9 @@ int OpenPort(const std::string& path) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 4 && std::strcmp(argv[1], rum::guest::kKeepRun) == 0) {
+    return rum::guest::KeepRun(argv[2], static_cast<uint32_t>(std::atoi(argv[3])));
+  }
   CLI::App app("The guest's part of rum: applies what the host asks for over a virtio port.",
                "rum-agent");
   std::string port = "/dev/virtio-ports/org.rum.agent.0";
@@ -49,6 +55,7 @@ int main(int argc, char** argv) {
   rum::guest::BlankUnfinishedDrives();
   rum::guest::Scripts scripts(folder);
   rum::guest::AgentServer server(&scripts);
+  rum::guest::UnattendedBoot unattended(&scripts);
   const int never = eventfd(0, EFD_CLOEXEC);
   if (port_fd >= 0) {
     fcntl(port_fd, F_SETFL, fcntl(port_fd, F_GETFL) | O_NONBLOCK);
@@ -59,8 +66,10 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "rum-agent: %s: %s\n", port.c_str(), std::strerror(errno));
     return 1;
   }
-  const std::string error =
-      rum::ServeGuestLink(fd, never, [&](int socket) { server.Serve(socket); });
+  const std::string error = rum::ServeGuestLink(fd, never, [&](int socket) {
+    unattended.HostCame(socket);
+    server.Serve(socket);
+  });
   std::fprintf(stderr, "rum-agent: %s\n", error.c_str());
   // Runs and sessions have threads of their own; whoever started us starts us again.
   _exit(1);
