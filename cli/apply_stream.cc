@@ -1,5 +1,6 @@
 #include "cli/apply_stream.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -8,6 +9,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/client.h"
+#include "cli/last_lines.h"
+#include "cli/log_text.h"
 #include "cli/progress_text.h"
 #include "cli/render.h"
 #include "cli/terminal_text.h"
@@ -15,30 +18,75 @@
 
 namespace rum {
 
+namespace {
+
+// All that a run of a script wrote, as text; empty: it cannot be had.
+std::string OutputOf(const MachineClient& client, const std::string& run_id) {
+  control::LogRequest request;
+  request.set_config_path(client.identity.config_path);
+  request.set_run_id(run_id);
+  grpc::ClientContext context;
+  const auto reader = client.stub->Log(&context, request);
+  std::string output;
+  control::LogEvent event;
+  while (reader->Read(&event)) {
+    output += event.standard_output() + event.standard_error();
+    if (event.has_not_kept()) output += NotKept(event.not_kept());
+  }
+  return reader->Finish().ok() ? output : "";
+}
+
+ActionResult WithWholeOutput(ActionResult result, const WholeOutput& whole_output) {
+  if (result.ok() || !result.action().has_run_script() || !whole_output) return result;
+  const std::string whole = whole_output(result.action().run_script().run_id());
+  if (!whole.empty()) result.set_output_tail(whole);
+  return result;
+}
+
+size_t TerminalWidth() {
+  winsize size{};
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 10 ? size.ws_col : 80;
+}
+
+}  // namespace
+
 absl::StatusOr<control::ApplyReport> Follow(grpc::ClientReader<control::ApplyEvent>* reader,
-                                            const Globals& globals) {
+                                            const Globals& globals,
+                                            const WholeOutput& whole_output) {
   const Style style = StyleOf(globals.color);
   const bool text = globals.output == "text";
   OutputText output(style.utf8);
-  ProgressText progress(isatty(STDERR_FILENO) != 0, style.utf8);
+  const bool terminal = isatty(STDERR_FILENO) != 0;
+  ProgressText progress(terminal, style.utf8);
+  LastLines last_lines(style.utf8);
+  const bool show_lines = terminal && !globals.quiet && !globals.verbose;
   control::ApplyReport report;
   bool ended = false;
   control::ApplyEvent event;
   while (reader->Read(&event)) {
     switch (event.event_case()) {
       case control::ApplyEvent::kProgress:
+        std::fputs(last_lines.Erase().c_str(), stderr);
         if (!globals.quiet)
           std::fputs(progress.Next(event.progress(), absl::Now()).c_str(), stderr);
         break;
       case control::ApplyEvent::kResult:
         *report.add_results() = event.result();
         progress.Interrupted();
-        if (text) std::fputs(RenderResult(event.result(), style).c_str(), stdout);
+        std::fputs(last_lines.Erase().c_str(), stderr);
+        if (text)
+          std::fputs(RenderResult(WithWholeOutput(event.result(), whole_output), style).c_str(),
+                     stdout);
         std::fflush(stdout);
         break;
       case control::ApplyEvent::kScriptOutput:
-        if (globals.verbose) std::fputs(output.Next(event.script_output()).c_str(), stderr);
+      case control::ApplyEvent::kScriptError: {
+        const std::string& bytes =
+            event.has_script_error() ? event.script_error() : event.script_output();
+        if (globals.verbose) std::fputs(output.Next(bytes).c_str(), stderr);
+        if (show_lines) std::fputs(last_lines.Next(bytes, TerminalWidth()).c_str(), stderr);
         break;
+      }
       case control::ApplyEvent::kOutcome:
         *report.mutable_outcome() = event.outcome();
         ended = true;
@@ -47,6 +95,7 @@ absl::StatusOr<control::ApplyReport> Follow(grpc::ClientReader<control::ApplyEve
         break;
     }
   }
+  std::fputs(last_lines.Erase().c_str(), stderr);
   if (globals.verbose) std::fputs(output.End().c_str(), stderr);
   const grpc::Status status = reader->Finish();
   if (ended) return report;
@@ -96,7 +145,8 @@ bool RunApply(const control::ApplyRequest& request, const MachineClient& client,
   grpc::ClientContext context;
   const auto reader = client.stub->Apply(&context, request);
   if (interrupts != nullptr) interrupts->SetAtWork([&context] { context.TryCancel(); });
-  auto followed = Follow(reader.get(), *globals);
+  auto followed = Follow(reader.get(), *globals,
+                         [&client](const std::string& run_id) { return OutputOf(client, run_id); });
   if (interrupts != nullptr) {
     interrupts->SetAtWork(nullptr);
     if (interrupts->any() && !followed.ok()) return false;

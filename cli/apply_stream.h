@@ -3,6 +3,9 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <functional>
+#include <memory>
+
 #include "absl/status/statusor.h"
 #include "cli/commands.h"
 #include "cli/interrupts.h"
@@ -11,9 +14,14 @@
 
 namespace rum {
 
-// Shows what happens as it happens: results on standard output, progress on standard error.
+// Shows what happens as it happens: results on standard output, progress on standard error, there
+// also the last lines of a script while it runs, on a terminal, and with -v all of its output.
+// `whole_output` gives all that a run wrote, for one that failed; empty: there is no more than the
+// result has.
+using WholeOutput = std::function<std::string(const std::string& run_id)>;
 absl::StatusOr<control::ApplyReport> Follow(grpc::ClientReader<control::ApplyEvent>* reader,
-                                            const Globals& globals);
+                                            const Globals& globals,
+                                            const WholeOutput& whole_output = nullptr);
 
 // What is common to all commands about one machine: its identity and a controller. Says what is
 // wrong and returns false.

@@ -22,6 +22,8 @@ struct Globals {
 // Each adds its commands to `app`; their callbacks set globals->exit_status.
 void AddApplyCommands(CLI::App* app, Globals* globals);       // up, apply = reload
 void AddMachineCommands(CLI::App* app, Globals* globals);     // status, down, restart, destroy
+void AddProvisionCommand(CLI::App* app, Globals* globals);    // provision
+void AddLogCommand(CLI::App* app, Globals* globals);          // log
 void AddExecCommand(CLI::App* app, Globals* globals);         // exec
 void AddCopyCommand(CLI::App* app, Globals* globals);         // cp
 void AddSshCommands(CLI::App* app, Globals* globals);         // ssh, ssh-config, proxy

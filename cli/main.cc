@@ -91,6 +91,8 @@ int main(int argc, char** argv) {
   app.fallthrough();
   rum::AddApplyCommands(&app, &globals);
   rum::AddMachineCommands(&app, &globals);
+  rum::AddProvisionCommand(&app, &globals);
+  rum::AddLogCommand(&app, &globals);
   rum::AddExecCommand(&app, &globals);
   rum::AddCopyCommand(&app, &globals);
   rum::AddSshCommands(&app, &globals);

@@ -128,6 +128,8 @@ std::string WouldDo(const Action& action) {
     case Action::kRunScript:
       return absl::StrCat(action.run_script().rerun() ? "re-run " : "run ",
                           action.run_script().kind(), " provisioning script");
+    case Action::kForgetBootScript:
+      return "take the boot provisioning script back from the guest";
     case Action::KIND_NOT_SET:
       break;
   }

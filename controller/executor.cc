@@ -6,17 +6,14 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
-#include "controller/script_ledger.h"
+#include "controller/script_action.h"
 #include "controller/storage.h"
 #include "state/names.h"
 
 namespace rum {
 namespace {
-
-constexpr size_t kTailBytes = 4096;
 
 absl::Status WithContext(const std::string& context, const absl::Status& status) {
   if (status.ok()) return status;
@@ -162,43 +159,10 @@ absl::Status SetStorage(const Action::SetStorage& set, const ActionTargets& targ
                    absl::StrJoin(failures, "; ")));
 }
 
-// The outcome is the script's, not the call's: a status of 1 is a failed action.
-absl::Status JudgeRun(const std::string& kind, const agent::ScriptRun& run) {
-  if (Succeeded(run)) return absl::OkStatus();
-  const std::string name = absl::StrCat(kind, " provisioning script failed");
-  if (run.signal() != 0) {
-    return absl::InternalError(absl::StrCat(name, ": ended by signal ", run.signal()));
-  }
-  return absl::InternalError(absl::StrCat(name, " with exit status ", run.exit_status()));
-}
-
-absl::Status RunScript(const Action::RunScript& script, const ActionTargets& targets,
-                       std::string* message, ActionResult* result) {
+absl::Status ForgetBootScript(const ActionTargets& targets, std::string* message) {
   if (targets.agent == nullptr) return absl::UnavailableError("script: no agent");
-  agent::RunScriptRequest request;
-  request.set_kind(script.kind());
-  request.set_run_id(script.run_id());
-  request.set_script(script.script());
-  request.set_content_hash(script.content_hash());
-  request.set_machine(targets.machine.name);
-  std::string tail;
-  const absl::Time begin = absl::Now();
-  absl::StatusOr<agent::ScriptRun> run =
-      targets.agent->RunScript(request, [&](const agent::RunScriptEvent& event) {
-        const std::string& bytes =
-            event.has_standard_output() ? event.standard_output() : event.standard_error();
-        if (bytes.empty()) return;
-        tail += bytes;
-        if (tail.size() > kTailBytes) tail.erase(0, tail.size() - kTailBytes);
-        if (targets.script_output) targets.script_output(bytes);
-      });
-  if (!run.ok()) return WithContext(absl::StrCat(script.kind(), " script"), run.status());
-  *message =
-      absl::StrFormat("%s %s provisioning script (%.1f s)", script.rerun() ? "Re-ran" : "Ran",
-                      script.kind(), absl::ToDoubleSeconds(absl::Now() - begin));
-  absl::Status outcome = JudgeRun(script.kind(), *run);
-  if (!outcome.ok()) result->set_output_tail(tail);
-  return outcome;
+  *message = "Took the boot provisioning script back";
+  return WithContext("boot script", targets.agent->SetBootScript({}));
 }
 
 }  // namespace
@@ -234,6 +198,9 @@ Execution Execute(const Action& action, const ActionTargets& targets) {
       break;
     case Action::kRunScript:
       execution.status = RunScript(action.run_script(), targets, &message, &result);
+      break;
+    case Action::kForgetBootScript:
+      execution.status = ForgetBootScript(targets, &message);
       break;
     case Action::KIND_NOT_SET:
       execution.status = absl::InvalidArgumentError("an action without a kind");

@@ -9,6 +9,8 @@
 
 namespace rum {
 
+class RunStore;
+
 // What actions act on. `agent` and `listeners` may be null: actions that need them fail as
 // unavailable.
 struct ActionTargets {
@@ -18,8 +20,12 @@ struct ActionTargets {
   Hypervisor& hypervisor;
   GuestAgent* agent = nullptr;
   ListenerSet* listeners = nullptr;
-  std::function<void(const std::string&)> script_output;  // may be empty
+  // May be empty; `error`: the script wrote it to standard error.
+  std::function<void(const std::string& bytes, bool error)> script_output;
   Onlooker onlooker;
+  RunStore* runs = nullptr;         // null: what scripts write is not kept
+  std::function<bool()> cancelled;  // a script that is asked whether it goes on; may be empty
+  std::function<bool()> stopping;   // nobody waits for a session any more; may be empty
 };
 
 struct Execution {

@@ -7,7 +7,8 @@
 
 namespace rum {
 
-Controller::Controller(ControllerParts parts) : parts_(std::move(parts)) {
+Controller::Controller(ControllerParts parts)
+    : parts_(std::move(parts)), runs_(std::make_shared<RunStore>(parts_.run_folder)) {
   loop_ = std::make_unique<RunLoop>([this](const std::string& key) { return RunKey(key); },
                                     parts_.loop);
   watch_ = std::make_unique<FileWatch>([this](const std::string& path) { loop_->Wake(path); });
@@ -84,7 +85,7 @@ absl::StatusOr<std::shared_ptr<Machine>> Controller::Find(const std::string& con
   if (machine == nullptr) {
     by_domain_[identity->domain_name()] = path;
     LinkSources sources{[this](const std::string& uri) { return Connect(uri); }, parts_.agent,
-                        parts_.listeners};
+                        parts_.listeners, runs_};
     machine = std::make_shared<Machine>(*std::move(identity), std::move(sources),
                                         parts_.store.get(), MachineKeys(parts_.key_folder),
                                         [this, path] { loop_->Wake(path); });
@@ -200,6 +201,25 @@ absl::StatusOr<SshAccess> Controller::SshToGuest(const std::string& config_path)
   absl::StatusOr<std::shared_ptr<Machine>> machine = Find(config_path);
   if (!machine.ok()) return machine.status();
   return (*machine)->SshToGuest();
+}
+
+absl::StatusOr<std::vector<agent::ScriptRun>> Controller::Runs(const std::string& config_path) {
+  absl::StatusOr<std::shared_ptr<Machine>> machine = Find(config_path);
+  if (!machine.ok()) return machine.status();
+  return (*machine)->Runs();
+}
+
+absl::Status Controller::Log(const std::string& config_path, const std::string& run_id, bool follow,
+                             const Machine::LogSink& sink) {
+  absl::StatusOr<std::shared_ptr<Machine>> machine = Find(config_path);
+  return machine.ok() ? (*machine)->Log(run_id, follow, sink) : machine.status();
+}
+
+absl::StatusOr<std::vector<agent::ScriptRun>> Controller::CancelRuns(
+    const std::string& config_path) {
+  absl::StatusOr<std::shared_ptr<Machine>> machine = Find(config_path);
+  if (!machine.ok()) return machine.status();
+  return (*machine)->CancelRuns();
 }
 
 absl::StatusOr<std::set<std::string>> Controller::ImagesInUse() {

@@ -29,6 +29,7 @@ struct ControllerParts {
   ListenerFactory listeners;
   std::unique_ptr<StateStore> store;
   std::string key_folder;  // see MachineKeys
+  std::string run_folder;  // see RunStore
   RunLoopOptions loop;
 };
 
@@ -54,6 +55,11 @@ class Controller {
   ApplyOutcome Destroy(const std::string& config_path, const EventSink& sink);
   absl::StatusOr<GuestAccess> Guest(const std::string& config_path);
   absl::StatusOr<SshAccess> SshToGuest(const std::string& config_path);
+  // See Machine.
+  absl::StatusOr<std::vector<agent::ScriptRun>> Runs(const std::string& config_path);
+  absl::Status Log(const std::string& config_path, const std::string& run_id, bool follow,
+                   const Machine::LogSink& sink);
+  absl::StatusOr<std::vector<agent::ScriptRun>> CancelRuns(const std::string& config_path);
   // The user's base images; see ImageCache. What a disk stands on, in any libvirt that a machine of
   // the user's is in, is in use; when one cannot be asked, nothing is deleted.
   absl::StatusOr<std::vector<CachedImage>> Images();
@@ -78,6 +84,7 @@ class Controller {
 
   ControllerParts parts_;
   BaseImages images_;
+  const std::shared_ptr<RunStore> runs_;
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Connection>> connections_;  // by URI
   std::map<std::string, std::shared_ptr<Machine>> machines_;        // by config path

@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "agent-api/client/guest_agent.h"
 #include "controller/plan.h"
+#include "controller/run_store.h"
 
 namespace rum {
 
@@ -26,6 +27,7 @@ struct LinkSources {
   HypervisorSource hypervisor;
   AgentFactory agent;
   ListenerFactory listeners;
+  std::shared_ptr<RunStore> runs;  // null: what scripts write is not kept
 };
 
 // One machine's ends of the world: libvirt, the agent while the domain runs, the host's listeners.
@@ -46,6 +48,7 @@ class MachineLinks {
   absl::StatusOr<Observed> Look(const Config& desired, const MachineRecord& record,
                                 absl::Duration patience);
 
+  RunStore* runs() const { return sources_.runs.get(); }
   std::shared_ptr<GuestAgent> agent() const;     // null: the domain is not known to run
   std::shared_ptr<ListenerSet> OpenListeners();  // made when there is none
   bool has_listeners() const;

@@ -26,6 +26,24 @@ ApplyOutcome Failed(const absl::Status& status) {
   return outcome;
 }
 
+// What `rum provision` names must be there.
+absl::Status HasScripts(const Config& desired, const ApplyOptions& options) {
+  const bool system = options.rerun_system && !desired.provision().system().script().empty();
+  const bool boot = options.rerun_boot && !desired.provision().boot().script().empty();
+  if (system || boot || (!options.rerun_system && !options.rerun_boot)) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the file has no ", options.rerun_system ? "provision.system.script" : "",
+                   options.rerun_system && options.rerun_boot ? " and no " : "",
+                   options.rerun_boot ? "provision.boot.script" : ""));
+}
+
+// The two messages are one on the wire.
+google::protobuf::RepeatedPtrField<agent::ScriptRun> RunsOf(const MachineRecord& record) {
+  google::protobuf::RepeatedPtrField<agent::ScriptRun> runs;
+  for (const ScriptRun& run : record.runs()) runs.Add()->ParseFromString(run.SerializeAsString());
+  return runs;
+}
+
 }  // namespace
 
 // Saves a record and then lets the others see it, so that a status during a long apply is right.
@@ -133,6 +151,7 @@ ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) 
   std::string error;
   Config desired = Desired(&error);
   if (!error.empty()) return Failed(absl::InvalidArgumentError(error));
+  if (absl::Status asked = HasScripts(desired, options); !asked.ok()) return Failed(asked);
   if (options.up && !options.dry_run) {
     const absl::StatusOr<std::string> key = keys_.Make(links_.machine());
     if (!key.ok()) return Failed(key.status());
@@ -140,7 +159,9 @@ ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) 
   }
   Publisher publisher(*this);
   MachineRecord record = Snapshot();
-  return Reconcile(links_, publisher, desired, options, sink, &record);
+  ApplyOutcome outcome = Reconcile(links_, publisher, desired, options, sink, &record);
+  if (!options.dry_run) Collect(RunsOf(record));
+  return outcome;
 }
 
 absl::Status Machine::Background(const EventSink& sink) {
@@ -157,12 +178,15 @@ absl::Status Machine::Background(const EventSink& sink) {
   options.retry_failed = false;
   options.agent_patience = absl::ZeroDuration();
   Publisher publisher(*this);
-  return Reconcile(links_, publisher, desired, options, sink, &record).status;
+  absl::Status status = Reconcile(links_, publisher, desired, options, sink, &record).status;
+  Collect(RunsOf(record));
+  return status;
 }
 
 absl::Status Machine::RestorePorts(const Config& desired, const MachineRecord& record) {
   absl::StatusOr<Observed> observed = links_.Look(desired, record, absl::ZeroDuration());
   if (!observed.ok()) return observed.status();
+  if (observed->guest.has_value()) Collect(observed->guest->runs());
   if (!observed->domain.running || links_.has_listeners()) return absl::OkStatus();
   std::vector<Forward> forwards;
   for (const Port& port : record.applied().ports()) {
@@ -242,6 +266,7 @@ ApplyOutcome Machine::Destroy(const EventSink& sink) {
   if (*key_removed) {
     removed->push_back(absl::StrCat("ssh key ", keys_.PrivatePath(links_.machine())));
   }
+  if (links_.runs() != nullptr) links_.runs()->Remove(links_.machine().id);
   // The record last: it is what knows of the rest.
   absl::Status forgotten = store_->Remove(links_.machine().id);
   if (!forgotten.ok()) return Failed(forgotten);

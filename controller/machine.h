@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -53,6 +54,15 @@ class Machine {
   absl::StatusOr<GuestAccess> Guest();
   absl::StatusOr<SshAccess> SshToGuest();
 
+  // Of scripts: what is kept here, after a look at the guest's ledger; oldest first.
+  std::vector<agent::ScriptRun> Runs();
+  // Output of a run, then the run as it ended. `follow`: of one that goes on, to its end; then
+  // `sink` is called each second at least. False ends it.
+  using LogSink = std::function<bool(const agent::RunScriptEvent&)>;
+  absl::Status Log(const std::string& run_id, bool follow, const LogSink& sink);
+  // Tells the scripts that run to end, and returns them.
+  std::vector<agent::ScriptRun> CancelRuns();
+
   bool want_running() const { return Snapshot().want_running(); }
   void Stop() { links_.Stop(); }
 
@@ -73,6 +83,7 @@ class Machine {
   MachineRecord Snapshot() const;
   void Publish(const MachineRecord& record) const;
   MachineRecord NewRecord() const;
+  void Collect(const google::protobuf::RepeatedPtrField<agent::ScriptRun>& runs);
   absl::Status RestorePorts(const Config& desired, const MachineRecord& record);
 
   StateStore* const store_;

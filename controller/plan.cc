@@ -254,7 +254,8 @@ class Planner {
   void PlanSystemScript() {
     const std::string& script = desired_.provision().system().script();
     const ScriptVerdict verdict = JudgeScript("system", script, *observed_.guest);
-    if (verdict.state == ScriptVerdict::kChanged && !options_.force_system_script) {
+    const bool asked = options_.force_system_script || options_.rerun_system;
+    if (verdict.state == ScriptVerdict::kChanged && !asked) {
       Change* waiting = plan_.add_waiting();
       waiting->set_field("provision.system.script");
       waiting->set_before(verdict.ran_hash.substr(0, 12));
@@ -263,23 +264,35 @@ class Planner {
       waiting->set_reason(ReasonOf("provision.system.script"));
       return;
     }
-    AddScript("system", script, verdict);
+    const bool added = AddScript("system", script, verdict, options_.rerun_system);
+    // What never ran to success comes before the boot script.
+    system_missing_ = !added && (verdict.state == ScriptVerdict::kFailed ||
+                                 verdict.state == ScriptVerdict::kNeverRan);
   }
 
   void PlanBootScript() {
     const std::string& script = desired_.provision().boot().script();
-    AddScript("boot", script, JudgeScript("boot", script, *observed_.guest));
+    if (script.empty() && !observed_.guest->boot_script_hash().empty()) {
+      Add("provision.boot.script")->mutable_forget_boot_script();
+    }
+    if (system_missing_) return;
+    AddScript("boot", script, JudgeScript("boot", script, *observed_.guest), options_.rerun_boot);
   }
 
-  void AddScript(const std::string& kind, const std::string& script, const ScriptVerdict& verdict) {
-    if (verdict.state == ScriptVerdict::kNone || verdict.state == ScriptVerdict::kHolds) return;
-    if (verdict.state == ScriptVerdict::kFailed && !options_.retry_failed) return;
+  bool AddScript(const std::string& kind, const std::string& script, const ScriptVerdict& verdict,
+                 bool rerun) {
+    if (verdict.state == ScriptVerdict::kNone) return false;
+    if (verdict.state == ScriptVerdict::kHolds && !rerun) return false;
+    if (verdict.state == ScriptVerdict::kFailed && !options_.retry_failed) return false;
     Action::RunScript* run = Add(absl::StrCat("provision.", kind, ".script"))->mutable_run_script();
     run->set_kind(kind);
     run->set_script(script);
     run->set_content_hash(verdict.content_hash);
     run->set_rerun(!verdict.ran_hash.empty());
     run->set_run_id(verdict.run_id);
+    run->set_last_run_id(verdict.last_run_id);
+    run->set_timeout_s(static_cast<uint32_t>(desired_.provision().timeout_s()));
+    return true;
   }
 
   const Config& desired_;
@@ -287,6 +300,7 @@ class Planner {
   const Observed& observed_;
   const PlanOptions& options_;
   std::vector<FieldChange> persistent_changes_;
+  bool system_missing_ = false;
   Plan plan_;
 };
 

@@ -23,10 +23,12 @@ struct Observed {
 
 struct PlanOptions {
   bool force_system_script = false;  // --force
-  bool start = false;                // up: define and start what is not
-  bool reset = false;                // up --reset
-  bool reset_drives = false;         // up --reset --drives
-  bool retry_failed = true;          // run a script again that failed; the background loop does not
+  bool rerun_system = false;         // whatever the ledger says: rum provision
+  bool rerun_boot = false;
+  bool start = false;         // up: define and start what is not
+  bool reset = false;         // up --reset
+  bool reset_drives = false;  // up --reset --drives
+  bool retry_failed = true;   // run a script again that failed; the background loop does not
 };
 
 // Decides. Pure: equal arguments give an equal plan; a converged machine gives an empty one.

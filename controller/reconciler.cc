@@ -83,6 +83,8 @@ class Reconciliation {
   PlanOptions Options() const {
     PlanOptions options;
     options.force_system_script = options_.force;
+    options.rerun_system = options_.rerun_system && !ran_.count("system");
+    options.rerun_boot = options_.rerun_boot && !ran_.count("boot");
     options.start = options_.up && !started_;
     options.reset = options_.reset && !started_;
     options.reset_drives = options_.reset_drives;
@@ -157,6 +159,7 @@ class Reconciliation {
       tried_.insert(KeyOf(action));
       if (!Act(action)) return false;
       acted = true;
+      if (std::exchange(look_again_, false)) break;
     }
     if (acted) return LookAround(absl::ZeroDuration());
     if (observed_.guest.has_value() || !observed_.domain.running || awaited_) return false;
@@ -227,8 +230,17 @@ class Reconciliation {
     const Execution execution =
         Execute(action, {links_.machine(), desired_, observed_, **hypervisor, agent.get(),
                          listeners.get(), sink_.script_output,
-                         Onlooker(sink_.progress, [this] { return links_.stopping(); })});
+                         Onlooker(sink_.progress, [this] { return links_.stopping(); }),
+                         links_.runs(), [this] { return links_.interrupted(); },
+                         [this] { return links_.stopping(); }});
     Failpoint(absl::StrCat(failpoint, ":done"));
+    if (action.has_run_script() && absl::IsAborted(execution.status)) {
+      // Somebody else decided meanwhile (the agent itself, after a boot): look again.
+      tried_.erase(KeyOf(action));
+      look_again_ = true;
+      return true;
+    }
+    if (action.has_run_script()) ran_.insert(action.run_script().kind());
     Judge(action, execution);
     return true;
   }
@@ -307,6 +319,8 @@ class Reconciliation {
   ApplyOutcome outcome_;
   Observed observed_;
   std::set<std::string> tried_;
+  std::set<std::string> ran_;  // kinds of scripts
+  bool look_again_ = false;    // before anything else is done
   bool started_ = false;
   bool awaited_ = false;
   bool define_failed_ = false;

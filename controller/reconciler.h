@@ -16,6 +16,8 @@ namespace rum {
 struct ApplyOptions {
   bool dry_run = false;
   bool force = false;         // run a changed system script
+  bool rerun_system = false;  // run it whatever the ledger says
+  bool rerun_boot = false;
   bool up = false;            // define and start what is not
   bool reset = false;         // with up: a fresh root disk
   bool reset_drives = false;  // with reset: fresh drives too
@@ -29,7 +31,7 @@ struct ApplyOptions {
 struct EventSink {
   std::function<void(const std::string& text)> progress;
   std::function<void(const ActionResult& result)> result;
-  std::function<void(const std::string& bytes)> script_output;
+  std::function<void(const std::string& bytes, bool error)> script_output;  // apart: stderr
 };
 
 struct ApplyOutcome {

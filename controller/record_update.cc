@@ -36,6 +36,7 @@ void NoteFree(const Config& desired, Config* applied) {
   applied->mutable_ssh()->set_command(desired.ssh().command());
   applied->mutable_ssh()->set_interface(desired.ssh().interface());
   *applied->mutable_reconcile() = desired.reconcile();
+  applied->mutable_provision()->set_timeout_s(desired.provision().timeout_s());
 }
 
 void NotePorts(const Config& desired, const Observed& observed, Config* applied) {

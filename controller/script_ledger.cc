@@ -30,7 +30,27 @@ std::string NextRunId(const std::string& kind, const std::string& hash,
 }  // namespace
 
 bool Succeeded(const agent::ScriptRun& run) {
-  return run.ended_ms() != 0 && run.exit_status() == 0 && run.signal() == 0;
+  return run.ended_ms() != 0 && run.exit_status() == 0 && run.signal() == 0 &&
+         run.ending() == agent::ScriptRun::BY_ITSELF;
+}
+
+bool IsOver(const agent::ScriptRun& run) {
+  return run.ended_ms() != 0 || run.ending() == agent::ScriptRun::INTERRUPTED;
+}
+
+std::string FailureText(const agent::ScriptRun& run) {
+  switch (run.ending()) {
+    case agent::ScriptRun::INTERRUPTED:
+      return "was interrupted: the guest went down in the middle of it";
+    case agent::ScriptRun::CANCELLED:
+      return "was cancelled";
+    case agent::ScriptRun::TIMED_OUT:
+      return "took longer than provision.timeout_s and was ended";
+    default:
+      break;
+  }
+  if (run.signal() != 0) return absl::StrCat("failed: ended by signal ", run.signal());
+  return absl::StrCat("failed with exit status ", run.exit_status());
 }
 
 ScriptVerdict JudgeScript(const std::string& kind, const std::string& script,
@@ -39,6 +59,9 @@ ScriptVerdict JudgeScript(const std::string& kind, const std::string& script,
   if (script.empty()) return verdict;
   verdict.content_hash = Sha256Hex(script);
   verdict.run_id = NextRunId(kind, verdict.content_hash, guest);
+  for (const agent::ScriptRun& run : guest.runs()) {
+    if (run.kind() == kind) verdict.last_run_id = run.run_id();
+  }
   bool failed = false;
   std::string running;
   for (const agent::ScriptRun& run : guest.runs()) {
@@ -48,10 +71,10 @@ ScriptVerdict JudgeScript(const std::string& kind, const std::string& script,
     if (Succeeded(run)) {
       verdict.ran_hash = run.content_hash();
       failed = false;
-    } else if (run.ended_ms() != 0 && same_text) {
+    } else if (IsOver(run) && same_text) {
       failed = true;
       verdict.last_failure = run;
-    } else if (run.ended_ms() == 0 && same_text && this_boot) {
+    } else if (!IsOver(run) && same_text && this_boot) {
       running = run.run_id();
     }
   }

@@ -12,15 +12,16 @@ struct ScriptVerdict {
   enum State {
     kNone,      // there is no script
     kHolds,     // its text is what ran last, to success (boot scripts: in this boot)
-    kNeverRan,  // nothing of this kind ran to success; an interrupted run counts as not run
+    kNeverRan,  // nothing of this kind ran to success, nor was this text tried
     kChanged,   // another text ran last
-    kFailed,    // its text was tried and failed
+    kFailed,    // its text was tried and failed, or was interrupted or cancelled
     kRunning,   // it is going on now
   };
   State state = kNone;
   std::string content_hash;
   std::string ran_hash;           // of the text that ran to success last; empty: none did
   std::string run_id;             // of the run that goes on, else of the next one
+  std::string last_run_id;        // of the last run of this kind; empty: there is none
   agent::ScriptRun last_failure;  // valid for kFailed, and for kChanged when the text was tried
 };
 
@@ -31,6 +32,10 @@ ScriptVerdict JudgeScript(const std::string& kind, const std::string& script,
 
 // It ended by itself with status 0.
 bool Succeeded(const agent::ScriptRun& run);
+// It has an end, or will never have one.
+bool IsOver(const agent::ScriptRun& run);
+// Of one that is over and did not succeed: "failed with exit status 3".
+std::string FailureText(const agent::ScriptRun& run);
 
 }  // namespace rum
 

@@ -344,11 +344,6 @@ class Reporter {
     item->set_reason(ReasonOf(field));
   }
 
-  static std::string FailureText(const agent::ScriptRun& run) {
-    if (run.signal() != 0) return absl::StrCat("failed: ended by signal ", run.signal());
-    return absl::StrCat("failed with exit status ", run.exit_status());
-  }
-
   const Action* ActionOf(const std::string& field) const {
     for (const Action& action : plan_.actions()) {
       if (action.field() == field) return &action;

@@ -16,6 +16,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr uint64_t kMostTimeout = 7 * 24 * 3600;
+
 enum class Family { kNone, kIpv4, kIpv6 };
 
 Family FamilyOf(const std::string& address) {
@@ -60,6 +62,7 @@ class Validator {
     CheckUser();
     CheckMounts();
     CheckDrives();
+    CheckProvision();
     CheckFilesystems();
     CheckTargets();
     CheckAdvanced();
@@ -214,6 +217,14 @@ class Validator {
         Report(at + ".default", at + ".default: only one mount can be the default one");
       }
     }
+  }
+
+  void CheckProvision() {
+    const uint64_t timeout_s = config_.provision().timeout_s();
+    if (timeout_s <= kMostTimeout) return;
+    Report("provision.timeout_s", "provision.timeout_s must be at most " +
+                                      std::to_string(kMostTimeout) + ", a week (got " +
+                                      std::to_string(timeout_s) + ")");
   }
 
   void CheckDrives() {

@@ -155,18 +155,32 @@ class GrpcGuestAgent : public GuestAgent {
     const auto session = Current();
     if (session == nullptr) return NoSession();
     grpc::ClientContext context;
-    const auto reader = session->stub->RunScript(&context, request);
-    agent::ScriptRun run;
-    bool ended = false;
-    agent::RunScriptEvent event;
-    while (reader->Read(&event)) {
-      if (event.has_ended()) run = event.ended(), ended = true;
-      if (!event.has_ended() && output) output(event);
-    }
-    const grpc::Status status = reader->Finish();
-    if (ended) return run;
-    if (!status.ok()) return ToAbsl(status);
-    return absl::InternalError("agent: the run ended without an outcome");
+    return FollowTo(&context, session->stub->RunScript(&context, request).get(),
+                    [&](const agent::RunScriptEvent& event) {
+                      if (output) output(event);
+                      return true;
+                    });
+  }
+
+  absl::StatusOr<agent::ScriptRun> FollowRun(
+      const agent::FollowRunRequest& request,
+      const std::function<bool(const agent::RunScriptEvent&)>& output) override {
+    const auto session = Current();
+    if (session == nullptr) return NoSession();
+    grpc::ClientContext context;
+    return FollowTo(&context, session->stub->FollowRun(&context, request).get(), output);
+  }
+
+  absl::Status CancelRun(const std::string& run_id) override {
+    agent::CancelRunRequest request;
+    request.set_run_id(run_id);
+    agent::CancelRunReply reply;
+    return Unary(&Agent::Stub::CancelRun, request, &reply);
+  }
+
+  absl::Status SetBootScript(const agent::SetBootScriptRequest& request) override {
+    agent::SetBootScriptReply reply;
+    return Unary(&Agent::Stub::SetBootScript, request, &reply);
   }
 
   absl::Status Exec(const std::function<bool(agent::ExecInput*)>& next_input,
@@ -262,6 +276,22 @@ class GrpcGuestAgent : public GuestAgent {
   }
 
  private:
+  static absl::StatusOr<agent::ScriptRun> FollowTo(
+      grpc::ClientContext* context, grpc::ClientReader<agent::RunScriptEvent>* reader,
+      const std::function<bool(const agent::RunScriptEvent&)>& output) {
+    agent::ScriptRun run;
+    bool ended = false;
+    agent::RunScriptEvent event;
+    while (reader->Read(&event)) {
+      if (event.has_ended()) run = event.ended(), ended = true;
+      if (!event.has_ended() && !output(event)) context->TryCancel();
+    }
+    const grpc::Status status = reader->Finish();
+    if (ended) return run;
+    if (!status.ok()) return ToAbsl(status);
+    return absl::UnavailableError("agent: the run's stream ended without an outcome");
+  }
+
   std::shared_ptr<Session> Current() {
     const std::lock_guard<std::mutex> guard(mutex_);
     return session_;

@@ -34,6 +34,14 @@ class GuestAgent {
   virtual absl::StatusOr<agent::ScriptRun> RunScript(
       const agent::RunScriptRequest& request,
       const std::function<void(const agent::RunScriptEvent&)>& output) = 0;
+  // The same for a run that the guest knows, from an offset of its output on; starts nothing.
+  // `output` is called each second at least; false: Cancelled, and the run goes on.
+  virtual absl::StatusOr<agent::ScriptRun> FollowRun(
+      const agent::FollowRunRequest& request,
+      const std::function<bool(const agent::RunScriptEvent&)>& output) = 0;
+  // Does not wait for its end, which comes within 10 s.
+  virtual absl::Status CancelRun(const std::string& run_id) = 0;
+  virtual absl::Status SetBootScript(const agent::SetBootScriptRequest& request) = 0;
   // Runs a command. `next_input` blocks for the next message to send and returns false when there
   // is none left (it is called on a thread of the implementation, which is joined before Exec
   // returns; it must return once `output` has seen the exit). `output` sees every message, the last

@@ -3,6 +3,8 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
 #include <sstream>
 
 #include "agent-api/guest/text_file.h"
@@ -10,7 +12,26 @@
 namespace rum::guest {
 namespace {
 
-constexpr size_t kMostRuns = 200;
+constexpr size_t kMostRuns = 70;  // of each kind
+
+bool Succeeded(const agent::ScriptRun& run) {
+  return run.ended_ms() != 0 && run.exit_status() == 0 && run.signal() == 0 &&
+         run.ending() == agent::ScriptRun::BY_ITSELF;
+}
+
+// The last ones of each kind, and each kind's last success, however old: a hundred boots later the
+// system script has still run.
+std::vector<agent::ScriptRun> Newest(const std::vector<agent::ScriptRun>& runs) {
+  std::map<std::string, size_t> of_kind;
+  std::set<std::string> succeeded;
+  std::vector<agent::ScriptRun> kept;
+  for (auto run = runs.rbegin(); run != runs.rend(); ++run) {
+    const bool last_success = Succeeded(*run) && succeeded.insert(run->kind()).second;
+    if (++of_kind[run->kind()] <= kMostRuns || last_success) kept.push_back(*run);
+  }
+  std::reverse(kept.begin(), kept.end());
+  return kept;
+}
 
 }  // namespace
 
@@ -43,8 +64,7 @@ std::optional<agent::ScriptRun> Ledger::Find(const std::string& run_id) const {
   return std::nullopt;
 }
 
-absl::Status Ledger::Put(const agent::ScriptRun& run) {
-  if (!readable_.ok()) return readable_;
+std::vector<agent::ScriptRun> Ledger::With(const agent::ScriptRun& run) const {
   std::vector<agent::ScriptRun> runs = runs_;
   const auto old = std::find_if(runs.begin(), runs.end(),
                                 [&](const auto& r) { return r.run_id() == run.run_id(); });
@@ -53,7 +73,10 @@ absl::Status Ledger::Put(const agent::ScriptRun& run) {
   } else {
     runs.push_back(run);
   }
-  if (runs.size() > kMostRuns) runs.erase(runs.begin());
+  return Newest(runs);
+}
+
+absl::Status Ledger::Write(const std::vector<agent::ScriptRun>& runs) const {
   std::string text;
   for (const agent::ScriptRun& each : runs) {
     std::string line;
@@ -62,10 +85,21 @@ absl::Status Ledger::Put(const agent::ScriptRun& run) {
     }
     text += line + "\n";
   }
-  absl::Status status = WriteFileAtomically(path_, text, 0600);
-  if (status.ok()) status = SyncFolder(path_.substr(0, path_.rfind('/') + 1));
+  const absl::Status status = WriteFileAtomically(path_, text, 0600);
+  return status.ok() ? SyncFolder(path_.substr(0, path_.rfind('/') + 1)) : status;
+}
+
+absl::Status Ledger::Put(const agent::ScriptRun& run) {
+  if (!readable_.ok()) return readable_;
+  std::vector<agent::ScriptRun> runs = With(run);
+  const absl::Status status = Write(runs);
   if (status.ok()) runs_ = std::move(runs);
   return status;
+}
+
+absl::Status Ledger::PutEnd(const agent::ScriptRun& run) {
+  runs_ = With(run);
+  return readable_.ok() ? Write(runs_) : readable_;
 }
 
 std::string BootId() { return FirstLine(ReadFile("/proc/sys/kernel/random/boot_id")); }

@@ -19,10 +19,16 @@ class Ledger {
   const std::vector<agent::ScriptRun>& runs() const { return runs_; }
   std::optional<agent::ScriptRun> Find(const std::string& run_id) const;
   // Adds the run, or replaces the one with its run_id; on disk when it returns Ok. Keeps the last
-  // 200.
+  // 70 of each kind, and its last success.
   absl::Status Put(const agent::ScriptRun& run);
+  // The same for what is so whether a disk that is full takes it or not: it is known from now on,
+  // and on disk with the next run that is.
+  absl::Status PutEnd(const agent::ScriptRun& run);
 
  private:
+  std::vector<agent::ScriptRun> With(const agent::ScriptRun& run) const;
+  absl::Status Write(const std::vector<agent::ScriptRun>& runs) const;
+
   const std::string path_;
   absl::Status readable_;  // else nothing is written: it may hold runs that must not be forgotten
   std::vector<agent::ScriptRun> runs_;

@@ -6,15 +6,18 @@
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <string>
 
 #include "agent-api/channel/guest_link.h"
+#include "agent-api/guest/run_keeper.h"
 #include "agent-api/guest/scripts.h"
 #include "agent-api/guest/service.h"
 #include "agent-api/guest/storage.h"
 #include "agent-api/protocol.h"
+#include "agent-api/guest/unattended_boot.h"
 
 namespace {
 
@@ -45,6 +48,9 @@ const std::string& Self() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 4 && std::strcmp(argv[1], rum::guest::kKeepRun) == 0) {
+    return rum::guest::KeepRun(argv[2], static_cast<uint32_t>(std::atoi(argv[3])));
+  }
   CLI::App app("The guest's part of rum: applies what the host asks for over a virtio port.",
                "rum-agent");
   std::string port = "/dev/virtio-ports/org.rum.agent.0";
@@ -65,6 +71,7 @@ int main(int argc, char** argv) {
   rum::guest::BlankUnfinishedDrives();
   rum::guest::Scripts scripts(folder);
   rum::guest::AgentServer server(&scripts, {Self(), kVersion});
+  rum::guest::UnattendedBoot unattended(&scripts);
   if (port_fd >= 0) {
     fcntl(port_fd, F_SETFL, fcntl(port_fd, F_GETFL) | O_NONBLOCK);
     fcntl(port_fd, F_SETFD, FD_CLOEXEC);
@@ -74,8 +81,10 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "rum-agent: %s: %s\n", port.c_str(), std::strerror(errno));
     return 1;
   }
-  const std::string error =
-      rum::ServeGuestLink(fd, server.replaced(), [&](int socket) { server.Serve(socket); });
+  const std::string error = rum::ServeGuestLink(fd, server.replaced(), [&](int socket) {
+    unattended.HostCame(socket);
+    server.Serve(socket);
+  });
   if (error.empty()) {
     // The same process with another program: what it started stays its own, and the session ends by
     // the new one's RESET.

@@ -110,6 +110,7 @@ class Service final : public agent::Agent::Service {
     const std::vector<agent::Volume> volumes(request->volumes().begin(), request->volumes().end());
     for (const agent::VolumeState& state : ObserveStorage(volumes)) *reply->add_volumes() = state;
     for (const std::string& target : StaleTargets(volumes)) reply->add_stale_targets(target);
+    reply->set_boot_script_hash(scripts_->BootScriptHash());
     return grpc::Status::OK;
   }
 
@@ -135,17 +136,43 @@ class Service final : public agent::Agent::Service {
   grpc::Status SetStorage(grpc::ServerContext*, const agent::SetStorageRequest* request,
                           agent::SetStorageReply* reply) override {
     const Calls::One call(&calls_);
-    const auto states = guest::SetStorage({request->volumes().begin(), request->volumes().end()});
-    if (!states.ok()) return ToGrpc(states.status());
-    for (const agent::VolumeState& state : *states) *reply->add_volumes() = state;
-    return grpc::Status::OK;
+    absl::Status done;
+    const absl::Status kept = scripts_->Keep("drives", [&](std::string* output) {
+      const auto states = guest::SetStorage({request->volumes().begin(), request->volumes().end()});
+      done = states.status();
+      if (!done.ok()) return *output = absl::StrCat(done.ToString(), "\n"), 1;
+      int failed = 0;
+      for (const agent::VolumeState& state : *states) {
+        *reply->add_volumes() = state;
+        if (!state.holds()) failed = 1;
+        absl::StrAppend(output, state.target(), ": ", state.holds() ? "mounted" : state.problem(),
+                        "\n");
+      }
+      return failed;
+    });
+    return ToGrpc(done.ok() ? kept : done);
   }
 
   grpc::Status RunScript(grpc::ServerContext* context, const agent::RunScriptRequest* request,
                          grpc::ServerWriter<agent::RunScriptEvent>* writer) override {
-    return ToGrpc(scripts_->Run(*request, [&](const agent::RunScriptEvent& event) {
-      return !context->IsCancelled() && writer->Write(event);
-    }));
+    return ToGrpc(scripts_->Run(*request, SinkOf(context, writer),
+                                [context] { return context->IsCancelled(); }));
+  }
+
+  grpc::Status FollowRun(grpc::ServerContext* context, const agent::FollowRunRequest* request,
+                         grpc::ServerWriter<agent::RunScriptEvent>* writer) override {
+    return ToGrpc(scripts_->Follow(request->run_id(), request->offset(), SinkOf(context, writer),
+                                   [context] { return context->IsCancelled(); }));
+  }
+
+  grpc::Status CancelRun(grpc::ServerContext*, const agent::CancelRunRequest* request,
+                         agent::CancelRunReply*) override {
+    return ToGrpc(scripts_->Cancel(request->run_id()));
+  }
+
+  grpc::Status SetBootScript(grpc::ServerContext*, const agent::SetBootScriptRequest* request,
+                             agent::SetBootScriptReply*) override {
+    return ToGrpc(scripts_->SetBootScript(*request));
   }
 
   grpc::Status Exec(
@@ -236,6 +263,13 @@ class Service final : public agent::Agent::Service {
   }
 
  private:
+  static Scripts::Sink SinkOf(grpc::ServerContext* context,
+                              grpc::ServerWriter<agent::RunScriptEvent>* writer) {
+    return [context, writer](const agent::RunScriptEvent& event) {
+      return !context->IsCancelled() && writer->Write(event);
+    };
+  }
+
   // Which directions of a forward are over, with all said.
   struct Ends {
     std::atomic<bool> of_host = false;

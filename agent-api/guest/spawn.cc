@@ -27,6 +27,7 @@ struct Prepared {
   const char* cwd;
   int fds[3];
   int stat_fd;
+  int cgroup_fd;
   bool controlling_terminal;
   bool switch_user = false;
   uid_t uid = 0;
@@ -88,6 +89,7 @@ int RunChild(const Prepared& p, const char* volatile* about) {
   }
   if (p.controlling_terminal) ioctl(0, TIOCSCTTY, 0);
   if (const int failed = RecordStat(p.stat_fd)) return failed;
+  if (p.cgroup_fd >= 0) syscall(SYS_write, p.cgroup_fd, "0", 1);  // refused: it stays where we are
   if (const int failed = BecomeUser(p)) return failed;
   if (chdir(p.cwd) != 0) {
     *about = p.cwd;
@@ -113,6 +115,7 @@ absl::StatusOr<Child> Spawn(const SpawnRequest& request) {
   p.candidates = Candidates(request.argv[0], request.environment);
   p.cwd = request.cwd.c_str();
   p.stat_fd = request.stat_fd;
+  p.cgroup_fd = request.cgroup_fd;
   p.controlling_terminal = request.controlling_terminal;
   if (!request.user.empty()) {
     const auto account = FindAccount(request.user);

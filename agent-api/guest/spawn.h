@@ -18,7 +18,8 @@ struct SpawnRequest {
   int stdin_fd = -1;  // -1: /dev/null. The caller keeps all three
   int stdout_fd = -1;
   int stderr_fd = -1;
-  int stat_fd = -1;  // if any, gets the child's /proc/PID/stat before the program begins
+  int stat_fd = -1;    // if any, gets the child's /proc/PID/stat before the program begins
+  int cgroup_fd = -1;  // if any, the cgroup.procs of the cgroup that the child enters
   bool controlling_terminal = false;  // stdin_fd is a terminal that becomes the session's
   std::string user;                   // empty: as we are
 };

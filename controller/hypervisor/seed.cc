@@ -21,6 +21,7 @@ ExecStart=/usr/local/lib/rum/rum-agent
 Restart=always
 RestartSec=1
 KillMode=process
+Delegate=yes
 
 [Install]
 WantedBy=multi-user.target

@@ -40,7 +40,7 @@ EventSink EventWriter::Sink() {
             *event.mutable_result() = result;
             Push(std::move(event));
           },
-          [this](const std::string& bytes) { PushOutput(bytes); }};
+          [this](const std::string& bytes, bool error) { PushOutput(bytes, error); }};
 }
 
 void EventWriter::End(const ApplyOutcome& outcome) {
@@ -65,7 +65,7 @@ void EventWriter::Push(ApplyEvent event) {
   changed_.notify_all();
 }
 
-void EventWriter::PushOutput(const std::string& bytes) {
+void EventWriter::PushOutput(const std::string& bytes, bool error) {
   {
     std::unique_lock<std::mutex> lock(mutex_);
     const auto fits = [&] { return gone_ || output_waiting_ + bytes.size() <= kMostOutputWaiting; };
@@ -76,7 +76,8 @@ void EventWriter::PushOutput(const std::string& bytes) {
     }
     SayWhatWasLeftOut();
     output_waiting_ += bytes.size();
-    waiting_.emplace_back().set_script_output(bytes);
+    ApplyEvent& event = waiting_.emplace_back();
+    *(error ? event.mutable_script_error() : event.mutable_script_output()) = bytes;
   }
   changed_.notify_all();
 }
@@ -100,7 +101,8 @@ void EventWriter::WriteAll() {
     const bool written = write_(event);
     lock.lock();
     // A notice of what was left out was never counted as waiting.
-    output_waiting_ -= std::min(output_waiting_, event.script_output().size());
+    output_waiting_ -=
+        std::min(output_waiting_, event.script_output().size() + event.script_error().size());
     gone_ = !written;
     changed_.notify_all();
   }

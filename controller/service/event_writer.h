@@ -30,7 +30,7 @@ class EventWriter {
 
  private:
   void Push(control::ApplyEvent event);
-  void PushOutput(const std::string& bytes);
+  void PushOutput(const std::string& bytes, bool error);
   void SayWhatWasLeftOut();  // needs the lock
   void WriteAll();
 

@@ -82,6 +82,7 @@ ControllerParts RealParts(std::unique_ptr<StateStore> store, const std::string& 
   parts.listeners = [](Dialer dial) { return MakeListenerSet(std::move(dial)); };
   parts.store = std::move(store);
   parts.key_folder = StateDir() + "/keys";
+  parts.run_folder = StateDir() + "/runs";
   return parts;
 }
 

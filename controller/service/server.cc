@@ -26,6 +26,7 @@
 #include "controller/service/event_writer.h"
 #include "controller/service/guest_calls.h"
 #include "controller/service/launch.h"
+#include "controller/service/log_sender.h"
 #include "controller/service/utf8.h"
 
 namespace rum {
@@ -67,6 +68,8 @@ class ControlService final : public control::Control::Service {
     options.up = request->up();
     options.reset = request->reset();
     options.reset_drives = request->reset_drives();
+    options.rerun_system = request->rerun_system();
+    options.rerun_boot = request->rerun_boot();
     events.End(controller_->Apply(request->config_path(), options, events.Sink()));
     return grpc::Status::OK;
   }
@@ -116,6 +119,26 @@ class ControlService final : public control::Control::Service {
   grpc::Status Dial(grpc::ServerContext*, DialStream* stream) override {
     const Call call(&calls_);
     return ServeDial(controller_, stream);
+  }
+
+  grpc::Status ListRuns(grpc::ServerContext*, const control::MachineRequest* request,
+                        control::RunsReply* reply) override {
+    const Call call(&calls_);
+    return Tell(controller_->Runs(request->config_path()), reply);
+  }
+
+  grpc::Status Log(grpc::ServerContext*, const control::LogRequest* request,
+                   grpc::ServerWriter<control::LogEvent>* writer) override {
+    const Call call(&calls_);
+    return ToGrpc(SendLog(controller_, *request, [writer](const control::LogEvent& event) {
+      return writer->Write(event);
+    }));
+  }
+
+  grpc::Status CancelRuns(grpc::ServerContext*, const control::MachineRequest* request,
+                          control::RunsReply* reply) override {
+    const Call call(&calls_);
+    return Tell(controller_->CancelRuns(request->config_path()), reply);
   }
 
   grpc::Status ListImages(grpc::ServerContext*, const control::ImagesRequest*,
@@ -176,6 +199,14 @@ class ControlService final : public control::Control::Service {
   bool Idle() const { return calls_ == 0 && controller_->machines() == 0; }
 
  private:
+  static grpc::Status Tell(const absl::StatusOr<std::vector<agent::ScriptRun>>& runs,
+                           control::RunsReply* reply) {
+    if (!runs.ok()) return ToGrpc(runs.status());
+    for (const agent::ScriptRun& run : *runs) *reply->add_runs() = run;
+    MakeUtf8(reply);
+    return grpc::Status::OK;
+  }
+
   static grpc::Status Tell(const absl::StatusOr<std::vector<CachedImage>>& images,
                            control::ImagesReply* reply) {
     if (!images.ok()) return ToGrpc(images.status());

@@ -78,6 +78,7 @@ Plan WholePlan() {
   boot->set_kind("boot");
   boot->set_rerun(true);
   plan.add_actions()->mutable_run_script()->set_kind("system");
+  plan.add_actions()->mutable_forget_boot_script();
   *plan.add_waiting() =
       Changed("resources.memory_mb", "1024", "2048", RESTART, "memory is part of the definition");
   *plan.add_waiting() = Changed("mounts[/src]", "", "/home/me", RESTART, "");
@@ -102,6 +103,7 @@ TEST(RenderPlan, ShowsEveryKindOfActionAndEveryEffectWithItsReason) {
   ~ Would update mounts (added /data, /src)
   ~ Would re-run boot provisioning script
   ~ Would run system provisioning script
+  ~ Would take the boot provisioning script back from the guest
   ⚠ resources.memory_mb changed (1024 → 2048) — requires restart (`rum down && rum up`)
       memory is part of the definition
   ⚠ mounts[/src] changed (added: /home/me) — requires restart (`rum down && rum up`)
@@ -127,6 +129,7 @@ TEST(RenderPlan, IsAsciiWithoutAUtf8TerminalAndLosesNoMark) {
   ~ Would update mounts (added /data, /src)
   ~ Would re-run boot provisioning script
   ~ Would run system provisioning script
+  ~ Would take the boot provisioning script back from the guest
   ! resources.memory_mb changed (1024 -> 2048) - requires restart (`rum down && rum up`)
       memory is part of the definition
   ! mounts[/src] changed (added: /home/me) - requires restart (`rum down && rum up`)

@@ -37,6 +37,8 @@ ip_wait_timeout_s = 5
 [[network.interfaces]]
 network = "lan"
 ip = "192.168.50.9"
+[provision]
+timeout_s = 70
 [provision.system]
 script = "system 1"
 [provision.boot]
@@ -101,6 +103,7 @@ const std::vector<Case>& Cases() {
       {"network.ip_wait_timeout_s", "timeout_s = 5", "timeout_s = 6"},
       {"network.interfaces.network", "\"lan\"", "\"lab\""},
       {"network.interfaces.ip", "192.168.50.9", "192.168.50.8"},
+      {"provision.timeout_s", "timeout_s = 70", "timeout_s = 80"},
       {"provision.system.script", "system 1", "system 2"},
       {"provision.boot.script", "boot 1", "boot 2"},
       {"ports.host", "host = 8080", "host = 8081"},

@@ -89,6 +89,7 @@ LinkSources FakeWorld::Sources() {
     return std::make_unique<FakeGuestAgent>(guest);
   };
   sources.listeners = [this](Dialer) { return std::make_unique<FakeListenerSet>(host); };
+  sources.runs = runs;
   return sources;
 }
 
@@ -143,7 +144,7 @@ Seen Apply(Machine& machine, const ApplyOptions& options) {
     if (result.action().has_run_script() && time != std::string::npos) text.resize(time);
     (result.ok() ? seen.done : seen.failed).push_back(text);
   };
-  sink.script_output = [&](const std::string& bytes) { seen.output += bytes; };
+  sink.script_output = [&](const std::string& bytes, bool) { seen.output += bytes; };
   seen.outcome = machine.Apply(options, sink);
   return seen;
 }

@@ -49,7 +49,8 @@ class FakeWorld {
   void ExpectConverged() const;
 
   MachineIdentity identity;
-  std::string key_folder;  // empty: machines get no keys
+  std::string key_folder;          // empty: machines get no keys
+  std::shared_ptr<RunStore> runs;  // null: what scripts write is not kept
   std::shared_ptr<FakeHypervisor> hypervisor;
   std::shared_ptr<Hypervisor> libvirt;  // in its place, where one is given
   std::shared_ptr<FakeGuest> guest = std::make_shared<FakeGuest>();

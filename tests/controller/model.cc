@@ -64,6 +64,8 @@ std::string Name(const Action& action) {
       return name;
     case Action::kRunScript:
       return absl::StrCat(name, action.run_script().rerun() ? " again" : "");
+    case Action::kForgetBootScript:
+      return name + " forget";
     case Action::KIND_NOT_SET:
       break;
   }
@@ -126,7 +128,12 @@ void Model::Apply(const Action& action) {
   } else if (action.has_set_storage()) {
     observed.guest->clear_stale_targets();
     for (agent::VolumeState& state : *observed.guest->mutable_volumes()) state.set_holds(true);
+  } else if (action.has_forget_boot_script()) {
+    observed.guest->clear_boot_script_hash();
   } else if (action.has_run_script()) {
+    if (action.run_script().kind() == "boot") {
+      observed.guest->set_boot_script_hash(action.run_script().content_hash());
+    }
     agent::ScriptRun run = EndedRun(action.run_script().kind(), action.run_script().script(),
                                     observed.guest->boot_id(), 0);
     run.set_run_id(action.run_script().run_id());

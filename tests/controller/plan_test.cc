@@ -180,11 +180,22 @@ agent::ScriptRun Unended(agent::ScriptRun run) {
   return run;
 }
 
+agent::ScriptRun Interrupted(agent::ScriptRun run) {
+  run.set_ending(agent::ScriptRun::INTERRUPTED);
+  return Unended(run);
+}
+
+agent::ScriptRun Cancelled(agent::ScriptRun run) {
+  run.set_ending(agent::ScriptRun::CANCELLED);
+  return run;
+}
+
 TEST(Plan, RunsScriptsAsOftenAsTheLedgerSays) {
   const std::string system = "provision.system.script", boot = "provision.boot.script";
   const agent::ScriptRun system_ran = EndedRun("system", "echo system", "boot-0", 0);
   const agent::ScriptRun boot_ran = EndedRun("boot", "echo boot", "boot-1", 0);
   const PlanOptions loop{.retry_failed = false}, force{.force_system_script = true};
+  const PlanOptions both{.rerun_system = true, .rerun_boot = true};
   const std::vector<ScriptCase> cases = {
       {"the first boot", {}, {}, {system, boot}},
       {"the first boot, by the loop", {}, loop, {system, boot}},
@@ -220,9 +231,24 @@ TEST(Plan, RunsScriptsAsOftenAsTheLedgerSays) {
        loop,
        {}},
       {"the system script was interrupted, by the loop",
-       {Unended(system_ran), boot_ran},
+       {Interrupted(system_ran), boot_ran},
        loop,
-       {system}},
+       {}},
+      {"the system script was interrupted", {Interrupted(system_ran), boot_ran}, {}, {system}},
+      {"the system script failed before a boot script ran, by the loop",
+       {EndedRun("system", "echo system", "boot-0", 1)},
+       loop,
+       {}},
+      {"the boot script was interrupted in another boot, by the loop",
+       {system_ran, Interrupted(EndedRun("boot", "echo boot", "boot-0", 0))},
+       loop,
+       {boot}},
+      {"a script was cancelled, by the loop", {system_ran, Cancelled(boot_ran)}, loop, {}},
+      {"a script was cancelled", {system_ran, Cancelled(boot_ran)}, {}, {boot}},
+      {"both ran, and are asked for",
+       {system_ran, boot_ran},
+       both,
+       {system + " again", boot + " again"}},
       {"the boot script is going on", {system_ran, Unended(boot_ran)}, {}, {boot}},
       {"the system script's text changed",
        {EndedRun("system", "old", "boot-0", 0), boot_ran},

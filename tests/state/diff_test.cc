@@ -99,6 +99,8 @@ std::vector<Case> AllFields() {
        [](Config* c) { c->mutable_provision()->mutable_system()->set_script("true"); },
        "provision.system.script:  -> true [live, opt-in; a system script is meant to run once and "
        "may destroy data]\n"},
+      {"provision.timeout_s", [](Config* c) { c->mutable_provision()->set_timeout_s(60); },
+       "provision.timeout_s: 0 -> 60 [none]\n"},
       {"provision.boot.script",
        [](Config* c) { c->mutable_provision()->mutable_boot()->set_script("true"); },
        "provision.boot.script:  -> true [live]\n"},

@@ -52,12 +52,23 @@ TEST(Ledger, ARunOfTheSameIdIsReplacedInItsPlace) {
   EXPECT_EQ(ledger.runs()[0].ended_ms(), 2000);
 }
 
-TEST(Ledger, KeepsTheLastRuns) {
+TEST(Ledger, KeepsTheLastRunsOfEachKindAndItsLastSuccess) {
   const Folder folder;
   Ledger ledger(folder / "ledger");
-  for (int i = 0; i < 201; ++i) ASSERT_TRUE(ledger.Put(SampleRun(std::to_string(i))).ok());
-  EXPECT_EQ(ledger.runs().size(), 200u);
-  EXPECT_EQ(ledger.runs().front().run_id(), "1");
+  agent::ScriptRun system = SampleRun("system");
+  system.set_kind("system");
+  system.set_exit_status(0);
+  ASSERT_TRUE(ledger.Put(system).ok());
+  for (int i = 0; i < 201; ++i) {
+    agent::ScriptRun run = SampleRun(std::to_string(i));
+    if (i == 5) run.set_exit_status(0);
+    ASSERT_TRUE(ledger.Put(run).ok());
+  }
+  ASSERT_EQ(ledger.runs().size(), 72u);
+  EXPECT_EQ(ledger.runs()[0].run_id(), "system") << "two hundred boots later";
+  EXPECT_EQ(ledger.runs()[1].run_id(), "5");
+  EXPECT_EQ(ledger.runs()[2].run_id(), "131");
+  EXPECT_EQ(ledger.runs().back().run_id(), "200");
 }
 
 TEST(Ledger, DamagedLinesDoNotHideTheOthersAndAreKept) {

@@ -41,6 +41,7 @@ ServiceTest::ServiceTest() {
   parts.agent = [this](ChannelOpener, std::function<void()>) {
     return std::make_unique<ScriptedAgent>(world_.guest, script_);
   };
+  parts.run_folder = folder_ + "/runs";
   controller_ = std::make_unique<Controller>(std::move(parts));
   EXPECT_TRUE(controller_->Start().ok());
   auto server = ControlServer::Listen(socket_, controller_.get(), [this] { ++stops_; });

@@ -65,6 +65,7 @@ absl::StatusOr<agent::Observation> FakeGuestAgent::Observe(const agent::ObserveR
   }
   for (const std::string& target : stale) observation.add_stale_targets(target);
   for (const agent::ScriptRun& run : guest_->runs) *observation.add_runs() = run;
+  observation.set_boot_script_hash(guest_->boot_script_hash);
   return observation;
 }
 
@@ -123,6 +124,7 @@ absl::StatusOr<agent::ScriptRun> FakeGuestAgent::RunScript(
       run.set_ended_ms(run.started_ms() + 1);  // it was going on: now it ends
     return run;
   }
+  if (request.kind() == "boot") guest_->boot_script_hash = request.content_hash();
   agent::ScriptRun run;
   run.set_kind(request.kind());
   run.set_content_hash(request.content_hash());
@@ -132,13 +134,47 @@ absl::StatusOr<agent::ScriptRun> FakeGuestAgent::RunScript(
   run.set_ended_ms(run.started_ms() + 1);
   auto status = guest_->exit_statuses.find(request.script());
   run.set_exit_status(status == guest_->exit_statuses.end() ? 0 : status->second);
+  const std::string said = "output of " + request.script() + "\n";
+  run.set_output_bytes(said.size());
   guest_->runs.push_back(run);
+  guest_->outputs[run.run_id()] = said;
   guest_->executed.push_back(request.script());
   lock.unlock();
   agent::RunScriptEvent event;
-  event.set_standard_output("output of " + request.script() + "\n");
+  event.set_standard_output(said);
   output(event);
   return run;
+}
+
+absl::StatusOr<agent::ScriptRun> FakeGuestAgent::FollowRun(
+    const agent::FollowRunRequest& request,
+    const std::function<bool(const agent::RunScriptEvent&)>& output) {
+  Lock lock(guest_->mutex);
+  if (!guest_->connected) return absl::UnavailableError("no session with the agent");
+  for (const agent::ScriptRun& run : guest_->runs) {
+    if (run.run_id() != request.run_id()) continue;
+    const std::string& all = guest_->outputs[run.run_id()];
+    agent::RunScriptEvent event;
+    event.set_offset(request.offset());
+    event.set_standard_output(all.substr(std::min<size_t>(request.offset(), all.size())));
+    if (!event.standard_output().empty()) output(event);
+    return run;
+  }
+  return absl::NotFoundError("no run " + request.run_id());
+}
+
+absl::Status FakeGuestAgent::CancelRun(const std::string& run_id) {
+  Lock lock(guest_->mutex);
+  guest_->cancelled.push_back(run_id);
+  guest_->changed.notify_all();
+  return absl::OkStatus();
+}
+
+absl::Status FakeGuestAgent::SetBootScript(const agent::SetBootScriptRequest& request) {
+  Lock lock(guest_->mutex);
+  if (absl::Status begun = Begin(); !begun.ok()) return begun;
+  guest_->boot_script_hash = request.content_hash();
+  return absl::OkStatus();
 }
 
 absl::Status FakeGuestAgent::Exec(const std::function<bool(agent::ExecInput*)>& next_input,

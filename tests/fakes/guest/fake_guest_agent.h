@@ -23,17 +23,20 @@ struct FakeGuest {
   std::string boot_id = "boot-1";
   std::string hostname = "localhost";
   std::string static_hostname = "localhost";
-  std::set<std::string> groups;               // of the user
-  std::set<std::string> keys;                 // "TYPE DATA", of the user
-  std::string address = "192.0.2.2";          // empty: none yet
-  std::set<std::string> mounted;              // targets
-  std::map<std::string, std::string> broken;  // targets that cannot be mounted, and why
-  std::vector<agent::ScriptRun> runs;         // the ledger
-  std::map<std::string, int> exit_statuses;   // of scripts by their text; absent: 0
-  std::vector<std::string> executed;          // the texts that ran, in order
-  std::vector<std::string> host_keys;         // of its sshd
-  int calls = 0;                              // that change something
-  absl::Status fail_next;                     // of the next call that changes something
+  std::set<std::string> groups;                // of the user
+  std::set<std::string> keys;                  // "TYPE DATA", of the user
+  std::string address = "192.0.2.2";           // empty: none yet
+  std::set<std::string> mounted;               // targets
+  std::map<std::string, std::string> broken;   // targets that cannot be mounted, and why
+  std::vector<agent::ScriptRun> runs;          // the ledger
+  std::map<std::string, std::string> outputs;  // by run_id
+  std::string boot_script_hash;                // what the agent would run by itself
+  std::vector<std::string> cancelled;          // run_ids
+  std::map<std::string, int> exit_statuses;    // of scripts by their text; absent: 0
+  std::vector<std::string> executed;           // the texts that ran, in order
+  std::vector<std::string> host_keys;          // of its sshd
+  int calls = 0;                               // that change something
+  absl::Status fail_next;                      // of the next call that changes something
 
   void SetConnected(bool value);
   // Another boot: hostname from the file, no script is going on.
@@ -55,6 +58,11 @@ class FakeGuestAgent : public GuestAgent {
   absl::StatusOr<agent::ScriptRun> RunScript(
       const agent::RunScriptRequest& request,
       const std::function<void(const agent::RunScriptEvent&)>& output) override;
+  absl::StatusOr<agent::ScriptRun> FollowRun(
+      const agent::FollowRunRequest& request,
+      const std::function<bool(const agent::RunScriptEvent&)>& output) override;
+  absl::Status CancelRun(const std::string& run_id) override;
+  absl::Status SetBootScript(const agent::SetBootScriptRequest& request) override;
   absl::Status Exec(const std::function<bool(agent::ExecInput*)>& next_input,
                     const std::function<void(const agent::ExecOutput&)>& output) override;
   absl::Status Copy(const std::function<bool(agent::CopyMessage*)>& next_input,

@@ -1,0 +1,91 @@
+#include "cli/log_text.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/time.h"
+#include "cli/terminal_text.h"
+
+namespace rum {
+namespace {
+
+constexpr size_t kMostLine = 64 * 1024;  // of bytes that do not end in a line
+
+std::string Lasted(const agent::ScriptRun& run) {
+  if (run.ended_ms() == 0) return "";
+  return absl::StrFormat("%.1f s", static_cast<double>(run.ended_ms() - run.started_ms()) / 1000);
+}
+
+}  // namespace
+
+std::string ClockText(int64_t time_ms) {
+  return absl::FormatTime("%H:%M:%E3S", absl::FromUnixMillis(time_ms), absl::LocalTimeZone());
+}
+
+std::string TimedLines::Next(int64_t time_ms, const std::string& bytes) {
+  std::string out;
+  for (const char c : bytes) {
+    if (line_.empty()) began_ms_ = time_ms;
+    line_ += c;
+    if (c == '\n' || line_.size() >= kMostLine) out += End();
+  }
+  return out;
+}
+
+std::string TimedLines::End() {
+  if (line_.empty()) return "";
+  if (line_.back() == '\n') line_.pop_back();
+  if (!line_.empty() && line_.back() == '\r') line_.pop_back();
+  std::string out = absl::StrCat(ClockText(began_ms_), " ", OneLine(line_, style_.utf8), "\n");
+  line_.clear();
+  return out;
+}
+
+std::string OutcomeText(const agent::ScriptRun& run) {
+  switch (run.ending()) {
+    case agent::ScriptRun::INTERRUPTED:
+      return "interrupted";
+    case agent::ScriptRun::CANCELLED:
+      return "cancelled";
+    case agent::ScriptRun::TIMED_OUT:
+      return "timed out";
+    default:
+      break;
+  }
+  if (run.ended_ms() == 0) return "running";
+  if (run.signal() != 0) return absl::StrCat("failed: ended by signal ", run.signal());
+  if (run.exit_status() != 0) return absl::StrCat("failed with exit status ", run.exit_status());
+  return "done";
+}
+
+std::string NotKept(uint64_t bytes) {
+  return absl::StrCat("[rum: ", bytes, " bytes of output were not kept]\n");
+}
+
+std::string RenderRuns(const control::RunsReply& runs, const Style& style) {
+  std::vector<std::vector<std::string>> rows = {{"STARTED", "KIND", "TOOK", "RUN", "OUTCOME"}};
+  for (const agent::ScriptRun& run : runs.runs()) {
+    rows.push_back({absl::FormatTime("%Y-%m-%d %H:%M:%S", absl::FromUnixMillis(run.started_ms()),
+                                     absl::LocalTimeZone()),
+                    run.kind(), Lasted(run), run.run_id(), OutcomeText(run)});
+  }
+  std::vector<size_t> widths(rows[0].size());
+  for (std::vector<std::string>& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) {
+      row[i] = OneLine(row[i], style.utf8);
+      widths[i] = std::max(widths[i], row[i].size());
+    }
+  }
+  std::string text;
+  for (const std::vector<std::string>& row : rows) {
+    for (size_t i = 0; i + 1 < row.size(); ++i) {
+      absl::StrAppend(&text, row[i], std::string(widths[i] - row[i].size() + 2, ' '));
+    }
+    absl::StrAppend(&text, row.back(), "\n");
+  }
+  return text;
+}
+
+}  // namespace rum

@@ -1,0 +1,105 @@
+#include "controller/script_action.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "controller/run_store.h"
+#include "controller/script_ledger.h"
+
+namespace rum {
+namespace {
+
+constexpr size_t kTailBytes = 4096;
+constexpr int kMostSessions = 30;  // that break one after the other
+constexpr absl::Duration kSessionPatience = absl::Seconds(1);
+
+// Hears one run, in as many sessions as it takes.
+class Listener {
+ public:
+  Listener(const Action::RunScript& script, const ActionTargets& targets)
+      : targets_(targets), id_(targets.machine.id) {
+    request_.set_kind(script.kind());
+    request_.set_run_id(script.run_id());
+    request_.set_script(script.script());
+    request_.set_content_hash(script.content_hash());
+    request_.set_machine(targets.machine.name);
+    request_.set_timeout_s(script.timeout_s());
+    request_.set_last_run_id(script.last_run_id());
+    if (targets.runs != nullptr) request_.set_offset(targets.runs->End(id_, script.run_id()));
+  }
+
+  absl::StatusOr<agent::ScriptRun> Run() {
+    for (int session = 0;; ++session) {
+      absl::StatusOr<agent::ScriptRun> run = targets_.agent->RunScript(
+          request_, [this](const agent::RunScriptEvent& event) { Hear(event); });
+      if (run.ok()) {
+        agent::RunScriptEvent ended;
+        *ended.mutable_ended() = *run;
+        if (targets_.runs != nullptr) targets_.runs->Take(id_, request_.run_id(), ended);
+        return run;
+      }
+      if (!SessionBroke(run.status()) || session == kMostSessions || !AwaitSession()) return run;
+    }
+  }
+
+  const std::string& tail() const { return tail_; }
+
+ private:
+  void Hear(const agent::RunScriptEvent& event) {
+    if (targets_.cancelled && targets_.cancelled() && !cancel_asked_) {
+      cancel_asked_ = targets_.agent->CancelRun(request_.run_id()).ok();
+    }
+    const bool error = event.has_standard_error();
+    const std::string& bytes = error ? event.standard_error() : event.standard_output();
+    if (bytes.empty()) return;
+    if (targets_.runs != nullptr) targets_.runs->Take(id_, request_.run_id(), event);
+    request_.set_offset(event.offset() + bytes.size());
+    tail_ += bytes;
+    if (tail_.size() > kTailBytes) tail_.erase(0, tail_.size() - kTailBytes);
+    if (targets_.script_output) targets_.script_output(bytes, error);
+  }
+
+  static bool SessionBroke(const absl::Status& status) {
+    return absl::IsUnavailable(status) || absl::IsCancelled(status) || absl::IsUnknown(status);
+  }
+
+  // The run goes on without it.
+  bool AwaitSession() const {
+    for (int waits = 0; waits < kMostSessions; ++waits) {
+      if (targets_.stopping && targets_.stopping()) return false;
+      if (targets_.agent->WaitConnected(kSessionPatience).ok()) return true;
+    }
+    return false;
+  }
+
+  const ActionTargets& targets_;
+  const std::string id_;
+  agent::RunScriptRequest request_;
+  std::string tail_;
+  bool cancel_asked_ = false;
+};
+
+}  // namespace
+
+absl::Status RunScript(const Action::RunScript& script, const ActionTargets& targets,
+                       std::string* message, ActionResult* result) {
+  if (targets.agent == nullptr) return absl::UnavailableError("script: no agent");
+  const absl::Time begin = absl::Now();
+  Listener listener(script, targets);
+  const absl::StatusOr<agent::ScriptRun> run = listener.Run();
+  if (!run.ok()) {
+    return absl::Status(
+        run.status().code(),
+        absl::StrCat(script.kind(), " script: ", std::string(run.status().message())));
+  }
+  *message =
+      absl::StrFormat("%s %s provisioning script (%.1f s)", script.rerun() ? "Re-ran" : "Ran",
+                      script.kind(), absl::ToDoubleSeconds(absl::Now() - begin));
+  if (Succeeded(*run)) return absl::OkStatus();
+  // The outcome is the script's, not the call's: a status of 1 is a failed action.
+  result->set_output_tail(listener.tail());
+  return absl::InternalError(
+      absl::StrCat(script.kind(), " provisioning script ", FailureText(*run)));
+}
+
+}  // namespace rum
