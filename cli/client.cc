@@ -86,11 +86,13 @@ absl::StatusOr<std::unique_ptr<control::Control::Stub>> ConnectController(bool s
     if (connection.ok() && (!start || connection->info.version() == kVersion))
       return std::move(connection->stub);
     if (!start) return connection.status();
-    if (connection.ok()) {
+    // One of another version hands over to its successor; one that is too old for that is stopped.
+    absl::Status started = StartController(connection.ok());
+    if (connection.ok() && absl::IsAlreadyExists(started)) {
       const absl::Status stopped = StopController(std::move(connection->stub));
       if (!stopped.ok()) return stopped;
+      started = StartController();
     }
-    const absl::Status started = StartController();
     if (!started.ok() && !absl::IsAlreadyExists(started)) return started;
     if (std::chrono::steady_clock::now() > deadline) {
       return absl::UnavailableError(

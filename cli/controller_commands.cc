@@ -38,6 +38,22 @@ void Stop(Globals* globals) {
   if (!globals->quiet) std::printf("controller stopped; machines go on running\n");
 }
 
+void Restart(Globals* globals) {
+  const absl::Status started = StartController(true);
+  if (!started.ok()) return Fail(globals, std::string(started.message()));
+  if (!globals->quiet) std::printf("controller restarted; machines went on running\n");
+}
+
+void Metrics(Globals* globals) {
+  const auto stub = ConnectController(false);
+  if (!stub.ok()) return Fail(globals, std::string(stub.status().message()));
+  grpc::ClientContext context;
+  control::MetricsReply metrics;
+  const grpc::Status called = (*stub)->Metrics(&context, control::MetricsRequest(), &metrics);
+  if (!called.ok()) return Fail(globals, called.error_message());
+  std::fputs(metrics.text().c_str(), stdout);
+}
+
 }  // namespace
 
 void AddControllerCommands(CLI::App* app, Globals* globals) {
@@ -48,11 +64,22 @@ void AddControllerCommands(CLI::App* app, Globals* globals) {
   CLI::App* run = controller->add_subcommand("run", "be the controller, in the foreground");
   run->add_option("--ready-fd", *ready_fd, "for those who start it: gets ok or an error")
       ->group("");
-  run->callback(
-      [ready_fd, globals] { Fail(globals, std::string(ExecController(*ready_fd).message())); });
+  const auto replace = std::make_shared<bool>(false);
+  run->add_flag("--replace", *replace, "take the place of the one that runs, and its sockets");
+  run->callback([ready_fd, replace, globals] {
+    Fail(globals, std::string(ExecController(*ready_fd, *replace).message()));
+  });
   controller->add_subcommand("status", "whether it runs")->callback([globals] { Status(globals); });
   controller->add_subcommand("stop", "stop it; machines go on running")->callback([globals] {
     Stop(globals);
+  });
+  controller
+      ->add_subcommand("restart", "put a new one in its place; nobody who connects is refused")
+      ->callback([globals] { Restart(globals); });
+  controller->add_subcommand("metrics", "its metrics, in Prometheus' text format")
+      ->callback([globals] { Metrics(globals); });
+  controller->add_subcommand("unit", "a unit file for systemd's user instance")->callback([] {
+    std::fputs(ControllerUnit().c_str(), stdout);
   });
 }
 

@@ -18,7 +18,7 @@ namespace {
 constexpr absl::Duration kQuiet = absl::Milliseconds(100);
 constexpr absl::Duration kLongest = absl::Seconds(1);
 constexpr uint32_t kEvents =
-    IN_CLOSE_WRITE | IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM;
+    IN_CLOSE_WRITE | IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_MOVE_SELF;
 
 std::string FolderOf(const std::string& path) { return path.substr(0, path.rfind('/') + 1); }
 std::string NameOf(const std::string& path) { return path.substr(path.rfind('/') + 1); }
@@ -39,11 +39,14 @@ FileWatch::~FileWatch() {
   if (stop_ >= 0) close(stop_);
 }
 
-void FileWatch::Add(const std::string& path) {
+bool FileWatch::Add(const std::string& path) {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (files_.count(path) > 0) return;
+  int& descriptor = files_.try_emplace(path, -1).first->second;
+  if (descriptor >= 0) return true;
   // A folder that is watched already gives its descriptor again.
-  files_[path] = inotify_add_watch(inotify_, FolderOf(path).c_str(), kEvents);
+  descriptor = inotify_add_watch(inotify_, FolderOf(path).c_str(), kEvents);
+  if (descriptor >= 0) folders_[descriptor].insert(path);
+  return descriptor >= 0;
 }
 
 void FileWatch::Remove(const std::string& path) {
@@ -52,9 +55,12 @@ void FileWatch::Remove(const std::string& path) {
   if (found == files_.end()) return;
   const int descriptor = found->second;
   files_.erase(found);
-  const bool shared = std::any_of(files_.begin(), files_.end(),
-                                  [&](const auto& file) { return file.second == descriptor; });
-  if (!shared && descriptor >= 0) inotify_rm_watch(inotify_, descriptor);
+  auto folder = folders_.find(descriptor);
+  if (folder == folders_.end()) return;
+  folder->second.erase(path);
+  if (!folder->second.empty()) return;
+  folders_.erase(folder);
+  inotify_rm_watch(inotify_, descriptor);
 }
 
 void FileWatch::Watch() {
@@ -75,14 +81,28 @@ void FileWatch::Read() {
   for (ssize_t at = 0; at < size;) {
     const auto* event = reinterpret_cast<const inotify_event*>(buffer + at);
     at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
-    const bool lost = (event->mask & IN_Q_OVERFLOW) != 0;
-    for (const auto& [path, descriptor] : files_) {
-      if (!lost && (descriptor != event->wd || event->len == 0 || NameOf(path) != event->name)) {
-        continue;
-      }
-      pending_.try_emplace(path, Pending{now, now}).first->second.last = now;
-    }
+    Hear(*event, now);
   }
+}
+
+void FileWatch::Hear(const inotify_event& event, absl::Time now) {
+  if ((event.mask & IN_Q_OVERFLOW) != 0) {
+    for (const auto& [path, descriptor] : files_) Mark(path, now);
+    return;
+  }
+  auto folder = folders_.find(event.wd);
+  if (folder == folders_.end()) return;
+  if ((event.mask & IN_MOVE_SELF) != 0) inotify_rm_watch(inotify_, event.wd);  // IN_IGNORED follows
+  const bool gone = (event.mask & IN_IGNORED) != 0;
+  for (const std::string& path : folder->second) {
+    if (gone) files_[path] = -1;
+    if (gone || (event.len > 0 && NameOf(path) == event.name)) Mark(path, now);
+  }
+  if (gone) folders_.erase(folder);
+}
+
+void FileWatch::Mark(const std::string& path, absl::Time now) {
+  pending_.try_emplace(path, Pending{now, now}).first->second.last = now;
 }
 
 int FileWatch::TellDue() {

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "spdlog/spdlog.h"
 
 namespace rum {
@@ -11,7 +12,8 @@ Controller::Controller(ControllerParts parts)
     : parts_(std::move(parts)), runs_(std::make_shared<RunStore>(parts_.run_folder)) {
   loop_ = std::make_unique<RunLoop>([this](const std::string& key) { return RunKey(key); },
                                     parts_.loop);
-  watch_ = std::make_unique<FileWatch>([this](const std::string& path) { loop_->Wake(path); });
+  // A new file may cure what an old one could not, and somebody waits for it.
+  watch_ = std::make_unique<FileWatch>([this](const std::string& path) { loop_->WakeFirst(path); });
 }
 
 Controller::~Controller() {
@@ -84,8 +86,8 @@ absl::StatusOr<std::shared_ptr<Machine>> Controller::Find(const std::string& con
   std::shared_ptr<Machine>& machine = machines_[path];
   if (machine == nullptr) {
     by_domain_[identity->domain_name()] = path;
-    LinkSources sources{[this](const std::string& uri) { return Connect(uri); }, parts_.agent,
-                        parts_.listeners, runs_};
+    LinkSources sources{[this, path](const std::string& uri) { return Connect(uri, path); },
+                        parts_.agent, parts_.listeners, runs_};
     machine = std::make_shared<Machine>(*std::move(identity), std::move(sources),
                                         parts_.store.get(), MachineKeys(parts_.key_folder),
                                         [this, path] { loop_->Wake(path); });
@@ -93,7 +95,8 @@ absl::StatusOr<std::shared_ptr<Machine>> Controller::Find(const std::string& con
   return machine;
 }
 
-absl::StatusOr<std::shared_ptr<Hypervisor>> Controller::Connect(const std::string& uri) {
+absl::StatusOr<std::shared_ptr<Hypervisor>> Controller::Connect(const std::string& uri,
+                                                                const std::string& machine) {
   std::shared_ptr<Connection> connection;
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -102,9 +105,11 @@ absl::StatusOr<std::shared_ptr<Hypervisor>> Controller::Connect(const std::strin
     connection = entry;
   }
   std::lock_guard<std::mutex> lock(connection->mutex);
+  if (!machine.empty()) connection->machines.insert(machine);
   if (connection->hypervisor == nullptr) {
-    absl::StatusOr<std::unique_ptr<Hypervisor>> made =
-        parts_.hypervisor(uri, [this](const std::string& name) { WakeDomain(name); });
+    absl::StatusOr<std::unique_ptr<Hypervisor>> made = parts_.hypervisor(
+        uri,
+        [this, uri](const std::string& name) { name.empty() ? WakeAll(uri) : WakeDomain(name); });
     if (!made.ok()) return made.status();
     connection->hypervisor = *std::move(made);
   }
@@ -122,11 +127,25 @@ void Controller::WakeDomain(const std::string& domain_name) {
   loop_->Wake(path);
 }
 
-absl::Status Controller::RunKey(const std::string& key) {
+void Controller::WakeAll(const std::string& uri) {
+  std::shared_ptr<Connection> connection;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    auto found = connections_.find(uri);
+    if (found == connections_.end()) return;
+    connection = found->second;
+  }
+  std::lock_guard<std::mutex> lock(connection->mutex);
+  for (const std::string& machine : connection->machines) loop_->Wake(machine);
+}
+
+RunEnd Controller::RunKey(const std::string& key) {
   std::shared_ptr<Machine> machine = Known(key);
   if (machine == nullptr) return absl::OkStatus();
+  int actions = 0;
   EventSink log;
   log.result = [&](const ActionResult& result) {
+    ++actions;
     if (result.ok()) {
       spdlog::info("reconciled machine={} field={} result=\"{}\"", machine->identity().name,
                    result.action().field(), result.message());
@@ -135,12 +154,15 @@ absl::Status Controller::RunKey(const std::string& key) {
                    result.action().field(), result.message());
     }
   };
+  const absl::Time begin = absl::Now();
   absl::Status status = machine->Background(log);
+  metrics_.Reconciled(status, absl::Now() - begin, actions);
   if (!status.ok()) {
     spdlog::debug("reconcile failed machine={} error=\"{}\"", machine->identity().name,
                   std::string(status.message()));
   }
-  return status;
+  if (!machine->want_running() || (watch_->Add(key) && machine->GuestPushes())) return status;
+  return {status, parts_.poll};
 }
 
 ApplyOutcome Controller::Apply(const std::string& config_path, const ApplyOptions& options,
@@ -233,7 +255,7 @@ absl::StatusOr<std::set<std::string>> Controller::ImagesInUse() {
   }
   std::set<std::string> used;
   for (const std::string& uri : uris) {
-    absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor = Connect(uri);
+    absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor = Connect(uri, "");
     absl::Status status = hypervisor.status();
     if (status.ok()) {
       absl::StatusOr<std::set<std::string>> images = (*hypervisor)->ImagesInUse();
@@ -264,15 +286,36 @@ absl::StatusOr<std::vector<CachedImage>> Controller::PruneImages() {
   return images_.cache().Prune([this] { return ImagesInUse(); });
 }
 
+std::map<std::string, std::shared_ptr<Machine>> Controller::Machines() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return machines_;
+}
+
 int Controller::machines() const {
-  std::map<std::string, std::shared_ptr<Machine>> machines;
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    machines = machines_;
-  }
   int wanted = 0;
-  for (const auto& [path, machine] : machines) wanted += machine->want_running() ? 1 : 0;
+  for (const auto& [path, machine] : Machines()) wanted += machine->want_running() ? 1 : 0;
   return wanted;
+}
+
+std::vector<prometheus::MetricFamily> Controller::CollectMetrics() {
+  FleetTotals totals;
+  for (const auto& [path, machine] : Machines()) {
+    if (!machine->want_running()) continue;
+    ++totals.machines;
+    totals.drift_items += machine->items_waiting();
+    totals.restarts_awaited += machine->restarts_awaited();
+    for (const ForwardState& forward : machine->Forwards()) {
+      totals.open_connections += forward.open_connections;
+      totals.bytes_in += forward.bytes_in;
+      totals.bytes_out += forward.bytes_out;
+    }
+  }
+  return metrics_.Collect(loop_->Stats(), totals);
+}
+
+bool Controller::Settled() {
+  const RunLoopStats stats = loop_->Stats();
+  return stats.queued == 0 && stats.busy == stats.stuck;
 }
 
 }  // namespace rum

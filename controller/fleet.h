@@ -14,6 +14,7 @@
 #include "controller/file_watch.h"
 #include "controller/hypervisor/base_images.h"
 #include "controller/machine.h"
+#include "controller/metrics.h"
 #include "controller/run_loop.h"
 
 namespace rum {
@@ -31,6 +32,8 @@ struct ControllerParts {
   std::string key_folder;  // see MachineKeys
   std::string run_folder;  // see RunStore
   RunLoopOptions loop;
+  // How often a machine is looked at whose file or guest cannot tell of a change.
+  absl::Duration poll = absl::Seconds(10);
 };
 
 // All machines of one user, by the canonical path of their files. Thread-safe; every call blocks
@@ -67,19 +70,27 @@ class Controller {
   absl::Status DeleteImage(const std::string& name);
   absl::StatusOr<std::vector<CachedImage>> PruneImages();
   int machines() const;  // wanted up
+  std::vector<prometheus::MetricFamily> CollectMetrics();
+  // Every machine that was to be looked at has been, but for those that are stuck.
+  bool Settled();
 
  private:
   struct Connection {
     std::mutex mutex;  // of one libvirt alone: a slow one holds up no other
     std::shared_ptr<Hypervisor> hypervisor;
+    std::set<std::string> machines;  // that have asked for it; their keys
   };
 
   absl::StatusOr<std::set<std::string>> ImagesInUse();
+  std::map<std::string, std::shared_ptr<Machine>> Machines() const;
   absl::StatusOr<std::shared_ptr<Machine>> Find(const std::string& config_path);
   std::shared_ptr<Machine> Known(const std::string& key) const;
-  absl::StatusOr<std::shared_ptr<Hypervisor>> Connect(const std::string& uri);
+  // `machine`: the key of who asks, or empty.
+  absl::StatusOr<std::shared_ptr<Hypervisor>> Connect(const std::string& uri,
+                                                      const std::string& machine);
   void WakeDomain(const std::string& domain_name);
-  absl::Status RunKey(const std::string& key);
+  void WakeAll(const std::string& uri);
+  RunEnd RunKey(const std::string& key);
   void LookAfter(const std::shared_ptr<Machine>& machine);
 
   ControllerParts parts_;
@@ -90,6 +101,7 @@ class Controller {
   std::map<std::string, std::shared_ptr<Machine>> machines_;        // by config path
   std::map<std::string, std::string> by_domain_;                    // domain name to config path
   bool stopped_ = false;
+  Metrics metrics_;
   std::unique_ptr<RunLoop> loop_;
   std::unique_ptr<FileWatch> watch_;
 };

@@ -42,6 +42,15 @@ bool MachineLinks::has_listeners() const {
   return listeners_ != nullptr;
 }
 
+std::vector<ForwardState> MachineLinks::Forwards() const {
+  std::shared_ptr<ListenerSet> listeners;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    listeners = listeners_;
+  }
+  return listeners == nullptr ? std::vector<ForwardState>() : listeners->Observe();
+}
+
 std::shared_ptr<ListenerSet> MachineLinks::OpenListeners() {
   std::lock_guard<std::mutex> lock(mutex_);
   if (listeners_ == nullptr) {

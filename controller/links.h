@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -52,6 +53,7 @@ class MachineLinks {
   std::shared_ptr<GuestAgent> agent() const;     // null: the domain is not known to run
   std::shared_ptr<ListenerSet> OpenListeners();  // made when there is none
   bool has_listeners() const;
+  std::vector<ForwardState> Forwards() const;
   void Close();  // listeners and agent: the machine goes down
   void Stop();   // every wait ends soon; for the end of the process
   // While one lives, what is under way ends at its next step, and waits end: somebody wants the

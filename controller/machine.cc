@@ -1,5 +1,6 @@
 #include "controller/machine.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 #include <vector>
@@ -106,6 +107,17 @@ MachineRecord Machine::Snapshot() const {
   return record_;
 }
 
+bool Machine::want_running() const {
+  (void)Ready();
+  std::lock_guard<std::mutex> lock(mutex_);
+  return record_.want_running();
+}
+
+bool Machine::GuestPushes() const {
+  const std::shared_ptr<GuestAgent> agent = links_.agent();
+  return agent == nullptr || agent->Pushes();
+}
+
 void Machine::Publish(const MachineRecord& record) const {
   std::lock_guard<std::mutex> lock(mutex_);
   record_ = record;
@@ -178,9 +190,15 @@ absl::Status Machine::Background(const EventSink& sink) {
   options.retry_failed = false;
   options.agent_patience = absl::ZeroDuration();
   Publisher publisher(*this);
-  absl::Status status = Reconcile(links_, publisher, desired, options, sink, &record).status;
+  const ApplyOutcome outcome = Reconcile(links_, publisher, desired, options, sink, &record);
+  const auto& waiting = outcome.plan.waiting();
+  items_waiting_ = waiting.size();
+  restarts_awaited_ =
+      static_cast<int>(std::count_if(waiting.begin(), waiting.end(), [](const Change& change) {
+        return change.effect() == RESTART || change.effect() == RECREATE;
+      }));
   Collect(RunsOf(record));
-  return status;
+  return outcome.status;
 }
 
 absl::Status Machine::RestorePorts(const Config& desired, const MachineRecord& record) {

@@ -1,6 +1,7 @@
 #ifndef RUM_CONTROLLER_MACHINE_H_
 #define RUM_CONTROLLER_MACHINE_H_
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -63,7 +64,14 @@ class Machine {
   // Tells the scripts that run to end, and returns them.
   std::vector<agent::ScriptRun> CancelRuns();
 
-  bool want_running() const { return Snapshot().want_running(); }
+  bool want_running() const;
+  // What the last reconcile of the background left waiting, and how much of that for a restart or a
+  // new disk.
+  int items_waiting() const { return items_waiting_; }
+  int restarts_awaited() const { return restarts_awaited_; }
+  std::vector<ForwardState> Forwards() const { return links_.Forwards(); }
+  // False: what changes in its guest is found by looking alone.
+  bool GuestPushes() const;
   void Stop() { links_.Stop(); }
 
  private:
@@ -89,6 +97,8 @@ class Machine {
   StateStore* const store_;
   const MachineKeys keys_;
   MachineLinks links_;
+  std::atomic<int> items_waiting_ = 0;
+  std::atomic<int> restarts_awaited_ = 0;
   std::timed_mutex changing_;  // held by whatever changes the machine
   mutable std::mutex mutex_;
   mutable bool loaded_ = false;

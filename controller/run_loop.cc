@@ -1,7 +1,6 @@
 #include "controller/run_loop.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -11,101 +10,247 @@ namespace {
 
 using Lock = std::unique_lock<std::mutex>;
 
+// Events during a back-off bring the next try at most this near.
+constexpr std::chrono::seconds kLeastPauseForEvents{1};
+
+constexpr absl::Duration kNever = absl::Hours(24 * 365);  // an infinite one has no place on a clock
+
 bool MayRetry(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsAborted(status);
 }
 
 }  // namespace
 
-RunLoop::RunLoop(std::function<absl::Status(const std::string& key)> run, RunLoopOptions options)
+RunLoop::RunLoop(std::function<RunEnd(const std::string& key)> run, RunLoopOptions options)
     : run_(std::move(run)), options_(options), random_(std::random_device()()) {
-  for (int i = 0; i < options_.workers; ++i) workers_.emplace_back([this] { Work(); });
+  Lock lock(mutex_);
+  for (int i = 0; i < options_.workers; ++i) AddWorker();
+  dispatcher_ = std::thread([this] { Dispatch(); });
 }
 
 void RunLoop::Wake(const std::string& name) {
   Lock lock(mutex_);
-  Key& key = keys_[name];
-  key.forgotten = false;
-  key.due = std::min(key.due, std::max(absl::Now(), key.not_before));
-  changed_.notify_one();
+  Key& key = Named(name);
+  Plan(key, std::max(Clock::now(), key.not_before));
+}
+
+void RunLoop::WakeFirst(const std::string& name) {
+  Lock lock(mutex_);
+  Key& key = Named(name);
+  key.failures = 0;
+  key.not_before = Time::min();
+  if (key.queued) {
+    queue_.remove(&key);
+    queue_.push_front(&key);
+  } else {
+    Plan(key, Time::min());
+  }
 }
 
 void RunLoop::Forget(const std::string& name) {
   Lock lock(mutex_);
   auto found = keys_.find(name);
   if (found == keys_.end()) return;
-  found->second.forgotten = true;
-  if (!found->second.running) keys_.erase(found);
+  Key& key = found->second;
+  key.forgotten = true;
+  Unplan(key);
+  if (!key.running) keys_.erase(found);
+}
+
+RunLoopStats RunLoop::Stats() {
+  Lock lock(mutex_);
+  const Time now = Clock::now();
+  RunLoopStats stats;
+  stats.keys = static_cast<int>(keys_.size());
+  stats.queued = static_cast<int>(queue_.size());
+  for (const auto& [name, key] : keys_) stats.retrying += key.failures > 0 ? 1 : 0;
+  stats.workers = static_cast<int>(workers_.size());
+  stats.busy = static_cast<int>(runs_.size());
+  stats.stuck = Stuck(now);
+  if (!runs_.empty()) stats.longest_run = absl::FromChrono(now - runs_.front());
+  return stats;
 }
 
 void RunLoop::Stop() {
   {
     Lock lock(mutex_);
     stopping_ = true;
-    changed_.notify_all();
+    work_.notify_all();
+    dispatch_.notify_all();
   }
-  for (std::thread& worker : workers_) {
-    if (worker.joinable()) worker.join();
-  }
-}
-
-std::map<std::string, RunLoop::Key>::iterator RunLoop::Next() {
-  auto next = keys_.end();
-  for (auto it = keys_.begin(); it != keys_.end(); ++it) {
-    if (it->second.running || it->second.due == absl::InfiniteFuture()) continue;
-    if (next == keys_.end() || it->second.due < next->second.due) next = it;
-  }
-  return next;
-}
-
-void RunLoop::Work() {
-  Lock lock(mutex_);
-  while (!stopping_) {
-    auto next = Next();
-    if (next == keys_.end()) {
-      changed_.wait(lock);
-      continue;
+  if (dispatcher_.joinable()) dispatcher_.join();
+  // Nobody adds workers now; those that end move among the lists under the lock.
+  while (true) {
+    std::list<std::thread> one;
+    {
+      Lock lock(mutex_);
+      std::list<std::thread>& from = ended_.empty() ? workers_ : ended_;
+      if (from.empty()) return;
+      one.splice(one.begin(), from, from.begin());
     }
-    const absl::Duration wait = next->second.due - absl::Now();
-    if (wait > absl::ZeroDuration()) {
-      changed_.wait_for(lock, absl::ToChronoNanoseconds(wait));
-      continue;
-    }
-    const std::string name = next->first;
-    next->second.due = absl::InfiniteFuture();
-    next->second.running = true;
-    lock.unlock();
-    const absl::Status status = run_(name);
-    lock.lock();
-    Finish(name, status);
+    one.front().join();
   }
 }
 
-void RunLoop::Finish(const std::string& name, const absl::Status& status) {
-  auto found = keys_.find(name);
-  Key& key = found->second;
-  key.running = false;
-  if (key.forgotten) {
-    keys_.erase(found);
+RunLoop::Key& RunLoop::Named(const std::string& name) {
+  auto [entry, fresh] = keys_.try_emplace(name);
+  if (fresh) entry->second.name = &entry->first;
+  entry->second.forgotten = false;
+  return entry->second;
+}
+
+void RunLoop::Plan(Key& key, Time at) {
+  if (key.queued || at >= key.due) return;
+  if (key.running) {
+    key.due = at;
     return;
   }
-  absl::Duration pause = options_.resync;
-  key.not_before = absl::InfinitePast();
-  if (MayRetry(status)) {
+  Unplan(key);
+  if (at <= Clock::now()) return Enqueue(key, at == Time::min());
+  key.due = at;
+  timeline_.emplace(at, &key);
+  if (timeline_.begin()->second == &key) dispatch_.notify_one();
+}
+
+void RunLoop::Unplan(Key& key) {
+  timeline_.erase({key.due, &key});
+  if (key.queued) queue_.remove(&key);
+  key.queued = false;
+  key.due = Time::max();
+}
+
+void RunLoop::Enqueue(Key& key, bool first) {
+  key.queued = true;
+  key.due = Time::max();
+  queue_.insert(first ? queue_.begin() : queue_.end(), &key);
+  work_.notify_one();
+  if (static_cast<int>(queue_.size()) > idle_) dispatch_.notify_one();
+}
+
+void RunLoop::AddWorker() {
+  workers_.emplace_back();
+  const auto self = std::prev(workers_.end());
+  *self = std::thread([this, self] { Work(self); });
+}
+
+void RunLoop::Work(std::list<std::thread>::iterator self) {
+  Lock lock(mutex_);
+  while (!stopping_) {
+    if (queue_.empty()) {
+      const bool surplus = static_cast<int>(workers_.size()) > options_.workers;
+      ++idle_;
+      const bool woken =
+          !surplus || work_.wait_for(lock, absl::ToChronoNanoseconds(options_.surplus_lingers)) ==
+                          std::cv_status::no_timeout;
+      if (!surplus) work_.wait(lock);
+      --idle_;
+      if (woken || stopping_ || !queue_.empty() ||
+          static_cast<int>(workers_.size()) <= options_.workers) {
+        continue;
+      }
+      ended_.splice(ended_.end(), workers_, self);
+      dispatch_.notify_one();
+      return;
+    }
+    Key& key = *queue_.front();
+    queue_.pop_front();
+    key.queued = false;
+    key.running = true;
+    const auto begin = runs_.insert(runs_.end(), Clock::now());
+    lock.unlock();
+    const std::string name = *key.name;
+    const RunEnd end = run_(name);
+    lock.lock();
+    runs_.erase(begin);
+    const absl::Time retry = Finish(key, end);
+    if (retry == absl::InfiniteFuture() || !options_.on_retry) continue;
+    lock.unlock();
+    options_.on_retry(name, retry);
+    lock.lock();
+  }
+}
+
+void RunLoop::Dispatch() {
+  Lock lock(mutex_);
+  while (!stopping_) {
+    JoinEnded();
+    const Time now = Clock::now();
+    while (!timeline_.empty() && timeline_.begin()->first <= now) {
+      Key& key = *timeline_.begin()->second;
+      timeline_.erase(timeline_.begin());
+      Enqueue(key, false);
+    }
+    Time next = timeline_.empty() ? Time::max() : timeline_.begin()->first;
+    if (static_cast<int>(queue_.size()) > idle_) next = std::min(next, GrowIfStuck(now));
+    if (next == Time::max()) {
+      dispatch_.wait(lock);
+    } else {
+      dispatch_.wait_until(lock, next);
+    }
+  }
+}
+
+// They need the lock no more.
+void RunLoop::JoinEnded() {
+  for (std::thread& worker : ended_) worker.join();
+  ended_.clear();
+}
+
+int RunLoop::Stuck(Time now) const {
+  const Time limit = now - absl::ToChronoNanoseconds(options_.stuck_after);
+  int stuck = 0;
+  for (auto run = runs_.begin(); run != runs_.end() && *run <= limit; ++run) ++stuck;
+  return stuck;
+}
+
+RunLoop::Time RunLoop::GrowIfStuck(Time now) {
+  const int stuck = Stuck(now);
+  const int all = static_cast<int>(workers_.size());
+  if (all >= options_.most_workers) return Time::max();
+  if (all - stuck < options_.workers) {
+    AddWorker();
+    return now;
+  }
+  // What goes on, or is about to begin, may get stuck.
+  const bool none = stuck == static_cast<int>(runs_.size());
+  const Time begin = none ? now : *std::next(runs_.begin(), stuck);
+  return begin + absl::ToChronoNanoseconds(options_.stuck_after);
+}
+
+absl::Time RunLoop::Finish(Key& key, const RunEnd& end) {
+  key.running = false;
+  if (key.forgotten) {
+    keys_.erase(std::string(*key.name));
+    return absl::InfiniteFuture();
+  }
+  const Time now = Clock::now();
+  const Time woken = std::exchange(key.due, Time::max());
+  Time next = now + Jittered(end.resync.value_or(options_.resync), 0.5, 1.5);
+  key.not_before = Time::min();
+  if (MayRetry(end.status)) {
     const int doublings = std::min(key.failures++, 20);
-    pause = std::min(options_.first_backoff * (1 << doublings), options_.longest_backoff);
-    key.not_before = absl::Now() + std::min(pause, absl::Seconds(1));
-    key.due = std::max(key.due, key.not_before);
+    const absl::Duration pause =
+        std::min(options_.first_backoff * (1 << doublings), options_.longest_backoff);
+    const Clock::duration jittered = Jittered(pause, 1, 1.25);
+    next = now + jittered;
+    key.not_before = now + std::min<Clock::duration>(jittered, kLeastPauseForEvents);
   } else {
     key.failures = 0;
   }
-  key.due = std::min(key.due, absl::Now() + Jittered(pause));
-  changed_.notify_one();
+  // Who is to be ahead of all others had no part in this failure.
+  if (woken == Time::min()) {
+    Plan(key, woken);
+    return absl::InfiniteFuture();
+  }
+  if (woken != Time::max()) next = std::min(next, std::max(woken, key.not_before));
+  Plan(key, next);
+  return key.failures > 0 ? absl::Now() + absl::FromChrono(next - now) : absl::InfiniteFuture();
 }
 
-// Up to a quarter later, so that many machines do not move in step.
-absl::Duration RunLoop::Jittered(absl::Duration duration) {
-  return duration * (1.0 + std::uniform_real_distribution<double>(0, 0.25)(random_));
+// So that many machines do not move in step.
+RunLoop::Clock::duration RunLoop::Jittered(absl::Duration duration, double least, double most) {
+  const double factor = std::uniform_real_distribution<double>(least, most)(random_);
+  return absl::ToChronoNanoseconds(std::min(duration, kNever) * factor);
 }
 
 }  // namespace rum

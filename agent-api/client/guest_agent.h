@@ -59,6 +59,8 @@ class GuestAgent {
   // (refused). Its half-close is the connection's; closing both ways before the other side's end
   // was read resets the connection, and the other way round.
   virtual void Dial(uint16_t port, std::function<void(absl::StatusOr<int>)> done) = 0;
+  // True: `on_change` is also called when Observe would be answered differently now.
+  virtual bool Pushes() const { return false; }
 };
 
 // Opens the host's end of the guest channel: a stream socket that the caller owns.

@@ -5,7 +5,10 @@
 #include <libvirt/virterror.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <fstream>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -15,6 +18,10 @@
 
 namespace rum {
 namespace {
+
+constexpr std::chrono::seconds kPatience{10};
+constexpr std::chrono::milliseconds kFirstPause{50};
+constexpr std::chrono::milliseconds kLongestPause{2000};
 
 // A paravirtual /dev/kvm of a nested cloud makes VMs and lets them hang; its CPU shows neither
 // flag.
@@ -72,6 +79,10 @@ struct Connection::Listener {
     std::lock_guard<std::mutex> lock(mutex);
     if (on_event && name != nullptr) on_event(name);
   }
+  void TellAll() {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (on_event) on_event("");
+  }
   static void Tell(virDomainPtr domain, void* opaque) {
     (*static_cast<std::shared_ptr<Listener>*>(opaque))->Tell(domain);
   }
@@ -102,6 +113,11 @@ struct Connection::Listener {
     };
     add(VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, device);
     add(VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, device);
+    add(
+        VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE,
+        +[](virConnectPtr, virDomainPtr domain, unsigned long long, void* opaque) {
+          Tell(domain, opaque);
+        });
     return ids;
   }
 
@@ -119,26 +135,96 @@ struct Connection::Listener {
   }
 };
 
+// Brings a connection that was lost back, so that events are heard again before anybody asks.
+// Shared with libvirt's callback, which may come while the connection goes.
+struct Connection::Loss {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool lost = false;
+  bool ending = false;
+
+  void Set(bool Loss::*what) {
+    std::lock_guard<std::mutex> lock(mutex);
+    this->*what = true;
+    changed.notify_all();
+  }
+  // The callback must not close the connection, nor wait for anything.
+  static void Register(const std::shared_ptr<Loss>& self, virConnectPtr connection) {
+    auto* opaque = new std::shared_ptr<Loss>(self);
+    const int registered = virConnectRegisterCloseCallback(connection, OnClose, opaque, Release);
+    if (registered == 0) return;
+    Release(opaque);  // a driver in this process cannot be lost
+    virResetLastError();
+  }
+  static void OnClose(virConnectPtr, int, void* opaque) {
+    (*static_cast<std::shared_ptr<Loss>*>(opaque))->Set(&Loss::lost);
+  }
+  static void Release(void* opaque) { delete static_cast<std::shared_ptr<Loss>*>(opaque); }
+};
+
 Connection::Connection(std::string uri, std::function<void(const std::string&)> on_event)
-    : uri_(std::move(uri)), listener_(std::make_shared<Listener>()) {
+    : uri_(std::move(uri)),
+      listener_(std::make_shared<Listener>()),
+      loss_(std::make_shared<Loss>()) {
   listener_->on_event = std::move(on_event);
+  reconnector_ = std::thread([this] { Reconnect(); });
 }
 
 Connection::~Connection() {
-  std::lock_guard<std::mutex> lock(listener_->mutex);
-  listener_->on_event = nullptr;
+  {
+    std::lock_guard<std::mutex> lock(listener_->mutex);
+    listener_->on_event = nullptr;
+  }
+  loss_->Set(&Loss::ending);
+  reconnector_.join();
+}
+
+void Connection::Reconnect() {
+  std::unique_lock<std::mutex> lock(loss_->mutex);
+  while (true) {
+    loss_->changed.wait(lock, [this] { return loss_->lost || loss_->ending; });
+    if (loss_->ending) return;
+    loss_->lost = false;
+    lock.unlock();
+    listener_->TellAll();  // whoever asks now hears that libvirt is away
+    bool back = Get().ok();
+    lock.lock();
+    for (auto pause = kFirstPause; !back && !loss_->ending;
+         pause = std::min(pause * 2, kLongestPause)) {
+      loss_->changed.wait_for(lock, pause, [this] { return loss_->ending; });
+      if (loss_->ending) return;
+      lock.unlock();
+      back = Get().ok();
+      lock.lock();
+    }
+    lock.unlock();
+    listener_->TellAll();  // of what moved meanwhile there was no event
+    lock.lock();
+  }
 }
 
 absl::StatusOr<ConnectionHandle> Connection::Get() {
-  std::lock_guard<std::mutex> lock(mutex_);
+  std::unique_lock<std::mutex> lock(mutex_);
+  // Opening has no deadline in libvirt: where one hangs, the others give up.
+  if (!opened_.wait_for(lock, kPatience, [this] { return !opening_; })) {
+    return absl::UnavailableError(absl::StrCat("libvirt at ", Name(), " does not answer"));
+  }
   if (connection_ && virConnectIsAlive(connection_.get()) == 1) return connection_;
-  connection_.reset();
+  const ConnectionHandle dead = std::exchange(connection_, nullptr);
+  opening_ = true;
+  lock.unlock();
   absl::StatusOr<ConnectionHandle> opened = Open();
+  const ConnectionFacts facts = opened.ok() ? FactsOf(opened->get()) : ConnectionFacts();
+  lock.lock();
+  opening_ = false;
+  opened_.notify_all();
   if (!opened.ok()) return opened.status();
   connection_ = *opened;
-  facts_ = FactsOf(connection_.get());
+  facts_ = facts;
   return connection_;
 }
+
+std::string Connection::Name() const { return uri_.empty() ? "its default URI" : uri_; }
 
 ConnectionFacts Connection::facts() {
   std::lock_guard<std::mutex> lock(mutex_);
@@ -156,18 +242,20 @@ absl::StatusOr<ConnectionHandle> Connection::Open() {
   StartLibvirtEventLoop();
   virConnectPtr raw = virConnectOpen(uri_.empty() ? nullptr : uri_.c_str());
   if (raw == nullptr) {
-    const std::string name = uri_.empty() ? "its default URI" : uri_;
-    absl::Status error = LibvirtError("cannot reach libvirt at " + name);
+    absl::Status error = LibvirtError("cannot reach libvirt at " + Name());
     return absl::UnavailableError(error.message());
   }
   const std::vector<int> callbacks = Listener::Register(listener_, raw);
   const int qemu_callback = Listener::RegisterQemu(listener_, raw);
-  // Local drivers have no wire to keep alive and say so with an error.
+  Loss::Register(loss_, raw);
+  // A libvirt that says nothing for 20 s is lost, and every call to it fails. Local drivers have no
+  // wire to keep alive and say so with an error.
   if (virConnectSetKeepAlive(raw, 5, 3) < 0) virResetLastError();
   // Callbacks hold the connection: it only goes when they do.
   return ConnectionHandle(raw, [callbacks, qemu_callback](virConnectPtr connection) {
     for (int id : callbacks) virConnectDomainEventDeregisterAny(connection, id);
     if (qemu_callback >= 0) virConnectDomainQemuMonitorEventDeregister(connection, qemu_callback);
+    if (virConnectUnregisterCloseCallback(connection, Loss::OnClose) < 0) virResetLastError();
     virConnectClose(connection);
   });
 }

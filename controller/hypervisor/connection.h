@@ -3,10 +3,12 @@
 
 #include <libvirt/libvirt.h>
 
+#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 
 #include "absl/status/statusor.h"
 #include "controller/hypervisor/domain_xml.h"
@@ -24,18 +26,20 @@ struct ConnectionFacts {
   std::string auto_type;  // what domain_type "auto" means there: "kvm" or "qemu"
 };
 
-// Keeps one connection to libvirt: opened when first needed, opened again when it died.
-// Thread-safe.
+// Keeps one connection to libvirt: opened when first needed, opened again when it died, with its
+// events. Thread-safe.
 class Connection {
  public:
   // `on_event` hears the names of domains about which libvirt reports anything, on libvirt's event
-  // thread.
+  // thread; and an empty name when the connection was lost, and when it is back: anything may have
+  // happened to any domain.
   Connection(std::string uri, std::function<void(const std::string&)> on_event);
   ~Connection();  // no on_event afterwards
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // Unavailable: "cannot reach libvirt at URI: ...".
+  // Unavailable: "cannot reach libvirt at URI: ..."; also while another call has been opening it
+  // for 10 s.
   absl::StatusOr<ConnectionHandle> Get();
   ConnectionFacts facts();  // of the last Get()
   // Turns an error that a dead connection caused into Unavailable, whatever code libvirt gave it.
@@ -43,13 +47,20 @@ class Connection {
 
  private:
   struct Listener;
+  struct Loss;
   absl::StatusOr<ConnectionHandle> Open();
+  void Reconnect();
+  std::string Name() const;
 
   const std::string uri_;
-  std::shared_ptr<Listener> listener_;
+  const std::shared_ptr<Listener> listener_;
+  const std::shared_ptr<Loss> loss_;
   std::mutex mutex_;
+  std::condition_variable opened_;
+  bool opening_ = false;
   ConnectionHandle connection_;
   ConnectionFacts facts_;
+  std::thread reconnector_;
 };
 
 }  // namespace rum

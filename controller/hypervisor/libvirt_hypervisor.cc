@@ -249,9 +249,7 @@ absl::StatusOr<int> LibvirtHypervisor::OpenChannel(const MachineIdentity& machin
 absl::StatusOr<std::unique_ptr<Hypervisor>> ConnectLibvirt(
     const std::string& uri, const std::string& agent_binary,
     std::function<void(const std::string& domain_name)> on_event) {
-  auto hypervisor = std::make_unique<LibvirtHypervisor>(uri, agent_binary, std::move(on_event));
-  if (absl::Status reached = hypervisor->Reach(); !reached.ok()) return reached;
-  return std::unique_ptr<Hypervisor>(std::move(hypervisor));
+  return std::make_unique<LibvirtHypervisor>(uri, agent_binary, std::move(on_event));
 }
 
 }  // namespace rum

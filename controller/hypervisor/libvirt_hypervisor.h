@@ -54,8 +54,6 @@ class LibvirtHypervisor : public Hypervisor {
                     std::function<void(const std::string&)> on_event)
       : connection_(uri, std::move(on_event)), agent_binary_(std::move(agent_binary)) {}
 
-  absl::Status Reach() { return connection_.Get().status(); }
-
   absl::StatusOr<DomainState> Inspect(const MachineIdentity& machine) override;
   absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh,
                       const Onlooker& onlooker) override;

@@ -6,8 +6,10 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <cerrno>
 #include <cstring>
+#include <set>
 
 #include "absl/strings/str_cat.h"
+#include "controller/listeners/inherited.h"
 #include "controller/listeners/io_thread.h"
 
 namespace rum {
@@ -29,6 +31,8 @@ std::string Where(const std::string& bind, uint16_t port) {
 // By hand, for Asio's sockets would be inherited by every child of this process, and a child that
 // outlives it would keep the port.
 int MakeSocket(const tcp::endpoint& endpoint, Fd* made) {
+  *made = TakeInherited(endpoint.data(), static_cast<socklen_t>(endpoint.size()));
+  if (made->ok()) return 0;
   const int on = 1;
   Fd fd(socket(endpoint.data()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd.ok()) return errno;
@@ -44,7 +48,22 @@ int MakeSocket(const tcp::endpoint& endpoint, Fd* made) {
   return 0;
 }
 
+// All that have an open socket. io thread only.
+std::set<Listener*>& OpenListeners() {
+  static auto* const open = new std::set<Listener*>;
+  return *open;
+}
+
 }  // namespace
+
+std::vector<Fd> GiveUpListening() {
+  return OnIoThread([] {
+    std::vector<Fd> sockets;
+    const std::set<Listener*> open = OpenListeners();
+    for (Listener* listener : open) sockets.push_back(listener->GiveUp());
+    return sockets;
+  });
+}
 
 absl::Status BindError(const Forward& forward, int error, const std::string& owner) {
   const std::string where = Where(forward.bind, forward.host);
@@ -89,6 +108,7 @@ int Listener::Open() {
   socket_.assign(fd.get(), error);
   if (error) return error.value();
   fd.Release();
+  OpenListeners().insert(this);
   drain_.cancel(error);
   WaitForClient();
   return 0;
@@ -155,7 +175,14 @@ void Listener::Admit(Fd client) {
   relay->Start();
 }
 
+Fd Listener::GiveUp() {
+  OpenListeners().erase(this);
+  pause_.cancel();
+  return Fd(socket_.is_open() ? socket_.release() : -1);
+}
+
 void Listener::StopAccepting() {
+  OpenListeners().erase(this);
   error_code ignored;
   socket_.close(ignored);
   pause_.cancel(ignored);

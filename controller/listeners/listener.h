@@ -9,6 +9,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "controller/listeners/fd.h"
 #include "controller/listeners/listener_set_options.h"
 #include "controller/listeners/relay.h"
 
@@ -27,6 +28,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
   void Retarget(uint16_t guest) { guest_ = guest; }
   void Drain();  // stops accepting; connections may go on for the drain time
   void Close();  // and every connection, at once
+  Fd GiveUp();   // stops accepting and leaves the socket open; connections go on
   bool idle() const { return relays_.empty(); }
 
   const absl::Status& accepting() const { return accepting_; }

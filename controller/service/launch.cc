@@ -28,7 +28,7 @@ std::string Self() {
 
 std::string ControllerSocketPath() { return RuntimeDir() + "/controller.sock"; }
 
-absl::Status StartController() {
+absl::Status StartController(bool replace) {
   int ready[2];
   if (pipe2(ready, O_CLOEXEC) != 0)
     return absl::InternalError(absl::StrCat("pipe: ", std::strerror(errno)));
@@ -45,9 +45,10 @@ absl::Status StartController() {
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK);
   const std::string self = Self();
-  std::string words[] = {self, "controller", "run", "--ready-fd", "3"};
+  std::string words[] = {self, "controller", "run", "--ready-fd", "3", "--replace"};
   char* argv[] = {words[0].data(), words[1].data(), words[2].data(),
-                  words[3].data(), words[4].data(), nullptr};
+                  words[3].data(), words[4].data(), replace ? words[5].data() : nullptr,
+                  nullptr};
   pid_t pid = -1;
   const int failed = posix_spawn(&pid, self.c_str(), &actions, &attributes, argv, environ);
   posix_spawn_file_actions_destroy(&actions);
@@ -69,11 +70,13 @@ absl::Status StartController() {
   return absl::UnavailableError(absl::StrCat("the controller did not start: ", answer));
 }
 
-absl::Status ExecController(int ready_fd) {
+absl::Status ExecController(int ready_fd, bool replace) {
   const fs::path folder = fs::path(Self()).parent_path();
-  std::string words[] = {"rum", "controller", "run", "--ready-fd", std::to_string(ready_fd)};
+  std::string words[] = {"rum",      "controller", "run", "--ready-fd", std::to_string(ready_fd),
+                         "--replace"};
   char* argv[] = {words[0].data(), words[1].data(), words[2].data(),
-                  words[3].data(), words[4].data(), nullptr};
+                  words[3].data(), words[4].data(), replace ? words[5].data() : nullptr,
+                  nullptr};
   for (const char* place :
        {"rum-controller", "../lib/rum/rum-controller", "../controller/service/rum-controller"}) {
     execv((folder / place).c_str(), argv);
@@ -83,6 +86,27 @@ absl::Status ExecController(int ready_fd) {
       absl::StrCat("rum-controller, beside ", Self(), " or in ../lib/rum: ", std::strerror(errno));
   if (ready_fd >= 0) (void)!write(ready_fd, text.data(), text.size());  // told twice, if at all
   return absl::NotFoundError(text);
+}
+
+std::string ControllerUnit() {
+  return absl::StrCat(
+      "[Unit]\n"
+      "Description=rum: keeps running VMs as their rum.toml says\n"
+      "\n"
+      "[Service]\n"
+      "Type=notify\n"
+      "ExecStart=\"",
+      Self(),
+      "\" controller run\n"
+      "WatchdogSec=30\n"
+      "Restart=on-failure\n"
+      "# A restart keeps the listening sockets: nobody who connects meanwhile is refused.\n"
+      "FileDescriptorStoreMax=4096\n"
+      "# Machines of qemu:///session go on when the controller ends.\n"
+      "KillMode=process\n"
+      "\n"
+      "[Install]\n"
+      "WantedBy=default.target\n");
 }
 
 }  // namespace rum

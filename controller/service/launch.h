@@ -20,12 +20,16 @@ inline constexpr char kTaken[] = "taken\n";
 std::string ControllerSocketPath();
 
 // Starts `rum controller run` (this executable) in the background, detached from this terminal, and
-// waits until it answers or says why it cannot.
-absl::Status StartController();
+// waits until it answers or says why it cannot. `replace`: in the place of the one that runs, if
+// one does; nobody who connects meanwhile is refused.
+absl::Status StartController(bool replace = false);
 
 // Becomes rum-controller, found beside this executable, in ../lib/rum, or where the build puts it;
-// `ready_fd` (or -1) as in RunController. Returns only if it cannot.
-absl::Status ExecController(int ready_fd);
+// `ready_fd` (or -1) and `replace` as in RunController. Returns only if it cannot.
+absl::Status ExecController(int ready_fd, bool replace);
+
+// A unit for systemd's user instance that runs this executable.
+std::string ControllerUnit();
 
 }  // namespace rum
 

@@ -1,5 +1,6 @@
 // rum-controller: what `rum controller run` becomes. Its words are rum's, so that it reads as that
-// in a list of processes: rum controller run --ready-fd N, where N is -1 if nobody waits for it.
+// in a list of processes: rum controller run --ready-fd N [--replace], where N is -1 if nobody
+// waits for it.
 #include <fcntl.h>
 
 #include <cstdio>
@@ -9,13 +10,14 @@
 #include "controller/service/process.h"
 
 int main(int argc, char** argv) {
-  if (argc != 5 || std::string(argv[3]) != "--ready-fd") {
+  const bool replace = argc == 6 && std::string(argv[5]) == "--replace";
+  if ((argc != 5 && !replace) || std::string(argv[3]) != "--ready-fd") {
     std::fputs("rum-controller is started by: rum controller run\n", stderr);
     return 2;
   }
   const int ready_fd = std::atoi(argv[4]);
   if (ready_fd >= 0) fcntl(ready_fd, F_SETFD, FD_CLOEXEC);
-  const absl::Status status = rum::RunController(ready_fd);
+  const absl::Status status = rum::RunController(ready_fd, replace);
   if (status.ok()) return 0;
   std::fprintf(stderr, "rum: %s\n", std::string(status.message()).c_str());
   return 1;

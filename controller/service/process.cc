@@ -14,15 +14,22 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <memory>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "controller/fleet.h"
+#include "controller/listeners/inherited.h"
 #include "controller/listeners/listener_set.h"
+#include "controller/service/handover.h"
 #include "controller/service/launch.h"
+#include "controller/service/metrics_page.h"
 #include "controller/service/server.h"
+#include "controller/service/service_notify.h"
 #include "state/identity.h"
 
 namespace rum {
@@ -55,19 +62,58 @@ void SetUpLog() {
   } catch (const spdlog::spdlog_ex&) {
     spdlog::set_default_logger(spdlog::stderr_logger_mt("rum"));
   }
+  // What systemd starts is read with journalctl.
+  if (std::getenv("JOURNAL_STREAM") != nullptr) {
+    spdlog::default_logger()->sinks().push_back(std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  }
   const char* level = std::getenv("RUM_LOG");
-  spdlog::set_level(level != nullptr ? spdlog::level::from_str(level) : spdlog::level::info);
-  spdlog::flush_on(spdlog::level::info);
+  const auto known = spdlog::level::from_str(level != nullptr ? level : "info");
+  // It calls what it does not know "off", too.
+  const bool wrong = known == spdlog::level::off && std::string(level) != "off";
+  spdlog::set_level(wrong ? spdlog::level::info : known);
+  spdlog::flush_on(spdlog::level::debug);
+  if (wrong) {
+    spdlog::warn(
+        "RUM_LOG is none of trace, debug, info, warning, error, critical, off value=\"{}\"", level);
+  }
 }
 
 // One controller for each runtime folder; the lock goes with the process, however it ends.
-absl::StatusOr<int> TakeLock() {
+absl::StatusOr<Fd> TakeLock() {
   const std::string path = RuntimeDir() + "/controller.lock";
-  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return absl::InternalError(absl::StrCat(path, ": ", std::strerror(errno)));
-  if (flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
-  close(fd);
+  Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!fd.ok()) return absl::InternalError(absl::StrCat(path, ": ", std::strerror(errno)));
+  if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
   return absl::AlreadyExistsError("a controller runs already (`rum controller status`)");
+}
+
+// Tries again while `take` fails because of a controller that is about to end.
+template <typename Take>
+auto TakeAfter(absl::Time deadline, Take take) {
+  auto taken = take();
+  while (!taken.ok() && absl::Now() < deadline &&
+         (absl::IsAlreadyExists(taken.status()) || absl::IsFailedPrecondition(taken.status()))) {
+    absl::SleepFor(absl::Milliseconds(2));
+    taken = take();
+  }
+  return taken;
+}
+
+std::string HandoverPath() { return RuntimeDir() + "/handover.sock"; }
+
+// What the controllers before this one left: the one that runs, if this is to replace it, and the
+// one that systemd ended last.
+void InheritAll(bool replace) {
+  if (replace) {
+    absl::StatusOr<std::vector<Fd>> sockets = TakeOver(HandoverPath(), absl::Seconds(5));
+    if (sockets.ok()) {
+      spdlog::info("took over sockets={}", sockets->size());
+      Inherit(*std::move(sockets));
+    } else {
+      spdlog::info("took nothing over reason=\"{}\"", std::string(sockets.status().message()));
+    }
+  }
+  Inherit(SocketsOfService());
 }
 
 ControllerParts RealParts(std::unique_ptr<StateStore> store, const std::string& agent_binary) {
@@ -104,45 +150,85 @@ void EndSoonWhateverHappens() {
   }).detach();
 }
 
-absl::Status Serve(int ready_fd) {
+// Waits for SIGTERM or SIGINT; meanwhile closes what nobody inherits, once it can be told.
+int WaitForEnd(Controller* controller) {
+  sigset_t ends;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGTERM);
+  sigaddset(&ends, SIGINT);
+  const absl::Time deadline = absl::Now() + absl::Seconds(10);
+  bool heirless = false;
+  while (true) {
+    if (!heirless && (controller->Settled() || absl::Now() > deadline)) {
+      heirless = true;
+      DropInherited();
+    }
+    const timespec soon = absl::ToTimespec(absl::Milliseconds(50));
+    const int signal = heirless ? sigwaitinfo(&ends, nullptr) : sigtimedwait(&ends, nullptr, &soon);
+    if (signal > 0) return signal;
+  }
+}
+
+// First of all, while a successor, if there is one, waits: a call that is stuck must not cost him
+// the sockets.
+void HandOver(Handover* handover, ControlServer* server) {
+  if (!handover->Close()) {
+    if (std::getenv("NOTIFY_SOCKET") != nullptr) StoreWithService(GiveUpListening());
+    return;
+  }
+  std::vector<Fd> sockets = GiveUpListening();
+  sockets.push_back(server->GiveUpListening());
+  const absl::Status given = handover->Give(sockets);
+  spdlog::info("handed over sockets={} status=\"{}\"", sockets.size(), given.ToString());
+}
+
+absl::Status Serve(int ready_fd, bool replace) {
   for (const std::string& folder : {StateDir(), RuntimeDir(), DataDir()}) {
     if (const absl::Status status = MakePrivateFolder(folder); !status.ok()) return status;
   }
   SetUpLog();
-  const absl::StatusOr<int> lock = TakeLock();
-  if (!lock.ok()) return lock.status();
-  auto store = OpenFileStateStore(StateDir());
-  if (!store.ok()) return store.status();
   const std::string agent = FindAgentBinary();
   if (agent.empty())
     return absl::NotFoundError("rum-agent was not found: set RUM_AGENT to the static binary");
+  InheritAll(replace);
+  const absl::Time deadline = replace ? absl::Now() + absl::Seconds(5) : absl::InfinitePast();
+  absl::StatusOr<Fd> lock = TakeAfter(deadline, TakeLock);
+  if (!lock.ok()) return lock.status();
+  auto store = TakeAfter(deadline, [] { return OpenFileStateStore(StateDir()); });
+  if (!store.ok()) return store.status();
 
   Controller controller(RealParts(*std::move(store), agent));
   const auto on_stop = [] { kill(getpid(), SIGTERM); };
   auto server = ControlServer::Listen(ControllerSocketPath(), &controller, on_stop,
                                       ready_fd >= 0 ? IdleLimit() : absl::InfiniteDuration());
   if (!server.ok()) return server.status();
+  auto handover = Handover::Offer(HandoverPath(), on_stop);
+  if (!handover.ok()) return handover.status();
+  // Machines matter more than being watched.
+  const auto page =
+      MetricsPage::FromEnvironment([&controller] { return controller.CollectMetrics(); });
+  if (!page.ok())
+    spdlog::error("no metrics page error=\"{}\"", std::string(page.status().message()));
   if (const absl::Status status = controller.Start(); !status.ok())
     spdlog::error("start: {}", std::string(status.message()));
   if (ready_fd >= 0 && write(ready_fd, "ok\n", 3) == 3) close(ready_fd);
+  TellService(absl::StrCat("READY=1\nMAINPID=", getpid(), "\nSTATUS=version ", kVersion));
+  auto watchdog = std::make_unique<Watchdog>([&controller] { controller.Settled(); });
   spdlog::info("controller started pid={} version={}", getpid(), kVersion);
-  sigset_t ends;
-  sigemptyset(&ends);
-  sigaddset(&ends, SIGTERM);
-  sigaddset(&ends, SIGINT);
-  int signal = 0;
-  sigwait(&ends, &signal);
+  const int signal = WaitForEnd(&controller);
   spdlog::info("controller stops signal={}", signal);
+  TellService("STOPPING=1");
+  watchdog.reset();
   EndSoonWhateverHappens();
+  HandOver(handover->get(), server->get());
   controller.Stop();
   server->reset();
-  close(*lock);
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::Status RunController(int ready_fd) {
+absl::Status RunController(int ready_fd, bool replace) {
   // Before any thread: all of them leave these to sigwait.
   sigset_t ends;
   sigemptyset(&ends);
@@ -151,7 +237,7 @@ absl::Status RunController(int ready_fd) {
   pthread_sigmask(SIG_BLOCK, &ends, nullptr);
   signal(SIGPIPE, SIG_IGN);
   grpc_init();  // for good: the end of the last user waits up to 10 s
-  const absl::Status status = Serve(ready_fd);
+  const absl::Status status = Serve(ready_fd, replace);
   if (!status.ok() && ready_fd >= 0) {
     const std::string text = absl::IsAlreadyExists(status) ? kTaken : std::string(status.message());
     if (write(ready_fd, text.data(), text.size()) < 0) return status;

@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <cstring>
 #include <thread>
 #include <utility>
@@ -22,6 +23,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "agent-api/agent.pb.h"
+#include "controller/listeners/inherited.h"
 #include "controller/service/control.grpc.pb.h"
 #include "controller/service/event_writer.h"
 #include "controller/service/guest_calls.h"
@@ -196,6 +199,13 @@ class ControlService final : public control::Control::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status Metrics(grpc::ServerContext*, const control::MetricsRequest*,
+                       control::MetricsReply* reply) override {
+    const Call call(&calls_);
+    reply->set_text(MetricsText(controller_->CollectMetrics()));
+    return grpc::Status::OK;
+  }
+
   bool Idle() const { return calls_ == 0 && controller_->machines() == 0; }
 
  private:
@@ -241,6 +251,11 @@ absl::StatusOr<int> ListenOn(const std::string& path) {
         " bytes, 107 are possible): ", path, "; set RUM_RUNTIME_DIR to a shorter folder"));
   }
   path.copy(address.sun_path, path.size());
+  // Of the controller before, with those who have connected meanwhile.
+  Fd inherited =
+      TakeInherited(reinterpret_cast<sockaddr*>(&address),
+                    static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1));
+  if (inherited.ok()) return inherited.Release();
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   unlink(path.c_str());  // of a controller that was killed: the lock says that none lives
   const mode_t before = umask(0177);
@@ -310,8 +325,15 @@ struct ControlServer::Parts {
   }
 
   void Close() {
+    if (given_up) return;
     unlink(path.c_str());
-    close(listening);
+    close(std::exchange(listening, -1));
+  }
+
+  void EndAccepting() {
+    const uint64_t one = 1;
+    if (write(wake, &one, sizeof one) < 0) spdlog::error("waking the acceptor failed");
+    if (acceptor.joinable()) acceptor.join();
   }
 
   ControlService service;
@@ -320,6 +342,7 @@ struct ControlServer::Parts {
   absl::Duration idle_limit;
   std::string path;
   int listening = -1;
+  std::atomic<bool> given_up = false;  // the socket stays
   int wake = -1;
   std::thread acceptor;
 };
@@ -345,10 +368,14 @@ absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Listen(const std::
   return std::unique_ptr<ControlServer>(new ControlServer(std::move(parts)));
 }
 
+Fd ControlServer::GiveUpListening() {
+  parts_->given_up = true;
+  parts_->EndAccepting();
+  return Fd(parts_->listening);
+}
+
 ControlServer::~ControlServer() {
-  const uint64_t one = 1;
-  if (write(parts_->wake, &one, sizeof one) < 0) spdlog::error("waking the acceptor failed");
-  parts_->acceptor.join();
+  parts_->EndAccepting();
   close(parts_->wake);
   parts_->server->Shutdown(std::chrono::system_clock::now() + kGrace);
 }

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "controller/fleet.h"
+#include "controller/listeners/fd.h"
 
 namespace rum {
 
@@ -22,6 +23,8 @@ class ControlServer {
   static absl::StatusOr<std::unique_ptr<ControlServer>> Listen(
       const std::string& path, Controller* controller, std::function<void()> on_stop,
       absl::Duration idle_limit = absl::InfiniteDuration());
+  // For a successor: lets nobody in any more, and leaves the socket, and whoever waits in it, open.
+  Fd GiveUpListening();
   // Calls that are under way get a moment to end, then they are cancelled.
   ~ControlServer();
 

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 
 #include "absl/time/clock.h"
@@ -70,6 +71,38 @@ TEST_F(FileWatchTest, DoesNotWaitForEverForQuiet) {
     absl::SleepFor(absl::Milliseconds(20));
   }
   EXPECT_LT(absl::Now() - begin, absl::Seconds(5));
+}
+
+TEST_F(FileWatchTest, AFolderThatGoesAndComesBackIsSeen) {
+  const std::string folder = folder_ + "/project", path = folder + "/rum.toml";
+  FileWatch watch([&](const std::string&) { ++told_; });
+  EXPECT_FALSE(watch.Add(path)) << "there is no folder yet";
+  std::filesystem::create_directory(folder);
+  EXPECT_TRUE(watch.Add(path));
+  EXPECT_TRUE(watch.Add(path));
+  std::filesystem::rename(folder, folder + ".old");
+  EXPECT_TRUE(Told(1));
+  EXPECT_FALSE(watch.Add(path)) << "what has moved away is another one";
+  std::filesystem::create_directory(folder);
+  EXPECT_TRUE(watch.Add(path));
+  std::ofstream(path) << "a";
+  EXPECT_TRUE(Told(2));
+  std::filesystem::remove_all(folder);
+  EXPECT_TRUE(Told(3));
+  EXPECT_FALSE(watch.Add(path));
+}
+
+TEST_F(FileWatchTest, OneOfTwoFilesOfAFolderCanBeLeftAlone) {
+  const std::string path = folder_ + "/rum.toml", other = folder_ + "/other.toml";
+  std::atomic<int> others = 0;
+  FileWatch watch([&](const std::string& changed) { ++(changed == path ? told_ : others); });
+  watch.Add(path);
+  watch.Add(other);
+  watch.Remove(other);
+  std::ofstream(other) << "nobody looks";
+  std::ofstream(path) << "a";
+  EXPECT_TRUE(Told(1));
+  EXPECT_EQ(others, 0);
 }
 
 }  // namespace

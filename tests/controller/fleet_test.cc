@@ -68,6 +68,14 @@ TEST_F(FleetTest, AppliesASavedFileByItself) {
   EXPECT_TRUE(Eventually([&] { return Hostname() == "devbox" && OpenPorts() == 1; }));
 }
 
+TEST_F(FleetTest, LooksAtItsMachinesWhenLibvirtWentOrCameBack) {
+  StartController();
+  controller_->Apply(path_, Up(), {});
+  Type("typed");
+  world_.on_event("");
+  EXPECT_TRUE(Eventually([&] { return Hostname() == "dev"; }));
+}
+
 TEST_F(FleetTest, ABrokenFileLeavesTheLastGoodOneInForce) {
   StartController();
   controller_->Apply(path_, Up(), {});

@@ -5,12 +5,15 @@
 #include <libvirt/libvirt.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <mutex>
 #include <sstream>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "controller/hypervisor/agent_channel.h"
 #include "controller/hypervisor/event_loop.h"
 #include "tests/controller/hypervisor/contract.h"
@@ -300,9 +303,49 @@ TEST_F(Files, AStreamOfLibvirtReadsLikeASocket) {
 
 TEST(LibvirtAway, IsUnavailableAndNamed) {
   auto made = ConnectLibvirt("qemu+unix:///system?socket=/nonexistent/libvirt", "", nullptr);
-  EXPECT_EQ(made.status().code(), absl::StatusCode::kUnavailable);
-  EXPECT_THAT(std::string(made.status().message()),
+  ASSERT_TRUE(made.ok());
+  const absl::Status asked = (*made)->ImagesInUse().status();
+  EXPECT_EQ(asked.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(asked.message()),
               testing::StartsWith("cannot reach libvirt at qemu+unix:///system"));
+}
+
+// What is heard of a libvirtd that is killed, without that anybody asks for anything.
+TEST(LibvirtKilled, TheConnectionAndItsEventsComeBackByThemselves) {
+  std::mutex mutex;
+  std::vector<std::string> heard;
+  const auto times = [&](const std::string& name) {
+    std::lock_guard<std::mutex> lock(mutex);
+    return std::count(heard.begin(), heard.end(), name);
+  };
+  const auto eventually = [](const std::function<bool()>& holds) {
+    for (int i = 0; i < 6000 && !holds(); ++i) absl::SleepFor(absl::Milliseconds(10));
+    return holds();
+  };
+  const auto hypervisor = Make([&](const std::string& name) {
+    std::lock_guard<std::mutex> lock(mutex);
+    heard.push_back(name);
+  });
+  const MachineIdentity machine = {"/home/somebody/killed/rum.toml", "killed", "0123456789ab"};
+  ASSERT_TRUE(hypervisor->Inspect(machine).ok());
+  ASSERT_EQ(std::system("kill -9 $(pidof libvirtd)"), 0);
+  ASSERT_TRUE(eventually([&] { return times("") >= 1; })) << "the loss";
+  // A session's libvirtd is started by whoever connects.
+  if (Uri() == "qemu:///system") ASSERT_EQ(std::system("libvirtd -d"), 0);
+  ASSERT_TRUE(eventually([&] { return times("") >= 2; })) << "the return";
+  // Somebody else's hand: through a connection of his own.
+  virConnectPtr other = virConnectOpen(Uri().c_str());
+  ASSERT_NE(other, nullptr);
+  const std::string name = machine.domain_name();
+  virDomainPtr domain = virDomainDefineXML(
+      other, ("<domain type='qemu'><name>" + name + "</name><memory>65536</memory>" +
+              "<os><type arch='x86_64'>hvm</type></os></domain>")
+                 .c_str());
+  ASSERT_NE(domain, nullptr);
+  EXPECT_TRUE(eventually([&] { return times(name) >= 1; })) << "its definition";
+  virDomainUndefine(domain);
+  virDomainFree(domain);
+  virConnectClose(other);
 }
 
 }  // namespace
