@@ -7,6 +7,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "controller/fleet.h"
+#include "controller/listeners/forward_path.h"
 #include "controller/listeners/listener_set.h"
 #include "controller/service/launch.h"
 #include "controller/service/server.h"
@@ -77,10 +79,22 @@ ControllerParts RealParts(std::unique_ptr<StateStore> store, const std::string& 
     return ConnectLibvirt(uri, agent_binary, std::move(on_event));
   };
   parts.agent = ConnectGuestAgent;
-  parts.listeners = [](Dialer dial) { return MakeListenerSet(std::move(dial)); };
+  parts.listeners = [](GuestRoute route) { return MakeListenerSet(std::move(route)); };
+  parts.forwards = [](ChannelOpener open) {
+    auto path = std::make_shared<ForwardPath>(std::move(open));
+    return ForwardWay{path->carrier(), path};
+  };
   parts.store = std::move(store);
   parts.key_folder = StateDir() + "/keys";
   return parts;
+}
+
+// Every forwarded connection is a descriptor, and 1,024 are allowed by default.
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) spdlog::warn("descriptor limit not raised");
 }
 
 // How long a controller that was started by itself stays when there is no machine to look after.
@@ -106,6 +120,7 @@ absl::Status Serve(int ready_fd) {
     if (const absl::Status status = MakePrivateFolder(folder); !status.ok()) return status;
   }
   SetUpLog();
+  RaiseDescriptorLimit();
   const absl::StatusOr<int> lock = TakeLock();
   if (!lock.ok()) return lock.status();
   auto store = OpenFileStateStore(StateDir());

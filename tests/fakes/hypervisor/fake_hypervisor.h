@@ -21,7 +21,8 @@ class FakeHypervisor : public Hypervisor {
   void FailNext(absl::Status error);
   // All calls fail with `error`, until it is Ok again: libvirt is away.
   void FailAll(absl::Status error);
-  // What OpenChannel() of a running machine gives; without it there is no channel.
+  // What OpenChannel() of a running machine gives for the agent; without it there is no channel,
+  // and there is none for forwards.
   void SetChannel(std::function<absl::StatusOr<int>(const MachineIdentity&)> channel);
   // Somebody else's hand: virsh edit, virsh destroy, a crash.
   void EditPersistent(const MachineIdentity& machine, const std::function<void(Config*)>& edit);
@@ -38,7 +39,7 @@ class FakeHypervisor : public Hypervisor {
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override;
   absl::StatusOr<std::vector<std::string>> Remove(const MachineIdentity& machine) override;
-  absl::StatusOr<int> OpenChannel(const MachineIdentity& machine) override;
+  absl::StatusOr<int> OpenChannel(const MachineIdentity& machine, GuestChannel channel) override;
 
  private:
   absl::Status TakeFailure();
