@@ -23,10 +23,10 @@ class WarmSsh {
   absl::StatusOr<std::string> MakeKey();  // the public half, for authorized_keys
   absl::Status Open(const std::string& user, const std::string& address, absl::Duration patience);
   absl::Status Exec(const std::vector<std::string>& command) const;
-
- private:
+  // Begins with the ssh program and what it needs to get in; `more` comes after.
   std::vector<std::string> Argv(const std::vector<std::string>& more) const;
 
+ private:
   const std::string folder_;
   std::string target_;
 };
