@@ -87,7 +87,7 @@ absl::StatusOr<std::shared_ptr<Machine>> Controller::Find(const std::string& con
   if (machine == nullptr) {
     by_domain_[identity->domain_name()] = path;
     LinkSources sources{[this, path](const std::string& uri) { return Connect(uri, path); },
-                        parts_.agent, parts_.listeners, runs_};
+                        parts_.agent, parts_.listeners, parts_.forwards, runs_};
     machine = std::make_shared<Machine>(*std::move(identity), std::move(sources),
                                         parts_.store.get(), MachineKeys(parts_.key_folder),
                                         [this, path] { loop_->Wake(path); });

@@ -28,6 +28,7 @@ struct ControllerParts {
   HypervisorFactory hypervisor;
   AgentFactory agent;
   ListenerFactory listeners;
+  ForwardFactory forwards;  // may be empty
   std::unique_ptr<StateStore> store;
   std::string key_folder;  // see MachineKeys
   std::string run_folder;  // see RunStore

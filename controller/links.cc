@@ -12,10 +12,15 @@ namespace rum {
 struct MachineLinks::AgentSlot {
   std::mutex mutex;
   std::shared_ptr<GuestAgent> agent;
+  ForwardWay forwards;
 
   std::shared_ptr<GuestAgent> Get() {
     std::lock_guard<std::mutex> lock(mutex);
     return agent;
+  }
+  std::shared_ptr<Carrier> carrier() {
+    std::lock_guard<std::mutex> lock(mutex);
+    return forwards.carrier;
   }
 };
 
@@ -37,32 +42,30 @@ absl::StatusOr<std::shared_ptr<Hypervisor>> MachineLinks::hypervisor(const std::
 
 std::shared_ptr<GuestAgent> MachineLinks::agent() const { return slot_->Get(); }
 
-bool MachineLinks::has_listeners() const {
+std::shared_ptr<ListenerSet> MachineLinks::listeners() const {
   std::lock_guard<std::mutex> lock(mutex_);
-  return listeners_ != nullptr;
+  return listeners_;
 }
 
 std::vector<ForwardState> MachineLinks::Forwards() const {
-  std::shared_ptr<ListenerSet> listeners;
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    listeners = listeners_;
-  }
+  const std::shared_ptr<ListenerSet> listeners = this->listeners();
   return listeners == nullptr ? std::vector<ForwardState>() : listeners->Observe();
 }
 
 std::shared_ptr<ListenerSet> MachineLinks::OpenListeners() {
   std::lock_guard<std::mutex> lock(mutex_);
   if (listeners_ == nullptr) {
-    listeners_ = sources_.listeners(
-        [slot = slot_](uint16_t port, std::function<void(absl::StatusOr<int>)> done) {
-          std::shared_ptr<GuestAgent> agent = slot->Get();
-          if (agent == nullptr) {
-            done(absl::UnavailableError("the machine is off"));
-          } else {
-            agent->Dial(port, std::move(done));
-          }
-        });
+    GuestRoute route;
+    route.carrier = [slot = slot_] { return slot->carrier(); };
+    route.dial = [slot = slot_](uint16_t port, std::function<void(absl::StatusOr<int>)> done) {
+      std::shared_ptr<GuestAgent> agent = slot->Get();
+      if (agent == nullptr) {
+        done(absl::UnavailableError("the machine is off"));
+      } else {
+        agent->Dial(port, std::move(done));
+      }
+    };
+    listeners_ = sources_.listeners(std::move(route));
   }
   return listeners_;
 }
@@ -70,6 +73,7 @@ std::shared_ptr<ListenerSet> MachineLinks::OpenListeners() {
 void MachineLinks::Close() {
   std::shared_ptr<ListenerSet> listeners;
   std::shared_ptr<GuestAgent> agent;
+  ForwardWay forwards;
   {
     std::lock_guard<std::mutex> lock(mutex_);
     listeners.swap(listeners_);
@@ -77,10 +81,12 @@ void MachineLinks::Close() {
   {
     std::lock_guard<std::mutex> lock(slot_->mutex);
     agent.swap(slot_->agent);
+    std::swap(forwards, slot_->forwards);
   }
   agent_was_here_ = false;
   // Their threads end here, outside the locks: listeners first, for they dial through the agent.
   listeners.reset();
+  forwards = {};
   agent.reset();
 }
 
@@ -88,12 +94,21 @@ void MachineLinks::Stop() { stopping_ = true; }
 
 void MachineLinks::FitAgent(bool running, const std::shared_ptr<Hypervisor>& hypervisor) {
   std::shared_ptr<GuestAgent> dropped;
+  ForwardWay dropped_way;
   std::lock_guard<std::mutex> lock(slot_->mutex);
   if (running && slot_->agent == nullptr) {
     slot_->agent = sources_.agent(
-        [hypervisor, machine = machine_] { return hypervisor->OpenChannel(machine); }, on_change_);
+        [hypervisor, machine = machine_] {
+          return hypervisor->OpenChannel(machine, GuestChannel::kAgent);
+        },
+        on_change_);
+    if (!sources_.forwards) return;
+    slot_->forwards = sources_.forwards([hypervisor, machine = machine_] {
+      return hypervisor->OpenChannel(machine, GuestChannel::kForward);
+    });
   } else if (!running) {
     dropped.swap(slot_->agent);
+    std::swap(dropped_way, slot_->forwards);
     agent_was_here_ = false;
   }
 }

@@ -22,12 +22,19 @@ using HypervisorSource =
     std::function<absl::StatusOr<std::shared_ptr<Hypervisor>>(const std::string& uri)>;
 using AgentFactory =
     std::function<std::unique_ptr<GuestAgent>(ChannelOpener open, std::function<void()> on_change)>;
-using ListenerFactory = std::function<std::unique_ptr<ListenerSet>(Dialer dial)>;
+using ListenerFactory = std::function<std::unique_ptr<ListenerSet>(GuestRoute route)>;
+// A way for forwards past the agent's gRPC; destroyed with the link to the agent.
+struct ForwardWay {
+  std::shared_ptr<Carrier> carrier;
+  std::shared_ptr<void> keeper;  // the carrier is closed when it goes
+};
+using ForwardFactory = std::function<ForwardWay(ChannelOpener open)>;
 
 struct LinkSources {
   HypervisorSource hypervisor;
   AgentFactory agent;
   ListenerFactory listeners;
+  ForwardFactory forwards;  // may be empty: all forwards go through the agent's gRPC
   std::shared_ptr<RunStore> runs;  // null: what scripts write is not kept
 };
 
@@ -52,7 +59,8 @@ class MachineLinks {
   RunStore* runs() const { return sources_.runs.get(); }
   std::shared_ptr<GuestAgent> agent() const;     // null: the domain is not known to run
   std::shared_ptr<ListenerSet> OpenListeners();  // made when there is none
-  bool has_listeners() const;
+  bool has_listeners() const { return listeners() != nullptr; }
+  std::shared_ptr<ListenerSet> listeners() const;  // null: none were made
   std::vector<ForwardState> Forwards() const;
   void Close();  // listeners and agent: the machine goes down
   void Stop();   // every wait ends soon; for the end of the process

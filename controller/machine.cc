@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "controller/auto_ports.h"
 #include "state/toml_reader.h"
 
 namespace rum {
@@ -17,6 +18,8 @@ constexpr std::chrono::seconds kNextStep(2);
 // A link that was made just now gets a moment, so that the first status of a controller does not
 // say "unreachable".
 constexpr absl::Duration kFirstLook = absl::Seconds(2);
+// What a status waits for guests' listeners that nobody has reached lately.
+constexpr std::chrono::milliseconds kProbeLimit(300);
 constexpr absl::Duration kAgentPatience = absl::Seconds(10);
 
 ApplyOutcome Failed(const absl::Status& status) {
@@ -129,6 +132,7 @@ Config Machine::Desired(std::string* error) const {
   if (parsed.problems.empty()) {
     const std::string key = keys_.Find(links_.machine());
     if (!key.empty()) parsed.config.mutable_ssh()->add_authorized_keys(key);
+    FillAutoPorts(links_.machine().id, Snapshot(), CanBind, &parsed.config);
     return std::move(parsed.config);
   }
   const size_t slash = path.rfind('/');
@@ -171,6 +175,7 @@ ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) 
   }
   Publisher publisher(*this);
   MachineRecord record = Snapshot();
+  RememberAutoPorts(desired, &record);
   ApplyOutcome outcome = Reconcile(links_, publisher, desired, options, sink, &record);
   if (!options.dry_run) Collect(RunsOf(record));
   return outcome;
@@ -186,6 +191,7 @@ absl::Status Machine::Background(const EventSink& sink) {
   std::string error;
   const Config desired = Desired(&error);
   if (!desired.reconcile().auto_()) return RestorePorts(desired, record);
+  if (error.empty()) RememberAutoPorts(desired, &record);
   ApplyOptions options;
   options.retry_failed = false;
   options.agent_patience = absl::ZeroDuration();
@@ -223,6 +229,9 @@ MachineStatus Machine::Status() {
   const Config desired = Desired(&problems);
   const MachineRecord record = Snapshot();
   const bool first = links_.agent() == nullptr;
+  if (const auto listeners = links_.listeners(); listeners != nullptr) {
+    listeners->Probe(kProbeLimit);
+  }
   absl::StatusOr<Observed> observed =
       links_.Look(desired, record, first ? kFirstLook : absl::ZeroDuration());
   MachineStatus status = MakeStatus(desired, record, observed.ok() ? *observed : Observed());

@@ -134,20 +134,52 @@ class Reporter {
     const std::string field = absl::StrCat("ports[", address, "]");
     const std::string name = absl::StrCat(address, " → ", port.guest());
     if (state == nullptr) {
-      Add(field, Item::WILL_APPLY, absl::StrCat(name, " is not open: ", Remedy("opened")))
-          ->set_moved_by(MovedBy("ports", Item::HOST));
+      Item* item =
+          Add(field, Item::WILL_APPLY, absl::StrCat(name, " is not open: ", Remedy("opened")));
+      item->set_moved_by(MovedBy("ports", Item::HOST));
+      *item->mutable_forward() = FactsOf(port, bind, ForwardState());
       return;
     }
     if (state->bound.ok()) {
-      Add(field, Item::HOLDS,
-          absl::StrCat(name, " (", state->open_connections, " open, ",
-                       Bytes(state->bytes_in + state->bytes_out), ")"));
+      Item* item = Add(field, Item::HOLDS, absl::StrCat(name, " (", Traffic(*state), ")"));
+      *item->mutable_forward() = FactsOf(port, bind, *state);
       return;
     }
     std::string why(state->bound.message());
     const std::string prefix = absl::StrCat("port ", address, ": ");
     if (absl::StartsWith(why, prefix)) why = why.substr(prefix.size());
-    Add(field, Item::FAILING, absl::StrCat(name, ": ", why))->set_moved_by(Item::HOST);
+    Item* item = Add(field, Item::FAILING, absl::StrCat(name, ": ", why));
+    item->set_moved_by(Item::HOST);
+    *item->mutable_forward() = FactsOf(port, bind, *state);
+  }
+
+  static std::string Traffic(const ForwardState& state) {
+    std::string text = absl::StrCat(state.open_connections, " open, ");
+    if (state.bytes_in + state.bytes_out == 0) {
+      absl::StrAppend(&text, "0 B");
+    } else {
+      absl::StrAppend(&text, Bytes(state.bytes_in), " in, ", Bytes(state.bytes_out), " out");
+    }
+    if (state.health == ForwardHealth::kDown) absl::StrAppend(&text, ", down");
+    if (!state.last_error.empty()) absl::StrAppend(&text, ", last error: ", state.last_error);
+    return text;
+  }
+
+  static ForwardFacts FactsOf(const Port& port, const std::string& bind,
+                              const ForwardState& state) {
+    ForwardFacts facts;
+    facts.set_bind(bind);
+    facts.set_host(port.host());
+    facts.set_guest(port.guest());
+    facts.set_auto_(port.auto_());
+    facts.set_open_connections(state.open_connections);
+    facts.set_bytes_to_guest(state.bytes_in);
+    facts.set_bytes_to_host(state.bytes_out);
+    facts.set_last_error(state.last_error);
+    facts.set_health(state.health == ForwardHealth::kUp     ? ForwardFacts::UP
+                     : state.health == ForwardHealth::kDown ? ForwardFacts::DOWN
+                                                            : ForwardFacts::UNKNOWN);
+    return facts;
   }
 
   void ReportHostname() {

@@ -13,6 +13,11 @@ namespace {
 using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 
+std::string Required(const google::protobuf::FieldOptions& options) {
+  const std::string& unless = options.GetExtension(rum::required_unless);
+  return unless.empty() ? "required" : absl::StrCat("required unless ", unless);
+}
+
 void Append(const FieldDescriptor& field, const std::string& path, const FieldMeaning& above,
             std::string* text) {
   const FieldMeaning meaning = above.Below(field);
@@ -30,7 +35,7 @@ void Append(const FieldDescriptor& field, const std::string& path, const FieldMe
   const auto& options = field.options();
   const std::string& fallback = options.GetExtension(rum::default_text);
   absl::StrAppend(text, absl::StrFormat("%s  (%s, %s)\n", path, TypeName(field),
-                                        options.GetExtension(rum::required) ? "required"
+                                        options.GetExtension(rum::required) ? Required(options)
                                         : fallback.empty()                  ? "no default"
                                                            : "default " + fallback));
   if (const std::string& about = options.GetExtension(rum::about); !about.empty()) {

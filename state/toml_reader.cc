@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <sstream>
 
 // toml++ 3.3 asserts, or without assertions goes on into undefined behaviour, where some malformed
@@ -35,6 +36,7 @@ struct MalformedToml {};
 #include "state/identity.h"
 #include "state/names.h"
 #include "state/paths.h"
+#include "state/port_range.h"
 #include "state/schema.h"
 #include "state/size.h"
 #include "state/validate.h"
@@ -129,6 +131,8 @@ class Reader {
     for (int i = 0; i < descriptor->field_count(); ++i) {
       const FieldDescriptor* field = descriptor->field(i);
       if (!field->options().GetExtension(rum::required) || table.contains(field->name())) continue;
+      const auto* instead = table.get_as<bool>(field->options().GetExtension(rum::required_unless));
+      if (instead != nullptr && instead->get()) continue;
       ReportMissing(*field, prefix, table);
     }
   }
@@ -154,8 +158,10 @@ class Reader {
       // A table that is not there has no place of its own.
       const SourceRange where =
           table.source().begin.line > 0 ? RangeOf(table.source()) : SourceRange{1, 1, 1};
+      const std::string& instead = field.options().GetExtension(rum::required_unless);
       Report(path,
-             path + " is missing and has no default: set it to " + WithArticle(TypeName(field)),
+             path + " is missing and has no default: set it to " + WithArticle(TypeName(field)) +
+                 (instead.empty() ? "" : ", or " + instead + " = true"),
              where);
       return;
     }
@@ -216,7 +222,10 @@ class Reader {
     const Reflection* reflection = message->GetReflection();
     for (size_t i = 0; i < array->size(); ++i) {
       const toml::node& element = *array->get(i);
-      const std::string at = path + "[" + std::to_string(i) + "]";
+      // Counted as they are in the message: a range of ports is several.
+      const bool is_message = field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
+      const int number = is_message ? reflection->FieldSize(*message, field) : static_cast<int>(i);
+      const std::string at = path + "[" + std::to_string(number) + "]";
       result_->sources[at] = RangeOf(element.source());
       if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
         const toml::table* table = element.as_table();
@@ -228,6 +237,7 @@ class Reader {
         Message* inner = reflection->AddMessage(message, field);
         FillDefaults(inner);
         ReadTable(*table, inner, at + ".");
+        if (inner->GetDescriptor() == Port::descriptor()) ExpandPorts(at, message, field);
       } else if (const auto* text = element.as_string()) {
         reflection->AddString(message, field, text->get());
       } else {
@@ -258,9 +268,65 @@ class Reader {
                         Quoted(node.as_string()->get()) + ")",
                     RangeOf(node.source()));
     }
+    if (field->options().GetExtension(rum::is_ports) && node.is_string()) {
+      return ReadPortRange(node.as_string()->get(), node, message, field, path);
+    }
     const auto* number = node.as_integer();
     if (number == nullptr) return WrongType(node, *field, path);
     ReadInteger(number->get(), node, message, field, path);
+  }
+
+  // "8000-8010": the first one is the field's value, the others are made by ExpandPorts.
+  void ReadPortRange(const std::string& text, const toml::node& node, Message* message,
+                     const FieldDescriptor* field, const std::string& path) {
+    const auto range = ParsePortRange(text);
+    if (!range) {
+      return Report(path,
+                    path + " must be a port or a range of at most " + std::to_string(kMostPorts) +
+                        " ports from 1 to 65535, such as \"8000-8010\" (got " + Quoted(text) + ")",
+                    RangeOf(node.source()));
+    }
+    message->GetReflection()->SetUInt32(message, field, range->first);
+    port_counts_[path] = range->last - range->first + 1;
+  }
+
+  // One entry for each port of the ranges that the last entry was written with.
+  void ExpandPorts(const std::string& at, Message* message, const FieldDescriptor* field) {
+    const auto host = port_counts_.find(at + ".host");
+    const auto guest = port_counts_.find(at + ".guest");
+    if (host == port_counts_.end() && guest == port_counts_.end()) return;
+    const Reflection* reflection = message->GetReflection();
+    const Port first = static_cast<const Port&>(reflection->GetRepeatedMessage(
+        *message, field, reflection->FieldSize(*message, field) - 1));
+    const uint32_t count = host != port_counts_.end() ? host->second : guest->second;
+    if (guest != port_counts_.end() && guest->second != count) {
+      return Report(at + ".guest",
+                    at + ".guest must be one port or a range as long as " + at + ".host (" +
+                        std::to_string(count) + " ports, got " + std::to_string(guest->second) +
+                        ")",
+                    result_->sources[at + ".guest"]);
+    }
+    if (host == port_counts_.end() && !first.auto_() && count > 1) {
+      return Report(at + ".host",
+                    at + ".host must be a range of " + std::to_string(count) + " ports, as " + at +
+                        ".guest is",
+                    result_->sources[at + ".host"]);
+    }
+    const std::string list = at.substr(0, at.rfind('['));
+    for (uint32_t i = 1; i < count; ++i) {
+      const int number = reflection->FieldSize(*message, field);
+      auto* port = static_cast<Port*>(reflection->AddMessage(message, field));
+      *port = first;
+      if (!first.auto_()) port->set_host(first.host() + i);
+      port->set_guest(first.guest() + i);
+      const std::string below = list + "[" + std::to_string(number) + "]";
+      for (const char* part : {"", ".host", ".guest", ".bind", ".auto"}) {
+        const auto source = result_->sources.find(at + part);
+        if (source == result_->sources.end()) continue;
+        const SourceRange where = source->second;
+        result_->sources[below + part] = where;
+      }
+    }
   }
 
   void ReadInteger(int64_t number, const toml::node& node, Message* message,
@@ -281,6 +347,7 @@ class Reader {
   }
 
   ParsedConfig* result_;
+  std::map<std::string, uint32_t> port_counts_;  // of ranges, by the field's path
 };
 
 bool StartsWith(const std::string& field, const std::string& parent) {

@@ -142,19 +142,28 @@ class Validator {
   }
 
   void CheckPorts() {
+    std::map<uint32_t, std::vector<int>> by_host;  // what was there before
     for (int i = 0; i < config_.ports_size(); ++i) {
       const Port& port = config_.ports(i);
       const std::string at = "ports[" + std::to_string(i) + "]";
-      CheckPortNumber(at + ".host", port.host());
+      if (!port.auto_()) {
+        CheckPortNumber(at + ".host", port.host());
+      } else if (sources_.count(at + ".host") > 0) {
+        Report(at + ".host",
+               at + ".host and " + at + ".auto = true exclude each other: leave one out");
+      }
       CheckPortNumber(at + ".guest", port.guest());
       if (FamilyOf(port.bind()) == Family::kNone) {
         Report(at + ".bind",
                at + ".bind must be an IPv4 or IPv6 address (got " + Quoted(port.bind()) + ")");
         continue;
       }
-      for (int j = 0; j < i; ++j) {
+      if (port.auto_()) continue;
+      std::vector<int>& same = by_host[port.host()];
+      same.push_back(i);
+      for (const int j : same) {
         const Port& other = config_.ports(j);
-        if (other.host() != port.host() || !Collide(other.bind(), port.bind())) continue;
+        if (j == i || !Collide(other.bind(), port.bind())) continue;
         Report(at + ".host", at + ".host " + std::to_string(port.host()) + " on " + port.bind() +
                                  " collides with ports[" + std::to_string(j) + "] on " +
                                  other.bind());

@@ -10,23 +10,45 @@
 #include <cstring>
 #include <filesystem>
 #include <string>
+#include <thread>
 
 #include "agent-api/channel/guest_link.h"
+#include "agent-api/forward/guest_end.h"
 #include "agent-api/guest/run_keeper.h"
 #include "agent-api/guest/scripts.h"
 #include "agent-api/guest/service.h"
+#include "agent-api/guest/spawn.h"
 #include "agent-api/guest/storage.h"
 #include "agent-api/protocol.h"
 #include "agent-api/guest/unattended_boot.h"
 
 namespace {
 
+constexpr int kSoonTries = 200;
+
 // Opens the port; udev may be about to make its node, so that a missing one is waited for.
 int OpenPort(const std::string& path) {
-  for (;;) {
+  for (int tries = 0;; ++tries) {
     const int fd = open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     if (fd >= 0 || (errno != ENOENT && errno != EBUSY && errno != ENXIO)) return fd;
-    usleep(50 * 1000);
+    // Ten seconds after the start nobody waits any more: the machine may be of before this port.
+    usleep(tries < kSoonTries ? 50 * 1000 : 2000 * 1000);
+  }
+}
+
+void PrepareDescriptor(int fd) {
+  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+// Forwarded connections have a port and a thread of their own, so that they never hold up what the
+// controller asks. `given`: an open descriptor, or -1.
+void ServeForwards(const std::string& port, int given) {
+  for (int fd = given >= 0 ? given : OpenPort(port); fd >= 0; fd = OpenPort(port)) {
+    const std::string why = rum::GuestEnd(fd).Serve();
+    std::fprintf(stderr, "rum-agent: %s: %s\n", port.c_str(), why.c_str());
+    if (given >= 0) return;
+    usleep(1000 * 1000);
   }
 }
 
@@ -54,10 +76,15 @@ int main(int argc, char** argv) {
   CLI::App app("The guest's part of rum: applies what the host asks for over a virtio port.",
                "rum-agent");
   std::string port = "/dev/virtio-ports/org.rum.agent.0";
+  std::string forward_port = "/dev/virtio-ports/org.rum.forward.0";
   std::string folder = "/var/lib/rum";
   int port_fd = -1;
+  int forward_fd = -1;
   app.add_option("--port", port, "the port's device")->capture_default_str();
   app.add_option("--port-fd", port_fd, "an open descriptor in place of --port");
+  app.add_option("--forward-port", forward_port, "the device for port forwards")
+      ->capture_default_str();
+  app.add_option("--forward-fd", forward_fd, "an open descriptor in place of --forward-port");
   app.add_option("--state", folder, "where the ledger of scripts and their outputs live")
       ->capture_default_str();
   app.set_version_flag("--version", kVersion);
@@ -68,14 +95,14 @@ int main(int argc, char** argv) {
   int standard = open("/dev/null", O_RDWR);
   while (standard >= 0 && standard <= STDERR_FILENO) standard = open("/dev/null", O_RDWR);
   close(standard);
+  rum::guest::RaiseDescriptorLimit();  // a connection is one, and systemd allows 1,024
   rum::guest::BlankUnfinishedDrives();
   rum::guest::Scripts scripts(folder);
   rum::guest::AgentServer server(&scripts, {Self(), kVersion});
   rum::guest::UnattendedBoot unattended(&scripts);
-  if (port_fd >= 0) {
-    fcntl(port_fd, F_SETFL, fcntl(port_fd, F_GETFL) | O_NONBLOCK);
-    fcntl(port_fd, F_SETFD, FD_CLOEXEC);
-  }
+  if (port_fd >= 0) PrepareDescriptor(port_fd);
+  if (forward_fd >= 0) PrepareDescriptor(forward_fd);
+  if (forward_fd >= 0 || port_fd < 0) std::thread(ServeForwards, forward_port, forward_fd).detach();
   const int fd = port_fd >= 0 ? port_fd : OpenPort(port);
   if (fd < 0) {
     std::fprintf(stderr, "rum-agent: %s: %s\n", port.c_str(), std::strerror(errno));
@@ -89,6 +116,7 @@ int main(int argc, char** argv) {
     // The same process with another program: what it started stays its own, and the session ends by
     // the new one's RESET.
     if (port_fd >= 0) fcntl(port_fd, F_SETFD, 0);
+    if (forward_fd >= 0) fcntl(forward_fd, F_SETFD, 0);
     execv(Self().c_str(), argv);
   }
   std::fprintf(stderr, "rum-agent: %s\n", error.empty() ? std::strerror(errno) : error.c_str());

@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -76,6 +77,9 @@ int RecordStat(int to) {
   return write(to, buffer, static_cast<size_t>(size)) == size ? 0 : ENOSPC;
 }
 
+// What spawned programs get; 0: nothing was raised.
+rlimit old_descriptor_limit{};
+
 // In the child after vfork: returns only with an errno, and what it was about.
 int RunChild(const Prepared& p, const char* volatile* about) {
   syscall(SYS_setsid);
@@ -87,6 +91,7 @@ int RunChild(const Prepared& p, const char* volatile* about) {
   for (int i = 0; i < 3; ++i) {
     if (dup2(p.fds[i], i) < 0) return errno;
   }
+  if (old_descriptor_limit.rlim_max != 0) setrlimit(RLIMIT_NOFILE, &old_descriptor_limit);
   if (p.controlling_terminal) ioctl(0, TIOCSCTTY, 0);
   if (const int failed = RecordStat(p.stat_fd)) return failed;
   if (p.cgroup_fd >= 0) syscall(SYS_write, p.cgroup_fd, "0", 1);  // refused: it stays where we are
@@ -105,6 +110,13 @@ int RunChild(const Prepared& p, const char* volatile* about) {
 }
 
 }  // namespace
+
+void RaiseDescriptorLimit() {
+  if (getrlimit(RLIMIT_NOFILE, &old_descriptor_limit) != 0) return;
+  rlimit raised = old_descriptor_limit;
+  raised.rlim_cur = raised.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &raised) != 0) old_descriptor_limit = {};
+}
 
 absl::StatusOr<Child> Spawn(const SpawnRequest& request) {
   if (request.argv.empty() || request.argv[0].empty())

@@ -176,9 +176,9 @@ absl::StatusOr<DomainFacts> ReadDomainXml(const std::string& xml, const std::str
   ReadCards(devices, &facts);
   ReadFolders(devices, &facts);
   for (xml_node channel : devices.children("channel")) {
-    if (channel.child("target").attribute("name").value() == std::string(kAgentChannel)) {
-      facts.channel_path = channel.child("source").attribute("path").value();
-    }
+    const std::string name = channel.child("target").attribute("name").value();
+    if (name != kAgentChannel && name != kForwardChannel) continue;
+    facts.channel_paths[name] = channel.child("source").attribute("path").value();
   }
   return facts;
 }

@@ -145,6 +145,19 @@ void AddFolders(xml_node devices, const DomainParts& parts) {
   }
 }
 
+void AddChannel(xml_node devices, const DomainParts& parts, const char* name, const char* suffix) {
+  xml_node channel = Add(devices, "channel");
+  Set(channel, "type", "unix");
+  if (!parts.channel_path.empty()) {
+    xml_node source = Add(channel, "source");
+    Set(source, "mode", "bind");
+    Set(source, "path", parts.channel_path + suffix);
+  }
+  xml_node target = Add(channel, "target");
+  Set(target, "type", "virtio");
+  Set(target, "name", name);
+}
+
 void AddDevices(xml_node domain, const DomainParts& parts) {
   xml_node devices = Add(domain, "devices");
   AddDisks(devices, parts);
@@ -154,16 +167,8 @@ void AddDevices(xml_node domain, const DomainParts& parts) {
   xml_node serial = Add(devices, "serial");
   Set(serial, "type", "pty");
   Set(Add(serial, "target"), "port", "0");
-  xml_node channel = Add(devices, "channel");
-  Set(channel, "type", "unix");
-  if (!parts.channel_path.empty()) {
-    xml_node source = Add(channel, "source");
-    Set(source, "mode", "bind");
-    Set(source, "path", parts.channel_path);
-  }
-  xml_node target = Add(channel, "target");
-  Set(target, "type", "virtio");
-  Set(target, "name", kAgentChannel);
+  AddChannel(devices, parts, kAgentChannel, ".agent");
+  AddChannel(devices, parts, kForwardChannel, ".forward");
   Set(Add(devices, "memballoon"), "model", "virtio");
   xml_node rng = Add(devices, "rng");
   Set(rng, "model", "virtio");
@@ -231,9 +236,9 @@ std::string ChannelPath(const MachineIdentity& identity, ConnectionKind connecti
   // libvirt numbers its domains and takes 20 bytes of their names.
   const std::string libvirts =
       absl::StrCat(folder, "/libvirt/qemu/channel/target/domain-99999-",
-                   identity.domain_name().substr(0, 20), "/", kAgentChannel);
+                   identity.domain_name().substr(0, 20), "/", kForwardChannel);
   if (libvirts.size() < sizeof(sockaddr_un::sun_path)) return "";
-  return absl::StrCat(RuntimeDir(), "/", identity.id, ".agent");
+  return absl::StrCat(RuntimeDir(), "/", identity.id);
 }
 
 }  // namespace rum

@@ -12,6 +12,7 @@
 namespace rum {
 
 inline constexpr char kAgentChannel[] = "org.rum.agent.0";
+inline constexpr char kForwardChannel[] = "org.rum.forward.0";
 
 // Which kind of libvirt a definition is for; it decides on networks and shared folders.
 enum class ConnectionKind { kSystem, kSession, kTest };
@@ -29,7 +30,7 @@ struct DomainParts {
   std::string root_path;
   std::string seed_path;
   std::map<std::string, std::string> drive_paths;  // by drive name
-  std::string channel_path;                     // the agent's socket; empty: where libvirt puts it
+  std::string channel_path;  // before the sockets' ".agent" and ".forward"; empty: libvirt's places
   std::map<std::string, std::string> networks;  // libvirt's names; absent: as in the file
   bool started_default = false;  // libvirt's network "default" was off and had to be started
 };
@@ -49,7 +50,8 @@ struct DomainFacts {
   std::string seed_path;
   std::map<std::string, std::string> drive_paths;
   std::map<std::string, std::string> drive_targets;  // "vdb"
-  std::string channel_path;           // the agent's socket on the host; only in a live definition
+  // The sockets on the host by the channel's name; paths are in a live definition only.
+  std::map<std::string, std::string> channel_paths;
   bool virtiofs = false;              // shared folders are given by virtiofs, not by 9p
   std::vector<std::string> networks;  // libvirt networks that the cards are on
   bool started_default = false;       // see DomainParts
@@ -59,8 +61,9 @@ struct DomainFacts {
 // "auto" if it was defined so. InvalidArgument: not a domain's XML.
 absl::StatusOr<DomainFacts> ReadDomainXml(const std::string& xml, const std::string& auto_type);
 
-// Where the agent's socket has to be: empty unless libvirt's own place, below its per-user
-// configuration folder, is too long for a socket's address (unix(7): 107 bytes).
+// Where the channels' sockets have to be, but for ".agent" and ".forward": empty unless libvirt's
+// own place, below its per-user configuration folder, is too long for a socket's address (unix(7):
+// 107 bytes).
 std::string ChannelPath(const MachineIdentity& identity, ConnectionKind connection);
 
 // A UUID and a MAC address that belong to the machine, always the same.

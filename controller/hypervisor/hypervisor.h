@@ -34,6 +34,9 @@ struct DomainState {
 // What Define() makes anew, though it is there; everything that was on it is gone.
 enum class Fresh { kNothing, kDisk, kDiskAndDrives };
 
+// org.rum.agent.0: what the controller asks the agent; org.rum.forward.0: forwarded connections.
+enum class GuestChannel { kAgent, kForward };
+
 // The machines of one libvirt connection. Thread-safe; calls block. Unavailable: libvirt cannot be
 // reached (never "not defined").
 class Hypervisor {
@@ -53,9 +56,9 @@ class Hypervisor {
   virtual absl::StatusOr<std::vector<std::string>> Remove(const MachineIdentity& machine) = 0;
   // The files of this host that root disks of rum's are layers over.
   virtual absl::StatusOr<std::set<std::string>> ImagesInUse() = 0;
-  // A connected stream socket to the channel org.rum.agent.0 of the running domain; the caller owns
-  // it.
-  virtual absl::StatusOr<int> OpenChannel(const MachineIdentity& machine) = 0;
+  // A connected stream socket to a channel of the running domain; the caller owns it. NotFound: the
+  // domain was started without this channel.
+  virtual absl::StatusOr<int> OpenChannel(const MachineIdentity& machine, GuestChannel channel) = 0;
 };
 
 // Connects when it is first asked, and again when libvirt was away. `on_event` is called with a

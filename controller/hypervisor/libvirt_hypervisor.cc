@@ -226,20 +226,27 @@ absl::StatusOr<std::vector<std::string>> LibvirtHypervisor::RemoveNow(
   return removed;
 }
 
-absl::StatusOr<int> LibvirtHypervisor::OpenChannel(const MachineIdentity& machine) {
+absl::StatusOr<int> LibvirtHypervisor::OpenChannel(const MachineIdentity& machine,
+                                                   GuestChannel channel) {
   absl::StatusOr<ConnectionHandle> connection = connection_.Get();
   if (!connection.ok()) return connection.status();
   absl::StatusOr<FoundDomain> found = Find(*connection, machine);
   if (!found.ok()) return connection_.Judge(found.status());
   if (!found->running) return absl::UnavailableError("the machine is off");
-  const std::string& path = found->live->channel_path;
+  const std::string name = channel == GuestChannel::kAgent ? kAgentChannel : kForwardChannel;
+  const auto& paths = found->live->channel_paths;
+  const auto there = paths.find(name);
+  if (there == paths.end()) {
+    return absl::NotFoundError(absl::StrCat("the machine was started without the channel ", name));
+  }
+  const std::string& path = there->second;
   if (!connection_.facts().remote && !path.empty()) {
     absl::StatusOr<int> direct = ConnectUnixSocket(path);
     if (direct.ok()) return direct;
   }
   // The socket may belong to another user or lie on another host.
   StreamHandle stream(virStreamNew(connection->get(), VIR_STREAM_NONBLOCK));
-  if (!stream || virDomainOpenChannel(found->domain.get(), kAgentChannel, stream.get(), 0) < 0) {
+  if (!stream || virDomainOpenChannel(found->domain.get(), name.c_str(), stream.get(), 0) < 0) {
     absl::Status error = LibvirtError("agent channel");
     return absl::UnavailableError(error.message());
   }

@@ -61,7 +61,7 @@ class LibvirtHypervisor : public Hypervisor {
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override;
   absl::StatusOr<std::vector<std::string>> Remove(const MachineIdentity& machine) override;
-  absl::StatusOr<int> OpenChannel(const MachineIdentity& machine) override;
+  absl::StatusOr<int> OpenChannel(const MachineIdentity& machine, GuestChannel channel) override;
 
  private:
   absl::StatusOr<FoundDomain> Find(const ConnectionHandle& connection,

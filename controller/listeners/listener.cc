@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
 #include <cerrno>
 #include <cstring>
 #include <set>
@@ -20,6 +21,10 @@ using asio::ip::tcp;
 using boost::system::error_code;
 
 constexpr auto kAcceptBackOff = std::chrono::milliseconds(100);
+// A guest's server that was reached is not asked again for so long: it would see a connection each
+// time.
+constexpr auto kUpHolds = std::chrono::seconds(5);
+constexpr auto kDownHolds = std::chrono::milliseconds(500);
 // After so many clients, the connections that are there have the thread.
 constexpr int kTurn = 64;
 
@@ -89,11 +94,12 @@ absl::Status BindError(const Forward& forward, int error, const std::string& own
   }
 }
 
-Listener::Listener(const Forward& forward, const Dialer& dial, const ListenerSetOptions& options)
+Listener::Listener(const Forward& forward, const GuestRoute& route,
+                   const ListenerSetOptions& options)
     : bind_(forward.bind),
       host_(forward.host),
       guest_(forward.guest),
-      dial_(dial),
+      route_(route),
       options_(options),
       socket_(IoContext()),
       pause_(IoContext()),
@@ -169,7 +175,7 @@ void Listener::AcceptLater(int error) {
 
 void Listener::Admit(Fd client) {
   // A raw pointer, for Close ends every relay before the listener goes.
-  const auto relay = std::make_shared<Relay>(std::move(client), guest_, dial_, options_, counters_,
+  const auto relay = std::make_shared<Relay>(std::move(client), guest_, route_, options_, counters_,
                                              [this](Relay* ended) { relays_.erase(ended); });
   relays_[relay.get()] = relay;
   relay->Start();
@@ -179,6 +185,33 @@ Fd Listener::GiveUp() {
   OpenListeners().erase(this);
   pause_.cancel();
   return Fd(socket_.is_open() ? socket_.release() : -1);
+}
+
+void Listener::Probe(std::function<void()> done) {
+  const ForwardCounters& known = *counters_;
+  const auto age = std::chrono::steady_clock::now() - known.health_at;
+  const bool up = known.health == ForwardHealth::kUp;
+  if (up && (known.open_connections > 0 || age < kUpHolds)) return done();
+  if (known.health == ForwardHealth::kDown && age < kDownHolds) return done();
+  const std::weak_ptr<ForwardCounters> counters = counters_;
+  const auto heard = [counters, done](ForwardHealth health) {
+    if (const auto still = counters.lock()) still->SetHealth(health);
+    done();
+  };
+  const auto carrier = route_.carrier ? route_.carrier() : nullptr;
+  if (carrier != nullptr && carrier->Probe(guest_, [heard](int error) {
+        heard(error == 0 ? ForwardHealth::kUp : ForwardHealth::kDown);
+      })) {
+    return;
+  }
+  route_.dial(guest_, [heard](absl::StatusOr<int> socket) {
+    const Fd connected(socket.ok() ? *socket : -1);
+    const ForwardHealth health = socket.ok() ? ForwardHealth::kUp
+                                 : absl::IsFailedPrecondition(socket.status())
+                                     ? ForwardHealth::kDown
+                                     : ForwardHealth::kUnknown;
+    asio::post(IoContext(), [heard, health] { heard(health); });
+  });
 }
 
 void Listener::StopAccepting() {

@@ -21,8 +21,8 @@ absl::Status BindError(const Forward& forward, int error, const std::string& own
 // One listening socket and its connections. io thread only; Close before the last pointer goes.
 class Listener : public std::enable_shared_from_this<Listener> {
  public:
-  // `dial` must outlive the listener's Close.
-  Listener(const Forward& forward, const Dialer& dial, const ListenerSetOptions& options);
+  // `route` must outlive the listener's Close.
+  Listener(const Forward& forward, const GuestRoute& route, const ListenerSetOptions& options);
 
   int Open();  // 0 or an errno; also opens a draining one again
   void Retarget(uint16_t guest) { guest_ = guest; }
@@ -30,6 +30,10 @@ class Listener : public std::enable_shared_from_this<Listener> {
   void Close();  // and every connection, at once
   Fd GiveUp();   // stops accepting and leaves the socket open; connections go on
   bool idle() const { return relays_.empty(); }
+
+  // Asks whether the guest's port is reached, unless that is known; `done` is called once, at once
+  // or later, on any thread.
+  void Probe(std::function<void()> done);
 
   const absl::Status& accepting() const { return accepting_; }
   const ForwardCounters& counters() const { return *counters_; }
@@ -45,7 +49,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
   const std::string bind_;
   const uint16_t host_;
   uint16_t guest_;
-  const Dialer& dial_;
+  const GuestRoute& route_;
   const ListenerSetOptions options_;
   boost::asio::posix::stream_descriptor socket_;
   boost::asio::steady_timer pause_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/asio/ip/tcp.hpp>
 #include <cerrno>
+#include <condition_variable>
 #include <map>
 #include <mutex>
 #include <set>
@@ -31,8 +32,8 @@ bool IsValid(const Forward& forward) {
 
 class AsioListenerSet : public ListenerSet {
  public:
-  AsioListenerSet(Dialer dial, const ListenerSetOptions& options)
-      : dial_(std::move(dial)), options_(options) {}
+  AsioListenerSet(GuestRoute route, const ListenerSetOptions& options)
+      : route_(std::move(route)), options_(options) {}
 
   ~AsioListenerSet() override {
     OnIoThread([this] {
@@ -65,6 +66,31 @@ class AsioListenerSet : public ListenerSet {
 
   std::vector<ForwardState> Observe() override {
     return OnIoThread([this] { return States(); });
+  }
+
+  void Probe(std::chrono::milliseconds limit) override {
+    struct Waiting {
+      std::mutex mutex;
+      std::condition_variable changed;
+      size_t left = 1;
+      void Done() {
+        const std::lock_guard<std::mutex> guard(mutex);
+        --left;
+        changed.notify_all();
+      }
+    };
+    const auto waiting = std::make_shared<Waiting>();
+    OnIoThread([&] {
+      {
+        const std::lock_guard<std::mutex> guard(waiting->mutex);
+        waiting->left += listeners_.size();
+      }
+      for (const auto& [key, listener] : listeners_)
+        listener->Probe([waiting] { waiting->Done(); });
+    });
+    waiting->Done();
+    std::unique_lock<std::mutex> guard(waiting->mutex);
+    waiting->changed.wait_for(guard, limit, [&] { return waiting->left == 0; });
   }
 
  private:
@@ -104,7 +130,7 @@ class AsioListenerSet : public ListenerSet {
     const auto back = draining_.find(key);
     const auto listener = back != draining_.end()
                               ? back->second
-                              : std::make_shared<Listener>(forward, dial_, options_);
+                              : std::make_shared<Listener>(forward, route_, options_);
     if (const int error = listener->Open(); error != 0) return error;
     listener->Retarget(forward.guest);
     if (back != draining_.end()) draining_.erase(back);
@@ -143,13 +169,14 @@ class AsioListenerSet : public ListenerSet {
         state.bytes_in = counters.bytes_in;
         state.bytes_out = counters.bytes_out;
         state.last_error = counters.last_error;
+        state.health = counters.health;
       }
       states.push_back(std::move(state));
     }
     return states;
   }
 
-  const Dialer dial_;
+  const GuestRoute route_;
   const ListenerSetOptions options_;
   std::mutex apply_mutex_;
   // io thread only:
@@ -161,8 +188,16 @@ class AsioListenerSet : public ListenerSet {
 
 }  // namespace
 
+std::unique_ptr<ListenerSet> MakeListenerSet(GuestRoute route, ListenerSetOptions options) {
+  return std::make_unique<AsioListenerSet>(std::move(route), options);
+}
+
 std::unique_ptr<ListenerSet> MakeListenerSet(Dialer dial, ListenerSetOptions options) {
-  return std::make_unique<AsioListenerSet>(std::move(dial), options);
+  return MakeListenerSet(GuestRoute{std::move(dial), nullptr}, options);
+}
+
+std::unique_ptr<ListenerSet> MakeListenerSet(GuestRoute route) {
+  return MakeListenerSet(std::move(route), ListenerSetOptions());
 }
 
 std::unique_ptr<ListenerSet> MakeListenerSet(Dialer dial) {

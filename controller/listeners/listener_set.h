@@ -1,6 +1,7 @@
 #ifndef RUM_CONTROLLER_LISTENERS_LISTENER_SET_H_
 #define RUM_CONTROLLER_LISTENERS_LISTENER_SET_H_
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -19,6 +20,9 @@ struct Forward {
   friend bool operator==(const Forward&, const Forward&) = default;
 };
 
+// Whether a connect reaches what listens at the guest's port.
+enum class ForwardHealth { kUnknown, kUp, kDown };
+
 struct ForwardState {
   Forward forward;
   // Ok: accepting. Else why not, with the owner of the port where the kernel tells.
@@ -27,12 +31,21 @@ struct ForwardState {
   int64_t bytes_in = 0;  // towards the guest
   int64_t bytes_out = 0;
   std::string last_error;
+  ForwardHealth health = ForwardHealth::kUnknown;
 };
 
 // Reaches a port in the guest; see GuestAgent::Dial. It is called on the io thread and must not
 // block there; `done` may come on any thread, also after the set is gone. A socket whose peer
 // closes both ways before it was told the end is a connection that broke: the client is reset.
 using Dialer = std::function<void(uint16_t port, std::function<void(absl::StatusOr<int>)> done)>;
+
+// How connections reach the guest: first by the carrier that is there at the time (null: none), and
+// where that is closed, by dialing.
+class Carrier;
+struct GuestRoute {
+  Dialer dial;
+  std::function<std::shared_ptr<Carrier>()> carrier;
+};
 
 // The host ports of one machine. Thread-safe; sockets live on the one io thread of the process.
 class ListenerSet {
@@ -43,8 +56,12 @@ class ListenerSet {
   // One that fails does not stop the others. Returns the state of every wanted forward after it.
   virtual std::vector<ForwardState> Apply(const std::vector<Forward>& wanted) = 0;
   virtual std::vector<ForwardState> Observe() = 0;
+  // Finds out how the forwards are that no client has used lately, by a connect that is closed
+  // again at once; waits for the guest up to `limit`.
+  virtual void Probe(std::chrono::milliseconds limit) { (void)limit; }
 };
 
+std::unique_ptr<ListenerSet> MakeListenerSet(GuestRoute route);
 std::unique_ptr<ListenerSet> MakeListenerSet(Dialer dial);
 
 }  // namespace rum

@@ -18,6 +18,7 @@ struct ListenerSetOptions {
   std::chrono::milliseconds answer = std::chrono::seconds(10);
 };
 
+std::unique_ptr<ListenerSet> MakeListenerSet(GuestRoute route, ListenerSetOptions options);
 std::unique_ptr<ListenerSet> MakeListenerSet(Dialer dial, ListenerSetOptions options);
 
 }  // namespace rum

@@ -41,45 +41,66 @@ void SetOption(int fd, int level, int name, int value) {
 
 }  // namespace
 
-Relay::Relay(Fd client, uint16_t guest_port, const Dialer& dial, const ListenerSetOptions& options,
-             std::shared_ptr<ForwardCounters> counters, std::function<void(Relay*)> on_end)
-    : client_(IoContext()),
+Relay::Relay(Fd client, uint16_t guest_port, const GuestRoute& route,
+             const ListenerSetOptions& options, std::shared_ptr<ForwardCounters> counters,
+             std::function<void(Relay*)> on_end)
+    : accepted_client_(std::move(client)),
+      client_(IoContext()),
       guest_(IoContext()),
       redial_(IoContext()),
       answer_(IoContext()),
       guest_port_(guest_port),
-      dial_(dial),
+      route_(route),
       options_(options),
       counters_(std::move(counters)),
       on_end_(std::move(on_end)),
       to_guest_{"client", client_, guest_, counters_->bytes_in, {}},
       to_client_{"guest", guest_, client_, counters_->bytes_out, {}} {
   ++counters_->open_connections;
-  SetOption(client.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  SetOption(accepted_client_.get(), IPPROTO_TCP, TCP_NODELAY, 1);
   // A client on another host may vanish without a word.
-  SetOption(client.get(), SOL_SOCKET, SO_KEEPALIVE, 1);
-  error_code error;
-  client_.assign(client.get(), error);
-  if (!error) client.Release();
+  SetOption(accepted_client_.get(), SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
 void Relay::Start() {
-  if (!client_.is_open()) return Reset("client: the descriptor cannot be watched");
   answer_.expires_after(options_.answer);
   answer_.async_wait([weak = weak_from_this()](error_code cancelled) {
     const auto self = weak.lock();
-    if (self && !cancelled && !self->guest_.is_open()) {
+    if (self && !cancelled && !self->reached_) {
       self->Reset(absl::StrCat("guest port ", self->guest_port_, ": no answer"));
     }
   });
   Dial();
 }
 
+bool Relay::Carry() {
+  if (route_.carrier) carrier_ = route_.carrier();
+  if (carrier_ == nullptr) return false;
+  CarryEvents events;
+  events.to_guest = &counters_->bytes_in;
+  events.to_client = &counters_->bytes_out;
+  events.on_connected = [this] {
+    reached_ = true;
+    counters_->SetHealth(ForwardHealth::kUp);
+    answer_.cancel();
+  };
+  // It holds this, for it counts into what this owns.
+  events.on_over = [this, self = shared_from_this()](const std::string& why) {
+    if (ended_) return;
+    if (!why.empty()) counters_->last_error = why;
+    if (!reached_) counters_->SetHealth(ForwardHealth::kDown);
+    End();
+  };
+  carried_ = carrier_->Carry(&accepted_client_, guest_port_, options_.patience, std::move(events));
+  return carried_ != 0;
+}
+
 void Relay::Dial() {
+  if (Carry()) return;
   dialing_ = true;
   // The answer may come on any thread, late or never: it holds only a weak pointer, looked at on
   // the io thread alone, and the socket closes itself when nobody takes it.
-  dial_(guest_port_, [weak = weak_from_this()](absl::StatusOr<int> socket) {
+  route_.dial(guest_port_, [weak = weak_from_this()](absl::StatusOr<int> socket) {
     Fd guest(socket.ok() ? *socket : -1);
     asio::post(IoContext(), [weak, status = socket.status(), guest = std::move(guest)]() mutable {
       if (const auto self = weak.lock()) self->Dialed(status, std::move(guest));
@@ -92,6 +113,7 @@ void Relay::Dialed(const absl::Status& status, Fd guest) {
   dialing_ = false;
   if (!status.ok()) {
     if (!absl::IsUnavailable(status) || Clock::now() >= accepted_ + options_.patience) {
+      counters_->SetHealth(ForwardHealth::kDown);
       return Reset(std::string(status.message()));
     }
     redial_.expires_after(kRedial);
@@ -102,8 +124,13 @@ void Relay::Dialed(const absl::Status& status, Fd guest) {
     return;
   }
   error_code error;
+  client_.assign(accepted_client_.get(), error);
+  if (error) return Reset(absl::StrCat("client: ", error.message()));
+  accepted_client_.Release();
   guest_.assign(guest.get(), error);
   if (error) return Reset(absl::StrCat("guest: ", error.message()));
+  reached_ = true;
+  counters_->SetHealth(ForwardHealth::kUp);
   SetOption(guest.Release(), IPPROTO_TCP, TCP_NODELAY, 1);  // where it is TCP
   answer_.cancel(error);
   WatchForReset(client_, "client");
@@ -206,9 +233,13 @@ void Relay::WaitThenPump(Way& way, Descriptor& end, Descriptor::wait_type wait) 
 
 void Relay::Reset(const std::string& why) {
   if (ended_) return;
+  if (carried_ != 0) return carrier_->Abort(carried_, why);  // and it calls on_over
   counters_->last_error = why;
+  const linger reset{1, 0};
+  if (accepted_client_.ok()) {
+    setsockopt(accepted_client_.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  }
   if (client_.is_open()) {
-    const linger reset{1, 0};
     setsockopt(client_.native_handle(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     if (guest_.is_open()) {
       setsockopt(guest_.native_handle(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
@@ -220,6 +251,7 @@ void Relay::Reset(const std::string& why) {
 void Relay::End() {
   ended_ = true;
   error_code ignored;
+  accepted_client_ = Fd();
   client_.close(ignored);
   guest_.close(ignored);
   redial_.cancel(ignored);

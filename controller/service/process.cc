@@ -7,6 +7,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "controller/fleet.h"
+#include "controller/listeners/forward_path.h"
 #include "controller/listeners/inherited.h"
 #include "controller/listeners/listener_set.h"
 #include "controller/service/handover.h"
@@ -125,11 +127,23 @@ ControllerParts RealParts(std::unique_ptr<StateStore> store, const std::string& 
   parts.agent = [agent_binary](ChannelOpener open, std::function<void()> on_change) {
     return ConnectGuestAgent(std::move(open), std::move(on_change), agent_binary);
   };
-  parts.listeners = [](Dialer dial) { return MakeListenerSet(std::move(dial)); };
+  parts.listeners = [](GuestRoute route) { return MakeListenerSet(std::move(route)); };
+  parts.forwards = [](ChannelOpener open) {
+    auto path = std::make_shared<ForwardPath>(std::move(open));
+    return ForwardWay{path->carrier(), path};
+  };
   parts.store = std::move(store);
   parts.key_folder = StateDir() + "/keys";
   parts.run_folder = StateDir() + "/runs";
   return parts;
+}
+
+// Every forwarded connection is a descriptor, and 1,024 are allowed by default.
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) spdlog::warn("descriptor limit not raised");
 }
 
 // How long a controller that was started by itself stays when there is no machine to look after.
@@ -187,6 +201,7 @@ absl::Status Serve(int ready_fd, bool replace) {
     if (const absl::Status status = MakePrivateFolder(folder); !status.ok()) return status;
   }
   SetUpLog();
+  RaiseDescriptorLimit();
   const std::string agent = FindAgentBinary();
   if (agent.empty())
     return absl::NotFoundError("rum-agent was not found: set RUM_AGENT to the static binary");

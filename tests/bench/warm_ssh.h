@@ -26,10 +26,10 @@ class WarmSsh {
   // The same for ansible, with pipelining and over that connection: a line of shell as root.
   static bool HasAnsible();
   absl::Status Ansible(const std::string& shell_line) const;
-
- private:
+  // Begins with the ssh program and what it needs to get in; `more` comes after.
   std::vector<std::string> Argv(const std::vector<std::string>& more) const;
 
+ private:
   const std::string folder_;
   std::string target_;
 };

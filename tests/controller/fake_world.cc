@@ -35,8 +35,8 @@ class LentHypervisor : public Hypervisor {
   absl::StatusOr<std::vector<std::string>> Remove(const MachineIdentity& machine) override {
     return lent_->Remove(machine);
   }
-  absl::StatusOr<int> OpenChannel(const MachineIdentity& machine) override {
-    return lent_->OpenChannel(machine);
+  absl::StatusOr<int> OpenChannel(const MachineIdentity& machine, GuestChannel channel) override {
+    return lent_->OpenChannel(machine, channel);
   }
 
  private:
@@ -88,7 +88,7 @@ LinkSources FakeWorld::Sources() {
   sources.agent = [this](ChannelOpener, std::function<void()>) {
     return std::make_unique<FakeGuestAgent>(guest);
   };
-  sources.listeners = [this](Dialer) { return std::make_unique<FakeListenerSet>(host); };
+  sources.listeners = [this](GuestRoute) { return std::make_unique<FakeListenerSet>(host); };
   sources.runs = runs;
   return sources;
 }

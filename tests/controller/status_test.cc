@@ -55,10 +55,24 @@ TEST(Status, TellsPortsWithTheirTrafficAndTheirTrouble) {
   ASSERT_EQ(second.forward.host, 8080);
   second.open_connections = 3;
   second.bytes_in = 12000000;
+  second.bytes_out = 34000;
+  second.health = ForwardHealth::kUp;
   ExpectItem(model, "ports[127.0.0.1:5432]", Item::FAILING, Item::HOST,
              "127.0.0.1:5432 → 5432: in use by postgres (pid 812)");
   ExpectItem(model, "ports[127.0.0.1:8080]", Item::HOLDS, Item::NOBODY,
-             "127.0.0.1:8080 → 80 (3 open, 12 MB)");
+             "127.0.0.1:8080 → 80 (3 open, 12 MB in, 34 kB out)");
+  second.health = ForwardHealth::kDown;
+  second.last_error = "guest port 80: Connection refused";
+  ExpectItem(model, "ports[127.0.0.1:8080]", Item::HOLDS, Item::NOBODY,
+             "127.0.0.1:8080 → 80 (3 open, 12 MB in, 34 kB out, down, last error: guest port 80: "
+             "Connection refused)");
+  for (const Item& item : model.Status().items()) {
+    if (item.field() != "ports[127.0.0.1:8080]") continue;
+    EXPECT_EQ(item.forward().open_connections(), 3);
+    EXPECT_EQ(item.forward().bytes_to_guest(), 12000000);
+    EXPECT_EQ(item.forward().bytes_to_host(), 34000);
+    EXPECT_EQ(item.forward().health(), ForwardFacts::DOWN);
+  }
 }
 
 TEST(Status, TellsWhoMovedWhat) {

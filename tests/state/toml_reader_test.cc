@@ -45,6 +45,36 @@ class TomlReader : public testing::Test {
   std::string path_;
 };
 
+// "BIND HOST GUEST" of each port.
+std::vector<std::string> Ports(const Config& config) {
+  std::vector<std::string> ports;
+  for (const Port& port : config.ports()) {
+    ports.push_back(port.bind() + " " + std::to_string(port.host()) + " " +
+                    std::to_string(port.guest()));
+  }
+  return ports;
+}
+
+TEST_F(TomlReader, ARangeOfPortsIsOneForwardForEach) {
+  const std::string small = kSmall;
+  EXPECT_EQ(
+      Ports(Read(small + "[[ports]]\nhost = \"8000-8002\"\nguest = 80\n"
+                         "[[ports]]\nhost = \"9000-9001\"\nguest = \"90-91\"\nbind = \"::1\"\n"
+                         "[[ports]]\nhost = \"7000\"\nguest = 70\n")),
+      (std::vector<std::string>{"127.0.0.1 8000 80", "127.0.0.1 8001 81", "127.0.0.1 8002 82",
+                                "::1 9000 90", "::1 9001 91", "127.0.0.1 7000 70"}));
+  EXPECT_EQ(Read(small + "[[ports]]\nhost = \"8000-8999\"\nguest = 1\n").ports_size(), 1000);
+}
+
+TEST_F(TomlReader, ForAnAutoPortTheHostsPortIsLeftOpen) {
+  const Config config = Read(std::string(kSmall) +
+                             "[[ports]]\nauto = true\nguest = \"80-81\"\n"
+                             "[[ports]]\nauto = true\nguest = 80\n");
+  EXPECT_EQ(Ports(config),
+            (std::vector<std::string>{"127.0.0.1 0 80", "127.0.0.1 0 81", "127.0.0.1 0 80"}));
+  for (const Port& port : config.ports()) EXPECT_TRUE(port.auto_());
+}
+
 TEST_F(TomlReader, EveryBadFileIsNamedWithPlaceFieldAndCure) {
   const std::vector<BadFile> files = ReadBadFiles("tests/testdata/bad_files.txt", folder_);
   ASSERT_GE(files.size(), 60u);

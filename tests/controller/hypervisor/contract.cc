@@ -233,10 +233,12 @@ TEST_P(Suite, TellsOfStartsAndStops) {
 }
 
 TEST_P(Suite, HasNoChannelToAMachineThatIsOff) {
-  EXPECT_EQ(hypervisor_->OpenChannel(machine_).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(hypervisor_->OpenChannel(machine_, GuestChannel::kAgent).status().code(),
+            absl::StatusCode::kUnavailable);
   ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing, nullptr),
             absl::OkStatus());
-  EXPECT_EQ(hypervisor_->OpenChannel(machine_).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(hypervisor_->OpenChannel(machine_, GuestChannel::kAgent).status().code(),
+            absl::StatusCode::kUnavailable);
 }
 
 }  // namespace

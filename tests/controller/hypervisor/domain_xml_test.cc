@@ -4,6 +4,7 @@
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <pugixml.hpp>
 #include <random>
 
@@ -264,6 +265,18 @@ TEST(DomainXml, SharesFoldersAsTheConnectionCan) {
   EXPECT_EQ(At(xml, "//interface/source/@network"), "default");
 }
 
+TEST(DomainXml, HasAChannelForTheAgentAndOneForForwards) {
+  DomainParts parts = SomeParts();
+  parts.channel_path = "/run/rum/0123";
+  const std::string xml = MakeDomainXml(parts);
+  for (const auto& [name, path] : std::map<std::string, std::string>{
+           {kAgentChannel, "/run/rum/0123.agent"}, {kForwardChannel, "/run/rum/0123.forward"}}) {
+    const std::string target = "//channel[target/@name='" + name + "']";
+    EXPECT_EQ(At(xml, target + "/source/@path"), path);
+    EXPECT_EQ(ReadDomainXml(xml, "qemu")->channel_paths.at(name), path);
+  }
+}
+
 TEST(DomainXml, EmulatesWithoutErms) {
   DomainParts parts = SomeParts();
   EXPECT_EQ(At(MakeDomainXml(parts), "//cpu/feature[@name='erms']/@policy"), "disable");
@@ -289,7 +302,7 @@ TEST(ChannelPath, IsLibvirtsOwnUnlessThatIsTooLongForASocket) {
   setenv("HOME", "/home/ada", 1);
   EXPECT_EQ(ChannelPath(machine, ConnectionKind::kSession), "");
   setenv("HOME", "/home/departments/research/ada.lovelace", 1);
-  EXPECT_EQ(ChannelPath(machine, ConnectionKind::kSession), "/run/user/7/rum/0123456789ab.agent");
+  EXPECT_EQ(ChannelPath(machine, ConnectionKind::kSession), "/run/user/7/rum/0123456789ab");
   EXPECT_EQ(ChannelPath(machine, ConnectionKind::kSystem), "");
   setenv("XDG_CONFIG_HOME", "/c", 1);
   EXPECT_EQ(ChannelPath(machine, ConnectionKind::kSession), "");

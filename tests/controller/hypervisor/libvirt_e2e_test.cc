@@ -262,7 +262,7 @@ TEST_F(Files, ADiskSmallerThanItsImageIsRefused) {
 TEST_F(Files, ARunningMachineHasAChannel) {
   ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing, nullptr), absl::OkStatus());
   ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
-  auto channel = hypervisor_->OpenChannel(machine_);
+  auto channel = hypervisor_->OpenChannel(machine_, GuestChannel::kAgent);
   ASSERT_TRUE(channel.ok()) << channel.status();
   ASSERT_EQ(hypervisor_->Stop(machine_, absl::ZeroDuration()), absl::OkStatus());
   char byte;

@@ -1,5 +1,6 @@
-// The whole path of a forward but the VM: listener, relay, the agent's client and the real agent,
-// with a socket pair for the virtio port and this host's loopback for the guest's.
+// The whole path of a forward but the VM, over the forward channel and over the agent's gRPC:
+// listener, relay and the real agent, with socket pairs for the virtio ports and this host's
+// loopback for the guest's.
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
@@ -15,27 +16,33 @@
 #include <vector>
 
 #include "agent-api/client/guest_agent.h"
+#include "controller/listeners/forward_path.h"
 #include "controller/listeners/listener_set.h"
 #include "tests/controller/listeners/sockets.h"
 
 namespace rum {
 namespace {
 
-class AgentForward : public testing::Test {
+class AgentForward : public testing::TestWithParam<bool> {
  protected:
   void SetUp() override {
     signal(SIGPIPE, SIG_IGN);  // as the controller's process does
     Fd guest;
+    Fd forward_guest;
     ASSERT_TRUE(SocketPair(&guest, &channel_));
+    ASSERT_TRUE(SocketPair(&forward_guest, &forward_channel_));
     const int inherited = dup(guest.get());  // without close-on-exec
+    const int forward_inherited = dup(forward_guest.get());
     const std::string number = std::to_string(inherited);
     const std::string state = testing::TempDir() + "agent";
     std::vector<std::string> words = {RUM_AGENT, "--port-fd", number, "--state", state};
+    words.insert(words.end(), {"--forward-fd", std::to_string(forward_inherited)});
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
     ASSERT_EQ(posix_spawn(&pid_, RUM_AGENT, nullptr, nullptr, argv.data(), environ), 0);
     close(inherited);
+    close(forward_inherited);
     agent_ = ConnectGuestAgent(
         [this]() -> absl::StatusOr<int> {
           if (!channel_.ok()) return absl::UnavailableError("the channel is gone");
@@ -44,12 +51,23 @@ class AgentForward : public testing::Test {
         nullptr);
     ASSERT_TRUE(agent_->WaitConnected(absl::Seconds(20)).ok());
     server_ = Listen("127.0.0.1", 0);
-    set_ =
-        MakeListenerSet([this](uint16_t port, auto done) { agent_->Dial(port, std::move(done)); });
+    GuestRoute route;
+    if (GetParam()) {
+      path_ = std::make_unique<ForwardPath>([this]() -> absl::StatusOr<int> {
+        if (!forward_channel_.ok()) return absl::UnavailableError("the channel is gone");
+        return forward_channel_.Release();
+      });
+      route.carrier = [this] { return path_->carrier(); };
+      route.dial = [](uint16_t, auto done) { done(absl::UnavailableError("not this way")); };
+    } else {
+      route.dial = [this](uint16_t port, auto done) { agent_->Dial(port, std::move(done)); };
+    }
+    set_ = MakeListenerSet(std::move(route));
     ASSERT_TRUE(set_->Apply({{"127.0.0.1", port_, LocalPort(server_)}})[0].bound.ok());
   }
   void TearDown() override {
     set_.reset();
+    path_.reset();
     agent_.reset();
     KillAgent();
   }
@@ -65,13 +83,18 @@ class AgentForward : public testing::Test {
 
   const uint16_t port_ = FreePort();
   Fd channel_;
+  Fd forward_channel_;
   Fd server_;  // "in the guest"
   pid_t pid_ = -1;
   std::unique_ptr<GuestAgent> agent_;
+  std::unique_ptr<ForwardPath> path_;
   std::unique_ptr<ListenerSet> set_;
 };
 
-TEST_F(AgentForward, CarriesManyBytesBothWaysAndHalfCloses) {
+INSTANTIATE_TEST_SUITE_P(Ways, AgentForward, testing::Bool(),
+                         [](const auto& way) { return way.param ? "channel" : "grpc"; });
+
+TEST_P(AgentForward, CarriesManyBytesBothWaysAndHalfCloses) {
   const Fd client = Client();
   const Fd served = Served();
   std::string up(4 << 20, '\0');
@@ -95,7 +118,7 @@ TEST_F(AgentForward, CarriesManyBytesBothWaysAndHalfCloses) {
   EXPECT_EQ(set_->Observe()[0].last_error, "");
 }
 
-TEST_F(AgentForward, AServerThatAnswersAndClosesIsACleanEnd) {
+TEST_P(AgentForward, AServerThatAnswersAndClosesIsACleanEnd) {
   for (int i = 0; i < 30; ++i) {
     const Fd client = Client();
     Fd served = Served();
@@ -110,14 +133,14 @@ TEST_F(AgentForward, AServerThatAnswersAndClosesIsACleanEnd) {
   EXPECT_EQ(set_->Observe()[0].last_error, "");
 }
 
-TEST_F(AgentForward, APortWithoutAServerIsAReset) {
+TEST_P(AgentForward, APortWithoutAServerIsAReset) {
   server_ = Fd();
   EXPECT_EQ(EndOf(Client().get()), ECONNRESET);
   EXPECT_NE(set_->Observe()[0].last_error.find("refused"), std::string::npos)
       << set_->Observe()[0].last_error;
 }
 
-TEST_F(AgentForward, AKilledAgentResetsItsConnections) {
+TEST_P(AgentForward, AKilledAgentResetsItsConnections) {
   const Fd client = Client();
   const Fd served = Served();
   WriteAll(served.get(), "half of\n");
@@ -126,7 +149,7 @@ TEST_F(AgentForward, AKilledAgentResetsItsConnections) {
   EXPECT_EQ(EndOf(client.get()), ECONNRESET);
 }
 
-TEST_F(AgentForward, AResetOfTheServerIsAResetOfTheClient) {
+TEST_P(AgentForward, AResetOfTheServerIsAResetOfTheClient) {
   const Fd client = Client();
   Fd served = Served();
   WriteAll(client.get(), "hello\n");
@@ -137,7 +160,7 @@ TEST_F(AgentForward, AResetOfTheServerIsAResetOfTheClient) {
   EXPECT_EQ(EndOf(client.get()), ECONNRESET);
 }
 
-TEST_F(AgentForward, AResetOfTheClientIsAResetOfTheServer) {
+TEST_P(AgentForward, AResetOfTheClientIsAResetOfTheServer) {
   Fd client = Client();
   const Fd served = Served();
   WriteAll(client.get(), "hello\n");
@@ -148,7 +171,7 @@ TEST_F(AgentForward, AResetOfTheClientIsAResetOfTheServer) {
   EXPECT_EQ(EndOf(served.get()), ECONNRESET);
 }
 
-TEST_F(AgentForward, AResetOfTheClientAfterItsEndIsAResetOfTheServer) {
+TEST_P(AgentForward, AResetOfTheClientAfterItsEndIsAResetOfTheServer) {
   Fd client = Client();
   const Fd served = Served();
   WriteAll(client.get(), "that is all");
@@ -163,7 +186,7 @@ TEST_F(AgentForward, AResetOfTheClientAfterItsEndIsAResetOfTheServer) {
   EXPECT_NE(broken.revents & POLLERR, 0);
 }
 
-TEST_F(AgentForward, AResetOfTheServerAfterItsEndIsAResetOfTheClient) {
+TEST_P(AgentForward, AResetOfTheServerAfterItsEndIsAResetOfTheClient) {
   const Fd client = Client();
   Fd served = Served();
   WriteAll(served.get(), "that is all");

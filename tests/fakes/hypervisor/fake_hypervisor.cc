@@ -143,17 +143,19 @@ absl::StatusOr<std::vector<std::string>> FakeHypervisor::Remove(const MachineIde
   return std::vector<std::string>{"domain " + machine.domain_name()};
 }
 
-absl::StatusOr<int> FakeHypervisor::OpenChannel(const MachineIdentity& machine) {
+absl::StatusOr<int> FakeHypervisor::OpenChannel(const MachineIdentity& machine,
+                                                GuestChannel channel) {
   Lock lock(mutex_);
   if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
   auto found = domains_.find(machine.domain_name());
   if (found == domains_.end() || !found->second.running) {
     return absl::UnavailableError("the machine is off");
   }
-  auto channel = channel_;
+  if (channel == GuestChannel::kForward) return absl::NotFoundError("there is no such channel");
+  auto open = channel_;
   lock.unlock();
-  if (!channel) return absl::UnavailableError("the machine has no agent");
-  return channel(machine);
+  if (!open) return absl::UnavailableError("the machine has no agent");
+  return open(machine);
 }
 
 absl::Status FakeHypervisor::TakeFailure() {

@@ -21,7 +21,8 @@ class FakeHypervisor : public Hypervisor {
   void FailNext(absl::Status error);
   // All calls fail with `error`, until it is Ok again: libvirt is away.
   void FailAll(absl::Status error);
-  // What OpenChannel() of a running machine gives; without it there is no channel.
+  // What OpenChannel() of a running machine gives for the agent; without it there is no channel,
+  // and there is none for forwards.
   void SetChannel(std::function<absl::StatusOr<int>(const MachineIdentity&)> channel);
   // What a new root disk's image takes: Define() fails as it does.
   void SetFetch(std::function<absl::Status(const Onlooker&)> fetch);
@@ -40,7 +41,7 @@ class FakeHypervisor : public Hypervisor {
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override;
   absl::StatusOr<std::vector<std::string>> Remove(const MachineIdentity& machine) override;
-  absl::StatusOr<int> OpenChannel(const MachineIdentity& machine) override;
+  absl::StatusOr<int> OpenChannel(const MachineIdentity& machine, GuestChannel channel) override;
 
  private:
   absl::Status TakeFailure();

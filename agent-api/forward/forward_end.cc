@@ -1,0 +1,181 @@
+#include "agent-api/forward/forward_end.h"
+
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <utility>
+
+namespace rum {
+namespace {
+
+// Less makes the port wait for us; more makes every other stream wait behind one that is busy.
+constexpr size_t kMostOut = 256 * 1024;
+constexpr size_t kChunk = 64 * 1024;
+// After so many chunks the sockets have their turn.
+constexpr int kTurn = 8;
+constexpr int kEvents = 128;
+
+// One for each thread, for they are used within a call only: an end that is idle costs none.
+std::array<char, kChunk>& Scratch() {
+  thread_local std::unique_ptr<std::array<char, kChunk>> scratch(new std::array<char, kChunk>);
+  return *scratch;
+}
+
+bool Again(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
+
+}  // namespace
+
+ForwardEnd::ForwardEnd(Mux::Side side, Mux::OnOpen open)
+    : side_(side),
+      open_(std::move(open)),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      link_(side == Mux::Side::kHost ? SessionLink::Role::kHost : SessionLink::Role::kGuest,
+            {[this] {
+               mux_ = std::make_unique<Mux>(side_, open_);
+               OnSession();
+             },
+             [this] {
+               mux_.reset();
+               OnSessionEnd();
+             },
+             [this](const char* data, size_t size) {
+               if (mux_ != nullptr && !mux_->Feed(data, size)) Restart();
+             }}) {}
+
+ForwardEnd::~ForwardEnd() {
+  if (port_ >= 0) close(port_);
+  close(epoll_);
+}
+
+void ForwardEnd::Attach(int port) {
+  Detach();
+  port_ = port;
+  port_readable_ = port_writable_ = true;
+  // Edge-triggered: a virtio port without a client on the host reports a hang-up all the time.
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+  event.data.ptr = nullptr;
+  epoll_ctl(epoll_, EPOLL_CTL_ADD, port_, &event);
+  last_heard_ = Clock::now();
+  link_.Start();
+}
+
+void ForwardEnd::Detach() {
+  if (port_ < 0) return;
+  link_.End();
+  // The goodbye, if it can go at once. Whoever does not get it finds out by itself.
+  if (link_.pending() > 0 && write(port_, link_.out(), link_.pending()) < 0) errno = 0;
+  link_.Sent(link_.pending());
+  close(std::exchange(port_, -1));
+}
+
+void ForwardEnd::Forsake() { close(std::exchange(port_, -1)); }
+
+Splice* ForwardEnd::Adopt(std::unique_ptr<Splice> splice) {
+  Splice* key = splice.get();
+  splices_[key] = std::move(splice);
+  return key;
+}
+
+bool ForwardEnd::Watch(Splice* splice) {
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+  event.data.ptr = splice;
+  return epoll_ctl(epoll_, EPOLL_CTL_ADD, splice->socket(), &event) == 0;
+}
+
+// It may be on the stack, and in the events that are being handled.
+void ForwardEnd::Over(Splice* splice) {
+  const auto found = splices_.find(splice);
+  if (found == splices_.end()) return;
+  over_.push_back(std::move(found->second));
+  splices_.erase(found);
+}
+
+std::vector<Splice*> ForwardEnd::splices() const {
+  std::vector<Splice*> all;
+  for (const auto& [key, splice] : splices_) all.push_back(key);
+  return all;
+}
+
+void ForwardEnd::Restart() { broken_ = true; }
+
+bool ForwardEnd::Run(int timeout_ms) {
+  epoll_event events[kEvents];
+  const bool busy = port_readable_;
+  const int ready = epoll_wait(epoll_, events, kEvents, busy ? 0 : timeout_ms);
+  for (int i = 0; i < ready; ++i) {
+    auto* splice = static_cast<Splice*>(events[i].data.ptr);
+    if (splice == nullptr) {
+      HandlePort(events[i].events);
+    } else if (splices_.count(splice) != 0) {
+      OnSplice(splice, events[i].events);
+    }
+  }
+  if (port_ >= 0 && port_readable_) ReadPort();
+  if (broken_) {
+    broken_ = false;
+    link_.End();
+    if (side_ == Mux::Side::kHost) link_.Start();
+  }
+  const Clock::time_point now = Clock::now();
+  if (now >= deadline()) OnTime(now);
+  Flush();
+  over_.clear();
+  return port_ >= 0 && (port_readable_ || ready == kEvents);
+}
+
+void ForwardEnd::HandlePort(uint32_t events) {
+  port_readable_ = port_writable_ = true;
+  if ((events & (EPOLLHUP | EPOLLERR)) != 0) OnPortHangUp();
+}
+
+void ForwardEnd::ReadPort() {
+  std::array<char, kChunk>& buffer = Scratch();
+  for (int turn = 0; turn < kTurn && port_readable_ && port_ >= 0; ++turn) {
+    // A virtio port gives 4 KiB at a time at most: gathered, they make less work further on.
+    size_t size = 0;
+    int error = -1;
+    while (size < buffer.size() && error < 0) {
+      const ssize_t n = read(port_, buffer.data() + size, buffer.size() - size);
+      if (n > 0) size += static_cast<size_t>(n);
+      if (n <= 0) error = n == 0 ? 0 : errno;
+    }
+    if (error >= 0 && error != EINTR) port_readable_ = false;
+    if (size > 0) {
+      last_heard_ = Clock::now();
+      link_.Feed(buffer.data(), size);
+    }
+    if (error >= 0 && !Again(error)) return OnPortClosed(error);
+  }
+}
+
+void ForwardEnd::Flush() {
+  while (port_ >= 0 && port_writable_) {
+    if (mux_ != nullptr && link_.pending() < kMostOut &&
+        !mux_->Produce([this](const char* data, size_t size) {
+          link_.Send(data, size);
+          return link_.pending() < kMostOut;
+        })) {
+      Restart();
+    }
+    if (link_.pending() == 0) return;
+    WritePort();
+  }
+}
+
+void ForwardEnd::WritePort() {
+  while (port_ >= 0 && port_writable_ && link_.pending() > 0) {
+    const ssize_t n = write(port_, link_.out(), link_.pending());
+    if (n > 0) {
+      link_.Sent(static_cast<size_t>(n));
+    } else {
+      port_writable_ = n < 0 && errno == EINTR;
+      if (n < 0 && !Again(errno)) return OnPortClosed(errno);
+    }
+  }
+}
+
+}  // namespace rum

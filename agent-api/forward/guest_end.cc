@@ -1,0 +1,170 @@
+#include "agent-api/forward/guest_end.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace rum {
+namespace {
+
+// An end of file and a hang-up come falsely too; only a hang-up that lasts ends a session.
+constexpr auto kHangUp = std::chrono::seconds(1);
+
+// A non-blocking socket that is being connected to the port on 127.0.0.1 or ::1; -1 with errno.
+int BeginConnect(int family, uint16_t port) {
+  sockaddr_in v4{};
+  v4.sin_family = AF_INET;
+  v4.sin_port = htons(port);
+  v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  sockaddr_in6 v6{};
+  v6.sin6_family = AF_INET6;
+  v6.sin6_port = htons(port);
+  v6.sin6_addr = in6addr_loopback;
+  const int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -1;
+  const int on = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  const int result = family == AF_INET
+                         ? connect(fd, reinterpret_cast<const sockaddr*>(&v4), sizeof v4)
+                         : connect(fd, reinterpret_cast<const sockaddr*>(&v6), sizeof v6);
+  if (result == 0 || errno == EINPROGRESS) return fd;
+  const int error = errno;
+  close(fd);
+  errno = error;
+  return -1;
+}
+
+int ConnectError(int fd) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) return errno;
+  return error;
+}
+
+}  // namespace
+
+// A splice whose socket is connected to one address after the other.
+class GuestEnd::Connection : public Splice {
+ public:
+  Connection(uint16_t port, bool probe, std::function<void(Splice*)> on_over)
+      : Splice(
+            Mux::Side::kGuest, -1,
+            {[this, on_over = std::move(on_over)](const std::string&) { on_over(this); }, nullptr}),
+        port_(port),
+        probe_(probe) {}
+
+  // Begins with the next address; false: there is none left.
+  bool Next() {
+    while (tried_ < 2) {
+      const int fd = BeginConnect(tried_++ == 0 ? AF_INET : AF_INET6, port_);
+      if (fd < 0) Failed(errno);
+      if (fd < 0) continue;
+      SetSocket(fd);
+      return true;
+    }
+    return false;
+  }
+  void Failed(int error) {
+    if (error_ == 0) error_ = error;
+  }
+  int error() const { return error_; }
+  bool probe() const { return probe_; }
+
+ private:
+  const uint16_t port_;
+  const bool probe_;
+  int tried_ = 0;
+  int error_ = 0;  // the first one: of 127.0.0.1
+};
+
+GuestEnd::GuestEnd(int port)
+    : ForwardEnd(Mux::Side::kGuest,
+                 [this](int32_t id, uint16_t to, bool probe) { return Connect(id, to, probe); }) {
+  Attach(port);
+}
+
+GuestEnd::~GuestEnd() { Detach(); }
+
+void GuestEnd::Vanish() {
+  OnSessionEnd();
+  Forsake();
+}
+
+std::string GuestEnd::Serve() {
+  bool more = false;
+  while (!gone()) {
+    int timeout = more ? 0 : -1;
+    if (!more && deadline() != Clock::time_point::max()) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline() - Clock::now());
+      timeout = static_cast<int>(std::max<int64_t>(left.count(), 0));
+    }
+    more = Run(timeout);
+  }
+  return std::strerror(gone_);
+}
+
+Mux::Stream* GuestEnd::Connect(int32_t id, uint16_t port, bool probe) {
+  auto made = std::make_unique<Connection>(port, probe, [this](Splice* over) { Over(over); });
+  auto* connection = static_cast<Connection*>(Adopt(std::move(made)));
+  connection->Join(mux(), id);
+  while (connection->Next()) {
+    if (Watch(connection)) return connection;
+    connection->Failed(errno);
+  }
+  mux()->Answer(id, connection->error());
+  return connection;
+}
+
+void GuestEnd::OnSplice(Splice* splice, uint32_t events) {
+  auto* connection = static_cast<Connection*>(splice);
+  if (connection->connected()) return splice->OnSocket(events);
+  if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == 0) return;
+  const int error = ConnectError(connection->socket());
+  if (error == 0 && (events & EPOLLOUT) != 0) {
+    mux()->Answer(connection->id(), 0);
+    connection->Connected();
+    connection->OnSocket(events & ~static_cast<uint32_t>(EPOLLOUT));
+    return;
+  }
+  connection->Failed(error);
+  while (connection->Next()) {
+    if (Watch(connection)) return;
+    connection->Failed(errno);
+  }
+  // The host resets the stream when it has this.
+  mux()->Answer(connection->id(), connection->error());
+}
+
+void GuestEnd::OnSessionEnd() {
+  for (Splice* splice : splices()) splice->Drop("the session ended");
+}
+
+void GuestEnd::OnPortClosed(int error) {
+  // Unplugged, or a socket whose peer is gone. Other errors pass.
+  if (error == ENODEV || error == EPIPE || error == ECONNRESET) gone_ = error;
+  OnPortHangUp();
+}
+
+void GuestEnd::OnPortHangUp() {
+  if (suspect_ == Clock::time_point::max()) suspect_ = Clock::now() + kHangUp;
+}
+
+ForwardEnd::Clock::time_point GuestEnd::deadline() const { return suspect_; }
+
+void GuestEnd::OnTime(Clock::time_point) {
+  suspect_ = Clock::time_point::max();
+  pollfd ask{port(), 0, 0};
+  if (poll(&ask, 1, 0) == 1 && (ask.revents & (POLLHUP | POLLERR)) != 0 && link().up()) {
+    link().End();
+  }
+}
+
+}  // namespace rum

@@ -1,0 +1,40 @@
+#ifndef RUM_AGENT_API_FORWARD_GUEST_END_H_
+#define RUM_AGENT_API_FORWARD_GUEST_END_H_
+
+#include <string>
+
+#include "agent-api/forward/forward_end.h"
+
+namespace rum {
+
+// The guest's end of the forward channel: connects streams to ports of this machine's loopback.
+class GuestEnd : public ForwardEnd {
+ public:
+  // Owns `port`, a non-blocking descriptor.
+  explicit GuestEnd(int port);
+  ~GuestEnd() override;
+
+  // Serves until the port is gone; says why.
+  std::string Serve();
+  Clock::time_point deadline() const override;
+  bool gone() const { return gone_ != 0; }
+  // For tests: resets all connections and says nothing to the host, as the end of the process does.
+  void Vanish();
+
+ private:
+  class Connection;
+
+  Mux::Stream* Connect(int32_t id, uint16_t port, bool probe);
+  void OnSessionEnd() override;
+  void OnPortClosed(int error) override;
+  void OnPortHangUp() override;
+  void OnSplice(Splice* splice, uint32_t events) override;
+  void OnTime(Clock::time_point now) override;
+
+  int gone_ = 0;  // an errno
+  Clock::time_point suspect_ = Clock::time_point::max();
+};
+
+}  // namespace rum
+
+#endif  // RUM_AGENT_API_FORWARD_GUEST_END_H_

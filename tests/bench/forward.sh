@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# What `bazel run //tests/bench:forward` runs: the guest image, a libvirtd of its own, then the measurement in it.
+# forward.sh ISOLATED BINARY RUM AGENT SERVER [OPTION...]. Only the result goes to standard output.
+set -euo pipefail
+isolated=$PWD/$1 binary=$PWD/$2 rum=$PWD/$3 agent=$PWD/$4 server=$PWD/$5
+shift 5
+case " $* " in *' --help '* | *' -h '*) exec "$binary" --help ;; esac
+: "${BUILD_WORKSPACE_DIRECTORY:?is not set: run this as  bazel run -c opt //tests/bench:forward}"
+for tool in ssh ssh-keygen socat; do
+  command -v $tool >/dev/null || { echo "forward: $tool is missing; tools/setup-machine installs it" >&2; exit 1; }
+done
+image=${XDG_CACHE_HOME:-$HOME/.cache}/rum/images/debian-12-bench.qcow2
+"$BUILD_WORKSPACE_DIRECTORY"/tools/guest-image --lean --include openssh-server,qemu-guest-agent --output "$image" >&2
+exec "$isolated" env RUM_BINARY="$rum" RUM_AGENT="$agent" RUM_TRAFFIC_SERVER="$server" RUM_TEST_IMAGE="$image" LC_ALL=C.UTF-8 "$binary" "$@"

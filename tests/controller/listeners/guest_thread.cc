@@ -1,0 +1,33 @@
+#include "tests/controller/listeners/guest_thread.h"
+
+#include <fcntl.h>
+
+#include "tests/controller/listeners/sockets.h"
+
+namespace rum {
+
+GuestThread::GuestThread() {
+  SocketPair(&port_, &channel_);
+  fcntl(port_.get(), F_SETFL, O_NONBLOCK);
+  Start();
+}
+
+void GuestThread::Start() {
+  stop_ = false;
+  thread_ = std::thread([this] {
+    GuestEnd end(fcntl(port_.get(), F_DUPFD_CLOEXEC, 0));
+    while (!stop_) end.Run(20);
+    end.Vanish();
+  });
+}
+
+void GuestThread::Stop() {
+  stop_ = true;
+  if (thread_.joinable()) thread_.join();
+}
+
+absl::StatusOr<int> GuestThread::OpenChannel() const {
+  return fcntl(channel_.get(), F_DUPFD_CLOEXEC, 0);
+}
+
+}  // namespace rum
