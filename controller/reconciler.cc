@@ -151,6 +151,10 @@ class Reconciliation {
 
   // One pass of plan and act. False: nothing is left to try.
   bool Round() {
+    if (started_ && observed_.guest.has_value() && !std::exchange(address_awaited_, true) &&
+        !AwaitAddress()) {
+      return false;
+    }
     const Plan plan = MakePlan(desired_, *record_, observed_, Options());
     bool acted = false;
     for (const Action& action : plan.actions()) {
@@ -164,12 +168,12 @@ class Reconciliation {
     if (acted) return LookAround(absl::ZeroDuration());
     if (observed_.guest.has_value() || !observed_.domain.running || awaited_) return false;
     awaited_ = true;
-    return AwaitAgent() && AwaitAddress();
+    return AwaitAgent();
   }
 
   // Scripts fetch things: they come after it. False: no more can be seen.
   bool AwaitAddress() {
-    if (!started_ || !desired_.network().wait_for_ip()) return true;
+    if (!desired_.network().wait_for_ip()) return true;
     const absl::Duration patience =
         absl::Seconds(static_cast<double>(desired_.network().ip_wait_timeout_s()));
     const absl::Time deadline = absl::Now() + patience;
@@ -322,7 +326,8 @@ class Reconciliation {
   std::set<std::string> ran_;  // kinds of scripts
   bool look_again_ = false;    // before anything else is done
   bool started_ = false;
-  bool awaited_ = false;
+  bool awaited_ = false;          // the agent
+  bool address_awaited_ = false;  // by a machine that was started here
   bool define_failed_ = false;
   bool script_failed_ = false;
   bool storage_failed_ = false;
