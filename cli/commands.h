@@ -22,6 +22,7 @@ struct Globals {
 // Each adds its commands to `app`; their callbacks set globals->exit_status.
 void AddApplyCommands(CLI::App* app, Globals* globals);       // up, apply = reload
 void AddMachineCommands(CLI::App* app, Globals* globals);     // status, down, restart, destroy
+void AddLogCommand(CLI::App* app, Globals* globals);          // log
 void AddExecCommand(CLI::App* app, Globals* globals);         // exec
 void AddImageCommands(CLI::App* app, Globals* globals);       // image list, pull, delete, prune
 void AddFileCommands(CLI::App* app, Globals* globals);        // check, explain

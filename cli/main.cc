@@ -91,6 +91,7 @@ int main(int argc, char** argv) {
   app.fallthrough();
   rum::AddApplyCommands(&app, &globals);
   rum::AddMachineCommands(&app, &globals);
+  rum::AddLogCommand(&app, &globals);
   rum::AddExecCommand(&app, &globals);
   rum::AddImageCommands(&app, &globals);
   rum::AddFileCommands(&app, &globals);

@@ -4,6 +4,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "controller/history.h"
+#include "controller/status.h"
 #include "state/toml_reader.h"
 
 namespace rum {
@@ -21,6 +24,19 @@ ApplyOutcome Failed(const absl::Status& status) {
   outcome.status = status;
   outcome.error = std::string(status.message());
   return outcome;
+}
+
+void NoteStopped(absl::Time begun, MachineRecord* record) {
+  Event event;
+  event.set_time_ms(absl::ToUnixMillis(absl::Now()));
+  event.set_kind(Event::DONE);
+  event.set_field("domain");
+  event.set_before("running");
+  event.set_after("stopped");
+  event.set_why("Stopped the machine");
+  event.set_by("command");
+  event.set_took_ms(absl::ToInt64Milliseconds(absl::Now() - begun));
+  AddEvent(std::move(event), record);
 }
 
 }  // namespace
@@ -76,6 +92,7 @@ absl::Status Machine::Load() const {
     return record.status();
   }
   loaded_ = true;
+  feed_.PublishEvents(record_);  // what happened before is history, and no news
   return absl::OkStatus();
 }
 
@@ -120,6 +137,7 @@ ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) 
   const std::unique_lock<std::mutex> changing = Turn(sink);
   if (absl::Status ready = Ready(); !ready.ok()) return Failed(ready);
   std::string error;
+  const absl::Time read_at = absl::Now();
   Config desired = Desired(&error);
   if (!error.empty()) return Failed(absl::InvalidArgumentError(error));
   if (options.up && !options.dry_run) {
@@ -129,7 +147,10 @@ ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) 
   }
   Publisher publisher(*this);
   MachineRecord record = Snapshot();
-  return Reconcile(links_, publisher, desired, options, sink, &record);
+  ApplyOutcome outcome =
+      Reconcile(links_, publisher, desired, options, Told(sink, read_at), &record);
+  if (!options.dry_run) Remember(outcome.errors);
+  return outcome;
 }
 
 absl::Status Machine::Background(const EventSink& sink) {
@@ -138,21 +159,44 @@ absl::Status Machine::Background(const EventSink& sink) {
   if (!changing.owns_lock()) return absl::AbortedError("the machine is being changed");
   if (absl::Status ready = Ready(); !ready.ok()) return ready;
   MachineRecord record = Snapshot();
-  if (!record.want_running()) return absl::OkStatus();
-  std::string error;
-  const Config desired = Desired(&error);
-  if (!desired.reconcile().auto_()) return RestorePorts(desired, record);
+  if (!record.want_running()) {
+    PublishIfWatched();
+    return absl::OkStatus();
+  }
   ApplyOptions options;
   options.retry_failed = false;
   options.agent_patience = absl::ZeroDuration();
+  const absl::Time read_at = absl::Now();
+  const Config desired = Desired(&options.config_error);
+  if (!desired.reconcile().auto_()) {
+    return OnlyReport(desired, options.config_error, read_at, std::move(record));
+  }
   Publisher publisher(*this);
-  return Reconcile(links_, publisher, desired, options, sink, &record).status;
+  const ApplyOutcome outcome =
+      Reconcile(links_, publisher, desired, options, Told(sink, read_at), &record);
+  Remember(outcome.errors);
+  if (!outcome.status.ok()) PublishIfWatched();  // what stands in the way
+  return outcome.status;
 }
 
-absl::Status Machine::RestorePorts(const Config& desired, const MachineRecord& record) {
+absl::Status Machine::OnlyReport(const Config& desired, const std::string& problems,
+                                 absl::Time read_at, MachineRecord record) {
   absl::StatusOr<Observed> observed = links_.Look(desired, record, absl::ZeroDuration());
   if (!observed.ok()) return observed.status();
-  if (!observed->domain.running || links_.has_listeners()) return absl::OkStatus();
+  const absl::Status restored = RestorePorts(*observed, record);
+  if (links_.has_listeners()) observed->forwards = links_.OpenListeners()->Observe();
+  const int64_t now = absl::ToUnixMillis(absl::Now());
+  const MachineStatus status = MakeStatus(desired, record, *observed, now, problems);
+  if (NoteReport(status, false, now, &record)) {
+    if (absl::Status saved = Publisher(*this).Save(record); !saved.ok()) return saved;
+  }
+  feed_.Publish(status, read_at);
+  feed_.PublishEvents(record);
+  return restored;
+}
+
+absl::Status Machine::RestorePorts(const Observed& observed, const MachineRecord& record) {
+  if (!observed.domain.running || links_.has_listeners()) return absl::OkStatus();
   std::vector<Forward> forwards;
   for (const Port& port : record.applied().ports()) {
     forwards.push_back({port.bind().empty() ? "127.0.0.1" : port.bind(),
@@ -172,8 +216,9 @@ MachineStatus Machine::Status() {
   const bool first = links_.agent() == nullptr;
   absl::StatusOr<Observed> observed =
       links_.Look(desired, record, first ? kFirstLook : absl::ZeroDuration());
-  MachineStatus status = MakeStatus(desired, record, observed.ok() ? *observed : Observed());
-  status.set_config_error(problems);
+  const int64_t now = absl::ToUnixMillis(absl::Now());
+  MachineStatus status =
+      MakeStatus(desired, record, observed.ok() ? *observed : Observed(), now, problems);
   if (!observed.ok()) {
     // Not "not defined": nobody can tell now.
     status.set_phase(MachineStatus::UNREACHABLE);
@@ -184,6 +229,7 @@ MachineStatus Machine::Status() {
     std::lock_guard<std::mutex> lock(mutex_);
     status.set_error(load_error_);
   }
+  MarkFailures(RememberedFailures(), record, now, &status);
   return status;
 }
 
@@ -209,8 +255,14 @@ ApplyOutcome Machine::Down(const EventSink& sink) {
       links_.hypervisor(UriOf(desired, record));
   if (!hypervisor.ok()) return Failed(hypervisor.status());
   if (sink.progress) sink.progress("stopping the machine");
+  const absl::Time begun = absl::Now();
   absl::Status stopped = (*hypervisor)->Stop(links_.machine(), kStopGrace);
-  return stopped.ok() ? outcome : Failed(stopped);
+  if (!stopped.ok()) return Failed(stopped);
+  NoteStopped(begun, &record);
+  if (absl::Status saved = Publisher(*this).Save(record); !saved.ok()) return Failed(saved);
+  feed_.PublishEvents(record);
+  PublishIfWatched();
+  return outcome;
 }
 
 ApplyOutcome Machine::Destroy(const EventSink& sink) {
@@ -234,7 +286,10 @@ ApplyOutcome Machine::Destroy(const EventSink& sink) {
   // The record last: it is what knows of the rest.
   absl::Status forgotten = store_->Remove(links_.machine().id);
   if (!forgotten.ok()) return Failed(forgotten);
-  Publish(NewRecord());
+  MachineRecord fresh = NewRecord();
+  fresh.set_last_event(record.last_event());  // for those who watch
+  Publish(fresh);
+  PublishIfWatched();
   ApplyOutcome outcome;
   outcome.removed = *std::move(removed);
   return outcome;

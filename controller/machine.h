@@ -2,6 +2,7 @@
 #define RUM_CONTROLLER_MACHINE_H_
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -11,6 +12,8 @@
 #include "controller/links.h"
 #include "controller/machine_key.h"
 #include "controller/reconciler.h"
+#include "controller/status.h"
+#include "controller/status_feed.h"
 #include "state/record.pb.h"
 #include "state/state_store.h"
 
@@ -44,8 +47,25 @@ class Machine {
   // Of the running machine, with a session. Unavailable: it is off, or nobody answers in it.
   absl::StatusOr<GuestAccess> Guest();
 
+  struct WatchOptions {
+    bool status = false;
+    bool events = false;
+    int history = 0;      // events of before, at most
+    bool follow = false;  // until `gone`, or Stop()
+  };
+  // Tells on the calling thread what there is and what comes; `tell` returns false when nobody
+  // listens any more. Reports and events as StatusFeed says.
+  void Watch(const WatchOptions& options, const std::function<bool(const StatusFeed::News&)>& tell,
+             const std::function<bool()>& gone);
+  bool watched() const { return feed_.watched(); }
+  // What failed is tried again then.
+  void NoteNextTry(absl::Time at);
+
   bool want_running() const { return Snapshot().want_running(); }
-  void Stop() { links_.Stop(); }
+  void Stop() {
+    links_.Stop();
+    feed_.End();
+  }
 
  private:
   class Publisher;
@@ -63,7 +83,14 @@ class Machine {
   MachineRecord Snapshot() const;
   void Publish(const MachineRecord& record) const;
   MachineRecord NewRecord() const;
-  absl::Status RestorePorts(const Config& desired, const MachineRecord& record);
+  absl::Status OnlyReport(const Config& desired, const std::string& problems, absl::Time read_at,
+                          MachineRecord record);
+  absl::Status RestorePorts(const Observed& observed, const MachineRecord& record);
+  // `sink`, which also keeps those who watch up to date.
+  EventSink Told(const EventSink& sink, absl::Time read_at);
+  void Remember(const std::map<std::string, std::string>& errors);
+  Failures RememberedFailures() const;
+  void PublishIfWatched();
 
   StateStore* const store_;
   const MachineKeys keys_;
@@ -73,6 +100,8 @@ class Machine {
   mutable bool loaded_ = false;
   mutable std::string load_error_;
   mutable MachineRecord record_;  // as it was saved last
+  Failures failures_;             // of the last reconcile
+  mutable StatusFeed feed_;
 };
 
 }  // namespace rum

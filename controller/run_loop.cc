@@ -77,17 +77,21 @@ void RunLoop::Work() {
     lock.unlock();
     const absl::Status status = run_(name);
     lock.lock();
-    Finish(name, status);
+    const absl::Time retry = Finish(name, status);
+    if (retry == absl::InfiniteFuture() || !options_.on_retry) continue;
+    lock.unlock();
+    options_.on_retry(name, retry);
+    lock.lock();
   }
 }
 
-void RunLoop::Finish(const std::string& name, const absl::Status& status) {
+absl::Time RunLoop::Finish(const std::string& name, const absl::Status& status) {
   auto found = keys_.find(name);
   Key& key = found->second;
   key.running = false;
   if (key.forgotten) {
     keys_.erase(found);
-    return;
+    return absl::InfiniteFuture();
   }
   absl::Duration pause = options_.resync;
   key.not_before = absl::InfinitePast();
@@ -101,6 +105,7 @@ void RunLoop::Finish(const std::string& name, const absl::Status& status) {
   }
   key.due = std::min(key.due, absl::Now() + Jittered(pause));
   changed_.notify_one();
+  return MayRetry(status) ? key.due : absl::InfiniteFuture();
 }
 
 // Up to a quarter later, so that many machines do not move in step.

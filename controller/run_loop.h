@@ -20,6 +20,8 @@ struct RunLoopOptions {
   absl::Duration first_backoff = absl::Milliseconds(100);
   absl::Duration longest_backoff = absl::Seconds(60);
   absl::Duration resync = absl::Seconds(10);  // what every event missed is found then
+  // After a run that failed: when the key is run again. Called by the worker, without a lock.
+  std::function<void(const std::string& key, absl::Time at)> on_retry;
 };
 
 // A queue of keys, each worked on by one worker at a time. Wake-ups only mark a key: any number of
@@ -52,7 +54,8 @@ class RunLoop {
   void Work();
   // The key that is due first, or null. Needs the lock.
   std::map<std::string, Key>::iterator Next();
-  void Finish(const std::string& name, const absl::Status& status);
+  // Returns when the key is run again because it failed; else InfiniteFuture.
+  absl::Time Finish(const std::string& name, const absl::Status& status);
   absl::Duration Jittered(absl::Duration duration);
 
   const std::function<absl::Status(const std::string& key)> run_;

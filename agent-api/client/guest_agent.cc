@@ -23,6 +23,7 @@
 #include "agent-api/agent.grpc.pb.h"
 #include "agent-api/channel/host_link.h"
 #include "agent-api/channel/pump.h"
+#include "agent-api/client/change_stream.h"
 
 namespace rum {
 namespace {
@@ -66,6 +67,7 @@ bool HungUp(int fd, int timeout_ms) {
 struct Session {
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<Agent::Stub> stub;
+  std::unique_ptr<ChangeStream> changes;  // ends before the stub
 };
 
 class GrpcGuestAgent : public GuestAgent {
@@ -333,18 +335,27 @@ class GrpcGuestAgent : public GuestAgent {
     auto session = std::make_shared<Session>();
     session->channel = grpc::CreateInsecureChannelFromFd("rum-agent", socket);
     session->stub = Agent::NewStub(session->channel);
+    session->changes = std::make_unique<ChangeStream>(
+        session->stub.get(), [this](const agent::Changed&) { TellChange(); });
     const std::lock_guard<std::mutex> guard(mutex_);
-    session_ = std::move(session);
+    session_.swap(session);  // an old one ends after the lock
     last_error_.clear();
     ++changes_;
     changed_.notify_all();
   }
 
+  void TellChange() {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    ++changes_;
+    changed_.notify_all();
+  }
+
   void EndSession(const std::string& why) {
+    std::shared_ptr<Session> ended;  // after the lock
     const std::lock_guard<std::mutex> guard(mutex_);
     last_error_ = why;
     if (session_ == nullptr) return;
-    session_ = nullptr;
+    session_.swap(ended);
     ++changes_;
     changed_.notify_all();
   }

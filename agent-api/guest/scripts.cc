@@ -292,6 +292,7 @@ void Scripts::Follow(std::shared_ptr<Live> live) {
   live->ended = true;
   live_.erase(live->run.run_id());
   changed_.notify_all();
+  if (on_end_) on_end_();
 }
 
 bool Scripts::SendOutput(const std::string& run_id, uint64_t* offset,

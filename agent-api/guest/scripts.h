@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -31,6 +32,8 @@ class Scripts {
                    const std::function<bool(const agent::RunScriptEvent&)>& sink);
 
   std::vector<agent::ScriptRun> Runs();
+  // To be called once a run has ended, on its thread; set before the first run.
+  void OnEnd(std::function<void()> on_end) { on_end_ = std::move(on_end); }
 
  private:
   struct Live;
@@ -42,6 +45,7 @@ class Scripts {
   std::string FolderOf(const std::string& run_id) const { return folder_ + "/runs/" + run_id; }
 
   const std::string folder_;
+  std::function<void()> on_end_;
   std::mutex mutex_;
   std::condition_variable changed_;
   Ledger ledger_;

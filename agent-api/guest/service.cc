@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <thread>
 
@@ -18,6 +19,7 @@
 #include "agent-api/agent.grpc.pb.h"
 #include "agent-api/guest/authorized_keys.h"
 #include "agent-api/guest/cards.h"
+#include "agent-api/guest/changes.h"
 #include "agent-api/guest/exec.h"
 #include "agent-api/guest/groups.h"
 #include "agent-api/guest/hostname.h"
@@ -29,6 +31,8 @@ namespace rum::guest {
 namespace {
 
 constexpr size_t kChunk = 32 * 1024;
+// How soon the end of a session is noticed by a stream that has nothing to say.
+constexpr std::chrono::milliseconds kLookForHost{2000};
 
 grpc::Status ToGrpc(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
@@ -73,27 +77,28 @@ bool HungUp(int fd) {
 
 class Service final : public agent::Agent::Service {
  public:
-  explicit Service(Scripts* scripts) : scripts_(scripts) {}
+  explicit Service(Scripts* scripts)
+      : scripts_(scripts), changes_([this](const auto& request) { return Look(request); }) {
+    scripts_->OnEnd([this] { changes_.Notice(); });
+  }
 
   grpc::Status Observe(grpc::ServerContext*, const agent::ObserveRequest* request,
                        agent::Observation* reply) override {
-    utsname names{};
-    uname(&names);
-    reply->set_agent_version(kAgentVersion);
-    reply->set_protocol(1);
-    reply->set_boot_id(BootId());
-    reply->set_hostname(names.nodename);
-    reply->set_static_hostname(FirstLine(ReadFile("/etc/hostname")));
-    reply->set_user_exists(FindAccount(request->user()).has_value());
-    for (const std::string& group : GroupsOf(request->user())) reply->add_groups(group);
-    for (const agent::ScriptRun& run : scripts_->Runs()) *reply->add_runs() = run;
-    for (const std::string& key : AuthorizedKeysOf(request->user())) {
-      reply->add_authorized_keys(key);
+    *reply = Look(*request);
+    changes_.Told(*request, *reply);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Watch(grpc::ServerContext* context, const agent::WatchRequest*,
+                     grpc::ServerWriter<agent::Changed>* writer) override {
+    uint64_t seen = changes_.count();
+    // What changed before this stream began is not in it: so it begins with a reason to look.
+    agent::Changed change;
+    while (writer->Write(change)) {
+      while (!changes_.Next(kLookForHost, &seen, &change)) {
+        if (context->IsCancelled()) return grpc::Status::OK;
+      }
     }
-    for (const agent::Card& card : Cards()) *reply->add_cards() = card;
-    const std::vector<agent::Volume> volumes(request->volumes().begin(), request->volumes().end());
-    for (const agent::VolumeState& state : ObserveStorage(volumes)) *reply->add_volumes() = state;
-    for (const std::string& target : StaleTargets(volumes)) reply->add_stale_targets(target);
     return grpc::Status::OK;
   }
 
@@ -190,6 +195,28 @@ class Service final : public agent::Agent::Service {
   }
 
  private:
+  agent::Observation Look(const agent::ObserveRequest& request) {
+    agent::Observation seen;
+    utsname names{};
+    uname(&names);
+    seen.set_agent_version(kAgentVersion);
+    seen.set_protocol(1);
+    seen.set_boot_id(BootId());
+    seen.set_hostname(names.nodename);
+    seen.set_static_hostname(FirstLine(ReadFile("/etc/hostname")));
+    seen.set_hosts_lack_name(!seen.static_hostname().empty() &&
+                             !NamesHost(ReadFile("/etc/hosts"), seen.static_hostname()));
+    seen.set_user_exists(FindAccount(request.user()).has_value());
+    for (const std::string& group : GroupsOf(request.user())) seen.add_groups(group);
+    for (const agent::ScriptRun& run : scripts_->Runs()) *seen.add_runs() = run;
+    for (const std::string& key : AuthorizedKeysOf(request.user())) seen.add_authorized_keys(key);
+    for (const agent::Card& card : Cards()) *seen.add_cards() = card;
+    const std::vector<agent::Volume> volumes(request.volumes().begin(), request.volumes().end());
+    for (const agent::VolumeState& state : ObserveStorage(volumes)) *seen.add_volumes() = state;
+    for (const std::string& target : StaleTargets(volumes)) seen.add_stale_targets(target);
+    return seen;
+  }
+
   // Which directions of a forward are over, with all said.
   struct Ends {
     std::atomic<bool> of_host = false;
@@ -218,6 +245,7 @@ class Service final : public agent::Agent::Service {
   }
 
   Scripts* const scripts_;
+  Changes changes_;
 };
 
 }  // namespace
