@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/interrupts.h"
 #include "cli/render.h"
+#include "cli/watch.h"
 
 namespace rum {
 namespace {
@@ -32,7 +33,11 @@ void Up(ApplyFlags flags, Globals* globals) {
   const char* name = client.identity.name.c_str();
   if (!globals->quiet && !interrupts->any())
     std::fprintf(stderr, "%s is up; Ctrl+C stops it\n", name);
-  interrupts->Wait();
+  if (up) {
+    FollowEvents(&client, &*interrupts, *globals);
+  } else {
+    interrupts->Wait();
+  }
   if (!globals->quiet)
     std::fprintf(stderr, "\nstopping %s; another Ctrl+C leaves that to the controller\n", name);
   if (RunDown(client, false, globals) && !up) globals->exit_status = 130;

@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 #include "cli/log_text.h"
 #include "cli/render.h"
+#include "cli/watch.h"
 
 namespace rum {
 namespace {
@@ -12,6 +13,7 @@ namespace {
 struct LogFlags {
   control::LogRequest request;
   bool list = false;
+  bool events = false;
 };
 
 bool Shows(const agent::ScriptRun& run, bool failed_only) {
@@ -68,6 +70,7 @@ void Show(const MachineClient& client, const LogFlags& flags, Globals* globals) 
 }
 
 void Log(LogFlags flags, Globals* globals) {
+  if (flags.events) return ShowEvents(flags.request.follow(), globals);
   MachineClient client;
   if (!ConnectToKnown(globals, &client)) return;
   flags.request.set_config_path(client.identity.config_path);
@@ -83,15 +86,20 @@ void Log(LogFlags flags, Globals* globals) {
 void AddLogCommand(CLI::App* app, Globals* globals) {
   const auto flags = std::make_shared<LogFlags>();
   CLI::App* log = app->add_subcommand("log", "what the provisioning scripts wrote; the last run's");
-  log->add_flag("--list", flags->list, "the runs that are kept, oldest first");
-  log->add_flag_function(
+  CLI::Option* list = log->add_flag("--list", flags->list, "the runs that are kept, oldest first");
+  CLI::Option* failed = log->add_flag_function(
       "--failed", [flags](int64_t) { flags->request.set_failed(true); },
       "the last run that did not succeed; with --list, those alone");
-  log->add_option_function<std::string>(
+  CLI::Option* run = log->add_option_function<std::string>(
       "--run", [flags](const std::string& id) { flags->request.set_run_id(id); }, "this run");
   log->add_flag_function(
       "-f,--follow", [flags](int64_t) { flags->request.set_follow(true); },
-      "of a script that runs: to its end");
+      "of a script that runs: to its end; of events: what comes");
+  log->add_flag("--events", flags->events,
+                "the machine's history instead: what changed from what to what, why, by whom")
+      ->excludes(list)
+      ->excludes(failed)
+      ->excludes(run);
   log->callback([flags, globals] { Log(*flags, globals); });
 }
 

@@ -1,17 +1,31 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <string>
 
 #include "cli/apply_stream.h"
 #include "cli/commands.h"
 #include "cli/render.h"
+#include "cli/watch.h"
 
 namespace rum {
 namespace {
 
-void Status(bool exit_code, Globals* globals) {
+struct StatusFlags {
+  bool exit_code = false;
+  bool watch = false;
+  std::string condition;  // --wait
+  double timeout_s = 30;
+};
+
+void Status(const StatusFlags& flags, Globals* globals) {
   MachineClient client;
   if (!ConnectToKnown(globals, &client)) return;
+  if (flags.watch) return WatchStatus(&client, globals);
+  if (!flags.condition.empty()) {
+    const std::chrono::milliseconds timeout(static_cast<int64_t>(flags.timeout_s * 1000));
+    return WaitForCondition(flags.condition, timeout, &client, globals);
+  }
   MachineStatus status;
   const grpc::Status called = AskStatus(&client, &status);
   if (!called.ok()) return Fail(globals, called.error_message());
@@ -25,7 +39,7 @@ void Status(bool exit_code, Globals* globals) {
             .c_str(),
         stdout);
   }
-  if (exit_code) globals->exit_status = ExitCode(status);
+  if (flags.exit_code) globals->exit_status = ExitCode(status);
 }
 
 void Restart(Globals* globals) {
@@ -46,12 +60,28 @@ void Down(bool destroy, Globals* globals) {
 }  // namespace
 
 void AddMachineCommands(CLI::App* app, Globals* globals) {
-  const auto exit_code = std::make_shared<bool>(false);
+  const auto flags = std::make_shared<StatusFlags>();
   CLI::App* status = app->add_subcommand(
       "status", "what holds, what drifted, what waits, and why; changes nothing");
-  status->add_flag("--exit-code", *exit_code,
-                   "4: live changes pending; 5: restart or recreate needed; 6: not running");
-  status->callback([exit_code, globals] { Status(*exit_code, globals); });
+  CLI::Option* exit_code =
+      status->add_flag("--exit-code", flags->exit_code,
+                       "4: live changes pending; 5: restart or recreate needed; 6: not running");
+  CLI::Option* watch =
+      status->add_flag("-w,--watch", flags->watch, "go on, and show each change as it comes")
+          ->excludes(exit_code);
+  CLI::Option* wait =
+      status
+          ->add_option("--wait", flags->condition,
+                       "until this holds for the file as it is now: Ready, Synced, ...")
+          ->check(CLI::IsMember({"Ready", "Synced", "RestartRequired", "AgentConnected",
+                                 "ConfigValid", "Provisioned"}))
+          ->excludes(watch)
+          ->excludes(exit_code);
+  status->add_option("--timeout", flags->timeout_s, "of --wait, in seconds")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber)
+      ->needs(wait);
+  status->callback([flags, globals] { Status(*flags, globals); });
   app->add_subcommand("down", "shut the machine down: ACPI, and after 30 s by force")
       ->callback([globals] { Down(false, globals); });
   app->add_subcommand("restart", "down, then up")->callback([globals] { Restart(globals); });

@@ -162,9 +162,72 @@ Mark MarkOf(Item::State state) {
   switch (state) {
     case Item::HOLDS:
       return Mark::kDone;
-    case Item::WILL_APPLY:
+    case Item::PENDING:
+    case Item::DRIFTED:
       return Mark::kWillApply;
     case Item::FAILING:
+      return Mark::kFailed;
+    default:
+      return Mark::kNeedsYou;
+  }
+}
+
+const char* AuthorName(Item::Author author) {
+  switch (author) {
+    case Item::LIBVIRT:
+      return "libvirt";
+    case Item::GUEST:
+      return "the guest";
+    case Item::HOST:
+      return "the host";
+    default:
+      return "";
+  }
+}
+
+absl::TimeZone ZoneOf(const Style& style) {
+  return style.utc ? absl::UTCTimeZone() : absl::LocalTimeZone();
+}
+
+// Of what somebody else than the file moved: who, since when, and when rum tries again.
+std::string Circumstances(const Item& item, const Style& style) {
+  std::vector<std::string> parts;
+  const std::string author = AuthorName(item.moved_by());
+  if (!author.empty()) parts.push_back("by " + author);
+  if (!author.empty() && item.first_seen_ms() > 0) {
+    parts.push_back("since " + absl::FormatTime("%H:%M:%S",
+                                                absl::FromUnixMillis(item.first_seen_ms()),
+                                                ZoneOf(style)));
+  }
+  if (item.next_try_ms() > 0) {
+    parts.push_back("next try " + absl::FormatTime("%H:%M:%S",
+                                                   absl::FromUnixMillis(item.next_try_ms()),
+                                                   ZoneOf(style)));
+  }
+  return parts.empty() ? "" : absl::StrCat(" (", absl::StrJoin(parts, ", "), ")");
+}
+
+// "Ready, not Synced (Pending), ...": what needs a restart only when something does.
+std::string Conditions(const MachineStatus& status) {
+  std::vector<std::string> parts;
+  for (const Condition& condition : status.conditions()) {
+    if (condition.status() == Condition::TRUE) {
+      parts.push_back(condition.type());
+    } else if (condition.status() == Condition::UNKNOWN) {
+      parts.push_back(absl::StrCat(condition.type(), " unknown (", condition.reason(), ")"));
+    } else if (condition.type() != "RestartRequired") {
+      parts.push_back(absl::StrCat("not ", condition.type(), " (", condition.reason(), ")"));
+    }
+  }
+  return absl::StrJoin(parts, ", ");
+}
+
+Mark MarkOf(Event::Kind kind) {
+  switch (kind) {
+    case Event::DONE:
+    case Event::SETTLED:
+      return Mark::kDone;
+    case Event::FAILED:
       return Mark::kFailed;
     default:
       return Mark::kNeedsYou;
@@ -244,10 +307,14 @@ std::string RenderStatus(const MachineStatus& status, int64_t now_ms, const Styl
     const std::string name = item.field() == last ? "" : item.field();
     last = item.field();
     absl::StrAppend(&text, "  ", Text(name, style), std::string(width - name.size() + 2, ' '),
-                    Marked(MarkOf(item.state()), style), " ", Text(item.text(), style));
+                    Marked(MarkOf(item.state()), style), " ", Text(item.text(), style),
+                    Circumstances(item, style));
     if (!item.reason().empty())
       absl::StrAppend(&text, Text(" — ", style), Text(item.reason(), style));
     text += "\n";
+  }
+  if (status.conditions_size() > 0 && status.phase() != MachineStatus::NOT_DEFINED) {
+    absl::StrAppend(&text, "  ", Text(Conditions(status), style), "\n");
   }
   if (!status.error().empty()) {
     absl::StrAppend(&text, "  ", Marked(Mark::kFailed, style), " ", Message(status.error(), style));
@@ -259,6 +326,23 @@ std::string RenderStatus(const MachineStatus& status, int64_t now_ms, const Styl
                     Indented(status.config_error(), "    ", style));
   }
   return text;
+}
+
+std::string RenderEvent(const Event& event, const Style& style) {
+  std::string text = event.field();
+  const bool values = !event.before().empty() || !event.after().empty();
+  if (values) {
+    absl::StrAppend(&text, ": ", event.before().empty() ? "absent" : event.before(), " → ",
+                    event.after().empty() ? "absent" : event.after());
+  }
+  if (!values || event.kind() != Event::DONE) absl::StrAppend(&text, ": ", event.why());
+  std::vector<std::string> parts;
+  if (!event.by().empty()) parts.push_back("by " + event.by());
+  if (event.took_ms() > 0) parts.push_back(absl::StrCat(event.took_ms(), " ms"));
+  if (!parts.empty()) absl::StrAppend(&text, " (", absl::StrJoin(parts, ", "), ")");
+  return absl::StrCat(
+      absl::FormatTime("%Y-%m-%d %H:%M:%S", absl::FromUnixMillis(event.time_ms()), ZoneOf(style)),
+      "  ", Marked(MarkOf(event.kind()), style), " ", Text(text, style), "\n");
 }
 
 std::string RenderImages(const control::ImagesReply& images, const Style& style) {
@@ -288,14 +372,24 @@ std::string RenderImages(const control::ImagesReply& images, const Style& style)
   return text;
 }
 
-std::string ToJson(const google::protobuf::Message& message) {
+namespace {
+
+std::string Json(const google::protobuf::Message& message, bool whitespace) {
   google::protobuf::util::JsonPrintOptions options;
-  options.add_whitespace = true;
+  options.add_whitespace = whitespace;
   options.always_print_primitive_fields = true;
   std::string json;
   // Cannot fail: what may be anything (a script's output) is bytes, and thus base64.
   if (!google::protobuf::util::MessageToJsonString(message, &json, options).ok()) return "{}\n";
   return json;
+}
+
+}  // namespace
+
+std::string ToJson(const google::protobuf::Message& message) { return Json(message, true); }
+
+std::string ToJsonLine(const google::protobuf::Message& message) {
+  return Json(message, false) + "\n";
 }
 
 int ExitCode(const Plan& plan) {

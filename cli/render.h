@@ -14,6 +14,7 @@ namespace rum {
 struct Style {
   bool utf8 = true;
   bool color = false;
+  bool utc = false;  // times; else the local ones
 };
 
 // For standard output: the locale's character set; `color` is auto, always or never (NO_COLOR:
@@ -25,10 +26,12 @@ std::string RenderResult(const ActionResult& result, const Style& style);
 std::string RenderWaiting(const Change& change, const Style& style);
 std::string RenderPlan(const Plan& plan, const Style& style);  // of a dry run
 std::string RenderStatus(const MachineStatus& status, int64_t now_ms, const Style& style);
+std::string RenderEvent(const Event& event, const Style& style);  // one line
 
 // A table: a row for each image, its columns in line.
 std::string RenderImages(const control::ImagesReply& images, const Style& style);
 std::string ToJson(const google::protobuf::Message& message);
+std::string ToJsonLine(const google::protobuf::Message& message);  // of a stream of them
 
 // behaviour.md's exit status of --exit-code: 0 in sync, 4 live or opt-in changes pending, 5 restart
 // or recreate needed, 6 not running or not reachable.

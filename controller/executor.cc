@@ -98,7 +98,9 @@ absl::Status SetForwards(const Action::SetForwards& set, const ActionTargets& ta
 absl::Status SetHostname(const Action::SetHostname& set, const ActionTargets& targets,
                          std::string* message) {
   if (targets.agent == nullptr) return absl::UnavailableError("hostname: no agent");
-  *message = absl::StrCat("Set hostname ", set.before(), " → ", set.after());
+  *message = set.before() == set.after()
+                 ? absl::StrCat("Put hostname ", set.after(), " into /etc/hosts")
+                 : absl::StrCat("Set hostname ", set.before(), " → ", set.after());
   return WithContext("hostname", targets.agent->SetHostname(set.after()));
 }
 

@@ -10,8 +10,12 @@ namespace rum {
 
 Controller::Controller(ControllerParts parts)
     : parts_(std::move(parts)), runs_(std::make_shared<RunStore>(parts_.run_folder)) {
-  loop_ = std::make_unique<RunLoop>([this](const std::string& key) { return RunKey(key); },
-                                    parts_.loop);
+  RunLoopOptions options = parts_.loop;
+  options.on_retry = [this](const std::string& key, absl::Time at) {
+    if (const std::shared_ptr<Machine> machine = Known(key)) machine->NoteNextTry(at);
+  };
+  loop_ =
+      std::make_unique<RunLoop>([this](const std::string& key) { return RunKey(key); }, options);
   // A new file may cure what an old one could not, and somebody waits for it.
   watch_ = std::make_unique<FileWatch>([this](const std::string& path) { loop_->WakeFirst(path); });
 }
@@ -185,6 +189,16 @@ absl::StatusOr<MachineStatus> Controller::Status(const std::string& config_path)
   absl::StatusOr<std::shared_ptr<Machine>> machine = Find(config_path);
   if (!machine.ok()) return machine.status();
   return (*machine)->Status();
+}
+
+absl::Status Controller::Watch(const std::string& config_path, const Machine::WatchOptions& options,
+                               const std::function<bool(const StatusFeed::News&)>& tell,
+                               const std::function<bool()>& gone) {
+  absl::StatusOr<std::shared_ptr<Machine>> found = Find(config_path);
+  if (!found.ok()) return found.status();
+  if (options.follow) LookAfter(*found);
+  (*found)->Watch(options, tell, gone);
+  return absl::OkStatus();
 }
 
 ApplyOutcome Controller::Down(const std::string& config_path, const EventSink& sink) {

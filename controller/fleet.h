@@ -55,6 +55,10 @@ class Controller {
   ApplyOutcome Apply(const std::string& config_path, const ApplyOptions& options,
                      const EventSink& sink);
   absl::StatusOr<MachineStatus> Status(const std::string& config_path);
+  // See Machine::Watch. The machine is looked after meanwhile, as far as looking goes.
+  absl::Status Watch(const std::string& config_path, const Machine::WatchOptions& options,
+                     const std::function<bool(const StatusFeed::News&)>& tell,
+                     const std::function<bool()>& gone);
   ApplyOutcome Down(const std::string& config_path, const EventSink& sink);
   ApplyOutcome Destroy(const std::string& config_path, const EventSink& sink);
   absl::StatusOr<GuestAccess> Guest(const std::string& config_path);

@@ -6,7 +6,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "controller/auto_ports.h"
+#include "controller/history.h"
+#include "controller/status.h"
 #include "state/toml_reader.h"
 
 namespace rum {
@@ -46,6 +49,19 @@ google::protobuf::RepeatedPtrField<agent::ScriptRun> RunsOf(const MachineRecord&
   google::protobuf::RepeatedPtrField<agent::ScriptRun> runs;
   for (const ScriptRun& run : record.runs()) runs.Add()->ParseFromString(run.SerializeAsString());
   return runs;
+}
+
+void NoteStopped(absl::Time begun, MachineRecord* record) {
+  Event event;
+  event.set_time_ms(absl::ToUnixMillis(absl::Now()));
+  event.set_kind(Event::DONE);
+  event.set_field("domain");
+  event.set_before("running");
+  event.set_after("stopped");
+  event.set_why("Stopped the machine");
+  event.set_by("command");
+  event.set_took_ms(absl::ToInt64Milliseconds(absl::Now() - begun));
+  AddEvent(std::move(event), record);
 }
 
 }  // namespace
@@ -101,6 +117,7 @@ absl::Status Machine::Load() const {
     return record.status();
   }
   loaded_ = true;
+  feed_.PublishEvents(record_);  // what happened before is history, and no news
   return absl::OkStatus();
 }
 
@@ -165,6 +182,7 @@ ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) 
   const std::unique_lock<std::timed_mutex> changing = Turn(sink);
   if (absl::Status ready = Ready(); !ready.ok()) return Failed(ready);
   std::string error;
+  const absl::Time read_at = absl::Now();
   Config desired = Desired(&error);
   if (!error.empty()) return Failed(absl::InvalidArgumentError(error));
   if (absl::Status asked = HasScripts(desired, options); !asked.ok()) return Failed(asked);
@@ -176,8 +194,12 @@ ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) 
   Publisher publisher(*this);
   MachineRecord record = Snapshot();
   RememberAutoPorts(desired, &record);
-  ApplyOutcome outcome = Reconcile(links_, publisher, desired, options, sink, &record);
-  if (!options.dry_run) Collect(RunsOf(record));
+  ApplyOutcome outcome =
+      Reconcile(links_, publisher, desired, options, Told(sink, read_at), &record);
+  if (!options.dry_run) {
+    Remember(outcome.errors);
+    Collect(RunsOf(record));
+  }
   return outcome;
 }
 
@@ -187,31 +209,53 @@ absl::Status Machine::Background(const EventSink& sink) {
   if (!changing.owns_lock()) return absl::AbortedError("the machine is being changed");
   if (absl::Status ready = Ready(); !ready.ok()) return ready;
   MachineRecord record = Snapshot();
-  if (!record.want_running()) return absl::OkStatus();
-  std::string error;
-  const Config desired = Desired(&error);
-  if (!desired.reconcile().auto_()) return RestorePorts(desired, record);
-  if (error.empty()) RememberAutoPorts(desired, &record);
+  if (!record.want_running()) {
+    PublishIfWatched();
+    return absl::OkStatus();
+  }
   ApplyOptions options;
   options.retry_failed = false;
   options.agent_patience = absl::ZeroDuration();
+  const absl::Time read_at = absl::Now();
+  const Config desired = Desired(&options.config_error);
+  if (!desired.reconcile().auto_()) {
+    return OnlyReport(desired, options.config_error, read_at, std::move(record));
+  }
   Publisher publisher(*this);
-  const ApplyOutcome outcome = Reconcile(links_, publisher, desired, options, sink, &record);
+  if (options.config_error.empty()) RememberAutoPorts(desired, &record);
+  const ApplyOutcome outcome =
+      Reconcile(links_, publisher, desired, options, Told(sink, read_at), &record);
   const auto& waiting = outcome.plan.waiting();
   items_waiting_ = waiting.size();
   restarts_awaited_ =
       static_cast<int>(std::count_if(waiting.begin(), waiting.end(), [](const Change& change) {
         return change.effect() == RESTART || change.effect() == RECREATE;
       }));
+  Remember(outcome.errors);
   Collect(RunsOf(record));
+  if (!outcome.status.ok()) PublishIfWatched();  // what stands in the way
   return outcome.status;
 }
 
-absl::Status Machine::RestorePorts(const Config& desired, const MachineRecord& record) {
+absl::Status Machine::OnlyReport(const Config& desired, const std::string& problems,
+                                 absl::Time read_at, MachineRecord record) {
   absl::StatusOr<Observed> observed = links_.Look(desired, record, absl::ZeroDuration());
   if (!observed.ok()) return observed.status();
   if (observed->guest.has_value()) Collect(observed->guest->runs());
-  if (!observed->domain.running || links_.has_listeners()) return absl::OkStatus();
+  const absl::Status restored = RestorePorts(*observed, record);
+  if (links_.has_listeners()) observed->forwards = links_.OpenListeners()->Observe();
+  const int64_t now = absl::ToUnixMillis(absl::Now());
+  const MachineStatus status = MakeStatus(desired, record, *observed, now, problems);
+  if (NoteReport(status, false, now, &record)) {
+    if (absl::Status saved = Publisher(*this).Save(record); !saved.ok()) return saved;
+  }
+  feed_.Publish(status, read_at);
+  feed_.PublishEvents(record);
+  return restored;
+}
+
+absl::Status Machine::RestorePorts(const Observed& observed, const MachineRecord& record) {
+  if (!observed.domain.running || links_.has_listeners()) return absl::OkStatus();
   std::vector<Forward> forwards;
   for (const Port& port : record.applied().ports()) {
     forwards.push_back({port.bind().empty() ? "127.0.0.1" : port.bind(),
@@ -234,8 +278,9 @@ MachineStatus Machine::Status() {
   }
   absl::StatusOr<Observed> observed =
       links_.Look(desired, record, first ? kFirstLook : absl::ZeroDuration());
-  MachineStatus status = MakeStatus(desired, record, observed.ok() ? *observed : Observed());
-  status.set_config_error(problems);
+  const int64_t now = absl::ToUnixMillis(absl::Now());
+  MachineStatus status =
+      MakeStatus(desired, record, observed.ok() ? *observed : Observed(), now, problems);
   if (!observed.ok()) {
     // Not "not defined": nobody can tell now.
     status.set_phase(MachineStatus::UNREACHABLE);
@@ -246,6 +291,7 @@ MachineStatus Machine::Status() {
     std::lock_guard<std::mutex> lock(mutex_);
     status.set_error(load_error_);
   }
+  MarkFailures(RememberedFailures(), record, now, &status);
   return status;
 }
 
@@ -271,8 +317,14 @@ ApplyOutcome Machine::Down(const EventSink& sink) {
       links_.hypervisor(UriOf(desired, record));
   if (!hypervisor.ok()) return Failed(hypervisor.status());
   if (sink.progress) sink.progress("stopping the machine");
+  const absl::Time begun = absl::Now();
   absl::Status stopped = (*hypervisor)->Stop(links_.machine(), kStopGrace);
-  return stopped.ok() ? outcome : Failed(stopped);
+  if (!stopped.ok()) return Failed(stopped);
+  NoteStopped(begun, &record);
+  if (absl::Status saved = Publisher(*this).Save(record); !saved.ok()) return Failed(saved);
+  feed_.PublishEvents(record);
+  PublishIfWatched();
+  return outcome;
 }
 
 ApplyOutcome Machine::Destroy(const EventSink& sink) {
@@ -297,7 +349,10 @@ ApplyOutcome Machine::Destroy(const EventSink& sink) {
   // The record last: it is what knows of the rest.
   absl::Status forgotten = store_->Remove(links_.machine().id);
   if (!forgotten.ok()) return Failed(forgotten);
-  Publish(NewRecord());
+  MachineRecord fresh = NewRecord();
+  fresh.set_last_event(record.last_event());  // for those who watch
+  Publish(fresh);
+  PublishIfWatched();
   ApplyOutcome outcome;
   outcome.removed = *std::move(removed);
   return outcome;

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -13,6 +14,8 @@
 #include "controller/links.h"
 #include "controller/machine_key.h"
 #include "controller/reconciler.h"
+#include "controller/status.h"
+#include "controller/status_feed.h"
 #include "state/record.pb.h"
 #include "state/state_store.h"
 
@@ -64,6 +67,20 @@ class Machine {
   // Tells the scripts that run to end, and returns them.
   std::vector<agent::ScriptRun> CancelRuns();
 
+  struct WatchOptions {
+    bool status = false;
+    bool events = false;
+    int history = 0;      // events of before, at most
+    bool follow = false;  // until `gone`, or Stop()
+  };
+  // Tells on the calling thread what there is and what comes; `tell` returns false when nobody
+  // listens any more. Reports and events as StatusFeed says.
+  void Watch(const WatchOptions& options, const std::function<bool(const StatusFeed::News&)>& tell,
+             const std::function<bool()>& gone);
+  bool watched() const { return feed_.watched(); }
+  // What failed is tried again then.
+  void NoteNextTry(absl::Time at);
+
   bool want_running() const;
   // What the last reconcile of the background left waiting, and how much of that for a restart or a
   // new disk.
@@ -72,7 +89,10 @@ class Machine {
   std::vector<ForwardState> Forwards() const { return links_.Forwards(); }
   // False: what changes in its guest is found by looking alone.
   bool GuestPushes() const;
-  void Stop() { links_.Stop(); }
+  void Stop() {
+    links_.Stop();
+    feed_.End();
+  }
 
  private:
   class Publisher;
@@ -92,7 +112,14 @@ class Machine {
   void Publish(const MachineRecord& record) const;
   MachineRecord NewRecord() const;
   void Collect(const google::protobuf::RepeatedPtrField<agent::ScriptRun>& runs);
-  absl::Status RestorePorts(const Config& desired, const MachineRecord& record);
+  absl::Status OnlyReport(const Config& desired, const std::string& problems, absl::Time read_at,
+                          MachineRecord record);
+  absl::Status RestorePorts(const Observed& observed, const MachineRecord& record);
+  // `sink`, which also keeps those who watch up to date.
+  EventSink Told(const EventSink& sink, absl::Time read_at);
+  void Remember(const std::map<std::string, std::string>& errors);
+  Failures RememberedFailures() const;
+  void PublishIfWatched();
 
   StateStore* const store_;
   const MachineKeys keys_;
@@ -104,6 +131,8 @@ class Machine {
   mutable bool loaded_ = false;
   mutable std::string load_error_;
   mutable MachineRecord record_;  // as it was saved last
+  Failures failures_;             // of the last reconcile
+  mutable StatusFeed feed_;
 };
 
 }  // namespace rum

@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "controller/drift.h"
 #include "controller/script_ledger.h"
 #include "controller/storage.h"
 #include "state/diff.h"
@@ -76,15 +77,9 @@ class Planner {
   Plan Make() {
     PlanDomain();
     ListWaiting();
-    if (!observed_.domain.running) return std::move(plan_);
-    PlanPorts();
-    if (!observed_.guest.has_value()) return std::move(plan_);
-    PlanHostname();
-    PlanGroups();
-    PlanKeys();
-    PlanStorage();
-    PlanSystemScript();
-    PlanBootScript();
+    if (observed_.domain.running) PlanPorts();
+    if (observed_.domain.running && observed_.guest.has_value()) PlanGuest();
+    if (!options_.retry_failed) LeaveFights();
     return std::move(plan_);
   }
 
@@ -93,6 +88,24 @@ class Planner {
     Action* action = plan_.add_actions();
     action->set_field(field);
     return action;
+  }
+
+  void PlanGuest() {
+    PlanHostname();
+    PlanGroups();
+    PlanKeys();
+    PlanStorage();
+    PlanSystemScript();
+    PlanBootScript();
+  }
+
+  void LeaveFights() {
+    Plan peaceful = plan_;
+    peaceful.clear_actions();
+    for (const Action& action : plan_.actions()) {
+      if (!IsFight(action.field(), record_)) *peaceful.add_actions() = action;
+    }
+    plan_ = std::move(peaceful);
   }
 
   void PlanDomain() {
@@ -194,7 +207,8 @@ class Planner {
   void PlanHostname() {
     const std::string& name = desired_.network().hostname();
     const agent::Observation& guest = *observed_.guest;
-    if (name.empty() || (guest.hostname() == name && guest.static_hostname() == name)) return;
+    const bool named = guest.hostname() == name && guest.static_hostname() == name;
+    if (name.empty() || (named && !guest.hosts_lack_name())) return;
     Action::SetHostname* set = Add("network.hostname")->mutable_set_hostname();
     set->set_before(guest.hostname() == name ? guest.static_hostname() : guest.hostname());
     set->set_after(name);

@@ -28,7 +28,9 @@ struct PlanOptions {
   bool start = false;         // up: define and start what is not
   bool reset = false;         // up --reset
   bool reset_drives = false;  // up --reset --drives
-  bool retry_failed = true;   // run a script again that failed; the background loop does not
+  // Run a script again that failed, and go on with a fight (see drift.h); the background loop does
+  // neither.
+  bool retry_failed = true;
 };
 
 // Decides. Pure: equal arguments give an equal plan; a converged machine gives an empty one.
@@ -46,10 +48,6 @@ std::vector<std::string> DriveNames(const DomainState& domain);
 
 // "3000→3000", with the address in front where it is not 127.0.0.1.
 std::string PortText(const Port& port);
-
-// The drift report of the same three states.
-MachineStatus MakeStatus(const Config& desired, const MachineRecord& record,
-                         const Observed& observed);
 
 }  // namespace rum
 

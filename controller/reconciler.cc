@@ -10,7 +10,9 @@
 #include "absl/time/clock.h"
 #include "controller/executor.h"
 #include "controller/failpoint.h"
+#include "controller/history.h"
 #include "controller/record_update.h"
+#include "controller/status.h"
 
 namespace rum {
 namespace {
@@ -71,7 +73,18 @@ class Reconciliation {
       return false;
     }
     observed_ = *std::move(observed);
+    Report();
     return true;
+  }
+
+  // What was seen goes into the record, and to whoever watches.
+  void Report() {
+    if (options_.dry_run) return;
+    const int64_t now = absl::ToUnixMillis(absl::Now());
+    status_ = MakeStatus(desired_, *record_, observed_, now, options_.config_error);
+    MarkFailures({outcome_.errors, 0}, *record_, now, &status_);
+    noted_ = NoteReport(status_, true, now, record_) || noted_;
+    if (sink_.report) sink_.report(status_, *record_);
   }
 
   bool Save() {
@@ -103,6 +116,10 @@ class Reconciliation {
   // Generation and purpose are on disk before anything moves.
   bool NotePurpose() {
     bool changed = NoteDesired(desired_, record_);
+    if (options_.retry_failed && record_->fights_size() > 0) {
+      record_->clear_fights();
+      changed = true;
+    }
     const bool serve = options_.up || observed_.domain.running;
     if (serve && !record_->want_running()) {
       record_->set_want_running(true);
@@ -251,6 +268,8 @@ class Reconciliation {
 
   void Judge(const Action& action, const Execution& execution) {
     if (sink_.result) sink_.result(execution.result);
+    NoteAction(execution.result, status_, absl::ToUnixMillis(absl::Now()), record_);
+    noted_ = true;
     if (execution.status.ok()) {
       if (action.has_start_domain()) started_ = true;
       return;
@@ -258,6 +277,7 @@ class Reconciliation {
     // A script would write below an empty target; but it may be what installs a missing mkfs.
     if (action.has_set_storage()) storage_failed_ = !absl::IsUnimplemented(execution.status);
     outcome_.failed = true;
+    outcome_.errors[action.field()] = execution.result.message();
     if (outcome_.status.ok()) outcome_.status = execution.status;
     if (action.has_define_domain()) define_failed_ = true;
     if (action.has_run_script()) script_failed_ = true;
@@ -280,9 +300,10 @@ class Reconciliation {
                            MakePlan(desired_, *record_, observed_, all).actions().empty();
     ReportUndone(left);
     Failpoint("record");
-    if (NoteObserved(desired_, observed_, converged, absl::ToUnixMillis(absl::Now()), record_)) {
-      Save();
-    }
+    const int64_t now = absl::ToUnixMillis(absl::Now());
+    noted_ = NoteObserved(desired_, observed_, converged, now, record_) || noted_;
+    Report();  // which now says whether the generation is applied
+    if (noted_) Save();
   }
 
   // Done, but not seen to hold: somebody or something undid it at once.
@@ -322,6 +343,8 @@ class Reconciliation {
   MachineRecord* const record_;
   ApplyOutcome outcome_;
   Observed observed_;
+  MachineStatus status_;  // of the last look
+  bool noted_ = false;    // the record has what is not saved yet
   std::set<std::string> tried_;
   std::set<std::string> ran_;  // kinds of scripts
   bool look_again_ = false;    // before anything else is done

@@ -2,6 +2,7 @@
 #define RUM_CONTROLLER_RECONCILER_H_
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct ApplyOptions {
   // For an agent that has no session yet: after a start, and on a machine that runs already.
   absl::Duration boot_patience = absl::Seconds(300);
   absl::Duration agent_patience = absl::Seconds(10);
+  std::string config_error;  // the file's problems, when `desired` is the last good one instead
 };
 
 // What a person sees meanwhile. Members may be empty; called on the calling thread.
@@ -32,6 +34,8 @@ struct EventSink {
   std::function<void(const std::string& text)> progress;
   std::function<void(const ActionResult& result)> result;
   std::function<void(const std::string& bytes, bool error)> script_output;  // apart: stderr
+  // Every look at the machine, also those between actions, with the record as it is then.
+  std::function<void(const MachineStatus& status, const MachineRecord& record)> report;
 };
 
 struct ApplyOutcome {
@@ -40,9 +44,10 @@ struct ApplyOutcome {
   std::string
       error;  // why nothing, or not everything, could be tried: bad file, libvirt gone, no agent
   bool already_running = false;
-  std::vector<std::string> removed;  // destroy
-  int actions = 0;                   // executed, to success or not
-  absl::Status status;               // the first failure; its code decides retry
+  std::vector<std::string> removed;           // destroy
+  int actions = 0;                            // executed, to success or not
+  absl::Status status;                        // the first failure; its code decides retry
+  std::map<std::string, std::string> errors;  // of the actions that failed, by their field
 };
 
 // Makes the machine behind `links` match `desired`: observes, plans, acts, and observes again,

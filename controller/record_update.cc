@@ -118,6 +118,7 @@ bool NoteDesired(const Config& desired, MachineRecord* record) {
   if (record->has_desired() && MessageDifferencer::Equals(record->desired(), desired)) return false;
   *record->mutable_desired() = desired;
   record->set_generation(record->generation() + 1);
+  record->clear_fights();
   return true;
 }
 

@@ -11,7 +11,7 @@ namespace rum {
 // How a record follows what was wanted, begun and seen. Pure; each returns whether the record
 // changed.
 
-// A configuration that differs from the last one is a new generation.
+// A configuration that differs from the last one is a new generation, and ends every fight.
 bool NoteDesired(const Config& desired, MachineRecord* record);
 
 // Before `action` is executed: what must not be forgotten if the controller dies in the middle of

@@ -23,6 +23,7 @@
 #include "agent-api/agent.grpc.pb.h"
 #include "agent-api/channel/host_link.h"
 #include "agent-api/channel/pump.h"
+#include "agent-api/client/change_stream.h"
 #include "agent-api/client/greeting.h"
 
 namespace rum {
@@ -71,6 +72,7 @@ struct Session {
   std::unique_ptr<Agent::Stub> stub;
   uint32_t protocol = 0;     // the agent's
   std::string not_replaced;  // see Observation
+  std::unique_ptr<ChangeStream> changes;  // ends before the stub
 };
 
 class GrpcGuestAgent : public GuestAgent {
@@ -100,6 +102,7 @@ class GrpcGuestAgent : public GuestAgent {
     link_.join();
     notifier_.join();
     greeter_.join();
+    session_.reset();  // its stream's last word takes the lock
     std::unique_lock<std::mutex> guard(mutex_);
     changed_.wait(guard, [this] { return dialing_ == 0; });
     close(wake_);
@@ -113,6 +116,11 @@ class GrpcGuestAgent : public GuestAgent {
     return absl::DeadlineExceededError(absl::StrCat("the agent did not answer within ",
                                                     absl::FormatDuration(timeout),
                                                     last_error_.empty() ? "" : ": " + last_error_));
+  }
+
+  bool Pushes() const override {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    return session_ != nullptr && session_->changes->open();
   }
 
   absl::StatusOr<agent::Observation> Observe(const agent::ObserveRequest& request) override {
@@ -429,7 +437,7 @@ class GrpcGuestAgent : public GuestAgent {
     for (;;) {
       changed_.wait(guard, [this] { return stopping_ || greeted_ != nullptr; });
       if (stopping_) return;
-      const std::shared_ptr<Session> session = greeted_;
+      std::shared_ptr<Session> session = greeted_;
       guard.unlock();
       std::string in_vain;
       for (const auto& [build_id, times] : sent) {
@@ -448,20 +456,32 @@ class GrpcGuestAgent : public GuestAgent {
       }
       session->protocol = greeting.protocol;
       session->not_replaced = greeting.text;
-      session_ = std::move(greeted_);
-      greeted_ = nullptr;
+      session->changes = std::make_unique<ChangeStream>(
+          session->stub.get(), [this](const agent::Changed&) { TellChange(); });
+      std::shared_ptr<Session> before = std::exchange(session_, std::exchange(greeted_, nullptr));
       last_error_.clear();
       ++changes_;
       changed_.notify_all();
+      guard.unlock();  // its stream's last word may wait for the lock
+      before.reset();
+      session.reset();
+      guard.lock();
     }
   }
 
+  void TellChange() {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    ++changes_;
+    changed_.notify_all();
+  }
+
   void EndSession(const std::string& why) {
+    std::shared_ptr<Session> ended;  // after the lock
     const std::lock_guard<std::mutex> guard(mutex_);
     last_error_ = why;
     greeted_ = nullptr;
     if (session_ == nullptr) return;
-    session_ = nullptr;
+    session_.swap(ended);
     ++changes_;
     changed_.notify_all();
   }
@@ -483,7 +503,7 @@ class GrpcGuestAgent : public GuestAgent {
   const std::function<void()> on_change_;
   const std::string program_;
   const int wake_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::shared_ptr<Session> session_;
   std::shared_ptr<Session> greeted_;  // one whose agent is not known yet

@@ -68,7 +68,7 @@ using ChannelOpener = std::function<absl::StatusOr<int>()>;
 
 // Keeps a session with the agent behind `open` for as long as it lives: connects, resynchronises
 // (channel/link.h), reconnects with back-off. `on_change` (may be empty) is called when a session
-// begins or ends, on a thread of its own.
+// begins or ends and when the guest tells that something changed in it, on a thread of its own.
 // `program`: the rum-agent that the guest is to have (agent-api/protocol.h); empty: whichever it
 // has.
 std::unique_ptr<GuestAgent> ConnectGuestAgent(ChannelOpener open, std::function<void()> on_change,

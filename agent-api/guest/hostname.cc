@@ -37,6 +37,19 @@ std::string WithOwnName(const std::string& hosts, const std::string& hostname) {
   return replaced ? out + after_loopback : out + own + after_loopback;
 }
 
+bool NamesHost(const std::string& hosts, const std::string& hostname) {
+  std::istringstream lines(hosts);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line.substr(0, line.find('#')));
+    std::string word;
+    words >> word;  // the address
+    while (words >> word) {
+      if (word == hostname) return true;
+    }
+  }
+  return false;
+}
+
 absl::Status SetHostname(const std::string& hostname) {
   // The kernel holds 64 bytes; a longer name keeps its first label there.
   const std::string kernel_name =

@@ -15,6 +15,9 @@ absl::Status SetHostname(const std::string& hostname);
 // else as it was.
 std::string WithOwnName(const std::string& hosts, const std::string& hostname);
 
+// Whether a line of `hosts` has this name.
+bool NamesHost(const std::string& hosts, const std::string& hostname);
+
 }  // namespace rum::guest
 
 #endif  // RUM_AGENT_API_GUEST_HOSTNAME_H_

@@ -120,6 +120,11 @@ void Scripts::Settle(agent::ScriptRun run) {
   }
 }
 
+void Scripts::OnEnd(std::function<void()> on_end) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  on_end_ = std::move(on_end);
+}
+
 void Scripts::Watch(const agent::ScriptRun& run) {
   const auto live = std::make_shared<Live>();
   live->kind = run.kind();
@@ -130,10 +135,13 @@ void Scripts::Watch(const agent::ScriptRun& run) {
       ++live->changes;
       changed_.notify_all();
     });
-    const std::lock_guard<std::mutex> guard(mutex_);
+    std::unique_lock<std::mutex> guard(mutex_);
     Settle(run);
     live_.erase(run.run_id());
     changed_.notify_all();
+    const std::function<void()> on_end = on_end_;
+    guard.unlock();
+    if (on_end) on_end();
   }).detach();
 }
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -51,6 +52,8 @@ class Scripts {
   absl::Status Keep(const std::string& kind, const std::function<int(std::string* output)>& work);
 
   std::vector<agent::ScriptRun> Runs();
+  // To be called whenever a script has ended, on a thread of its own.
+  void OnEnd(std::function<void()> on_end);
 
  private:
   struct Live;
@@ -69,6 +72,7 @@ class Scripts {
   const std::string program_;
   std::mutex mutex_;
   std::condition_variable changed_;
+  std::function<void()> on_end_;
   Ledger ledger_;
   agent::SetBootScriptRequest boot_script_;
   std::map<std::string, std::shared_ptr<Live>> live_;  // by run_id

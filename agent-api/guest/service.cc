@@ -22,6 +22,7 @@
 #include "agent-api/guest/authorized_keys.h"
 #include "agent-api/guest/calls.h"
 #include "agent-api/guest/cards.h"
+#include "agent-api/guest/changes.h"
 #include "agent-api/guest/exec.h"
 #include "agent-api/guest/files.h"
 #include "agent-api/guest/groups.h"
@@ -39,6 +40,8 @@ namespace {
 constexpr size_t kChunk = 32 * 1024;
 // Commands of a session that is over are killed within a moment.
 constexpr std::chrono::seconds kCallsEnd{5};
+// How soon the end of a session is noticed by a stream that has nothing to say.
+constexpr std::chrono::milliseconds kLookForHost{2000};
 
 grpc::Status ToGrpc(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
@@ -87,30 +90,28 @@ class Service final : public agent::Agent::Service {
       : scripts_(scripts),
         program_(std::move(program)),
         build_id_(BuildIdOf("/proc/self/exe")),
-        replaced_(replaced) {}
+        replaced_(replaced),
+        changes_([this](const auto& request) { return Look(request); }) {
+    scripts_->OnEnd([this] { changes_.Notice(); });
+  }
 
   grpc::Status Observe(grpc::ServerContext*, const agent::ObserveRequest* request,
                        agent::Observation* reply) override {
-    utsname names{};
-    uname(&names);
-    reply->set_agent_version(program_.version);
-    reply->set_protocol(kProtocol);
-    reply->set_oldest_protocol(kOldestHost);
-    reply->set_build_id(build_id_);
-    reply->set_boot_id(BootId());
-    reply->set_hostname(names.nodename);
-    reply->set_static_hostname(FirstLine(ReadFile("/etc/hostname")));
-    reply->set_user_exists(FindAccount(request->user()).has_value());
-    for (const std::string& group : GroupsOf(request->user())) reply->add_groups(group);
-    for (const agent::ScriptRun& run : scripts_->Runs()) *reply->add_runs() = run;
-    for (const std::string& key : AuthorizedKeysOf(request->user())) {
-      reply->add_authorized_keys(key);
+    *reply = Look(*request);
+    changes_.Told(*request, *reply);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Watch(grpc::ServerContext* context, const agent::WatchRequest*,
+                     grpc::ServerWriter<agent::Changed>* writer) override {
+    uint64_t seen = changes_.count();
+    // What changed before this stream began is not in it: so it begins with a reason to look.
+    agent::Changed change;
+    while (writer->Write(change)) {
+      while (!changes_.Next(kLookForHost, &seen, &change)) {
+        if (context->IsCancelled()) return grpc::Status::OK;
+      }
     }
-    for (const agent::Card& card : Cards()) *reply->add_cards() = card;
-    const std::vector<agent::Volume> volumes(request->volumes().begin(), request->volumes().end());
-    for (const agent::VolumeState& state : ObserveStorage(volumes)) *reply->add_volumes() = state;
-    for (const std::string& target : StaleTargets(volumes)) reply->add_stale_targets(target);
-    reply->set_boot_script_hash(scripts_->BootScriptHash());
     return grpc::Status::OK;
   }
 
@@ -270,6 +271,31 @@ class Service final : public agent::Agent::Service {
     };
   }
 
+  agent::Observation Look(const agent::ObserveRequest& request) {
+    agent::Observation seen;
+    utsname names{};
+    uname(&names);
+    seen.set_agent_version(program_.version);
+    seen.set_protocol(kProtocol);
+    seen.set_oldest_protocol(kOldestHost);
+    seen.set_build_id(build_id_);
+    seen.set_boot_id(BootId());
+    seen.set_hostname(names.nodename);
+    seen.set_static_hostname(FirstLine(ReadFile("/etc/hostname")));
+    seen.set_hosts_lack_name(!seen.static_hostname().empty() &&
+                             !NamesHost(ReadFile("/etc/hosts"), seen.static_hostname()));
+    seen.set_user_exists(FindAccount(request.user()).has_value());
+    for (const std::string& group : GroupsOf(request.user())) seen.add_groups(group);
+    for (const agent::ScriptRun& run : scripts_->Runs()) *seen.add_runs() = run;
+    for (const std::string& key : AuthorizedKeysOf(request.user())) seen.add_authorized_keys(key);
+    for (const agent::Card& card : Cards()) *seen.add_cards() = card;
+    const std::vector<agent::Volume> volumes(request.volumes().begin(), request.volumes().end());
+    for (const agent::VolumeState& state : ObserveStorage(volumes)) *seen.add_volumes() = state;
+    for (const std::string& target : StaleTargets(volumes)) seen.add_stale_targets(target);
+    seen.set_boot_script_hash(scripts_->BootScriptHash());
+    return seen;
+  }
+
   // Which directions of a forward are over, with all said.
   struct Ends {
     std::atomic<bool> of_host = false;
@@ -302,6 +328,7 @@ class Service final : public agent::Agent::Service {
   const std::string build_id_;
   const int replaced_;
   Calls calls_;
+  Changes changes_;
 };
 
 }  // namespace

@@ -31,6 +31,7 @@
 #include "controller/service/launch.h"
 #include "controller/service/log_sender.h"
 #include "controller/service/utf8.h"
+#include "controller/service/watch_stream.h"
 
 namespace rum {
 namespace {
@@ -85,6 +86,12 @@ class ControlService final : public control::Control::Service {
     *reply = *std::move(status);
     MakeUtf8(reply);
     return grpc::Status::OK;
+  }
+
+  grpc::Status Watch(grpc::ServerContext* context, const control::WatchRequest* request,
+                     grpc::ServerWriter<control::WatchEvent>* writer) override {
+    const Call call(&calls_);
+    return ToGrpc(ServeWatch(controller_, *request, context, writer));
   }
 
   grpc::Status Down(grpc::ServerContext*, const control::MachineRequest* request,

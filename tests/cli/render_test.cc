@@ -200,7 +200,7 @@ MachineStatus WholeStatus() {
   Add(&status, "ports[127.0.0.1:8080]", Item::HOLDS, "127.0.0.1:8080 → 80 (3 open, 12 MB)");
   Add(&status, "ports[[::1]:5432]", Item::FAILING,
       "[::1]:5432 → 5432: in use by postgres (pid 812)");
-  Add(&status, "user.groups[docker]", Item::WILL_APPLY, "docker missing: will be restored");
+  Add(&status, "user.groups[docker]", Item::DRIFTED, "docker missing: will be restored");
   Add(&status, "resources.memory_mb", Item::NEEDS_RESTART,
       "1024 MiB now, 2048 MiB at the next start", "memory is part of the definition");
   Add(&status, "image.base", Item::NEEDS_RECREATE, "needs rum up --reset",
@@ -221,6 +221,69 @@ TEST(RenderStatus, ShowsEveryStateWithItsMarkAndReason) {
   provision.system.script  ⚠ changed since it ran — may destroy data
                            ✓ the same field again
 )");
+}
+
+TEST(RenderStatus, NamesWhoMovedWhatSinceWhenAndTheNextTryAndTheConditions) {
+  MachineStatus status = Running();
+  Item* group =
+      Add(&status, "user.groups[docker]", Item::DRIFTED, "docker missing: will be restored");
+  group->set_moved_by(Item::GUEST);
+  group->set_first_seen_ms(3600 * 1000 + 2000);
+  Item* port = Add(&status, "ports[127.0.0.1:80]", Item::FAILING, "in use by postgres (pid 812)");
+  port->set_moved_by(Item::HOST);
+  port->set_first_seen_ms(3600 * 1000);
+  port->set_next_try_ms(3600 * 1000 + 9000);
+  Item* file =
+      Add(&status, "resources.cpus", Item::NEEDS_RESTART, "1 vCPUs now, 2 at the next start");
+  file->set_moved_by(Item::FILE);
+  file->set_first_seen_ms(1000);
+  const auto add = [&](const char* type, Condition::Status is, const char* reason) {
+    Condition* condition = status.add_conditions();
+    condition->set_type(type);
+    condition->set_status(is);
+    condition->set_reason(reason);
+  };
+  add("Ready", Condition::TRUE, "Usable");
+  add("Synced", Condition::FALSE, "Failing");
+  add("RestartRequired", Condition::FALSE, "NothingWaits");
+  add("Provisioned", Condition::UNKNOWN, "Unreachable");
+  Style style = kUtf8;
+  style.utc = true;
+  EXPECT_EQ(RenderStatus(status, 12000, style),
+            R"(dev  running  generation 7, applied 7 (2 s ago)
+  user.groups[docker]  ~ docker missing: will be restored (by the guest, since 01:00:02)
+  ports[127.0.0.1:80]  ✗ in use by postgres (pid 812) (by the host, since 01:00:00, next try 01:00:09)
+  resources.cpus       ⚠ 1 vCPUs now, 2 at the next start
+  Ready, not Synced (Failing), Provisioned unknown (Unreachable)
+)");
+}
+
+TEST(RenderEvent, IsALineWithTimeMarkChangeAuthorAndDuration) {
+  Style style = kUtf8;
+  style.utc = true;
+  Event event;
+  event.set_time_ms(3600 * 1000);
+  event.set_kind(Event::DONE);
+  event.set_field("network.hostname");
+  event.set_before("typed");
+  event.set_after("dev");
+  event.set_why("Set hostname typed → dev");
+  event.set_by("guest");
+  event.set_took_ms(31);
+  EXPECT_EQ(RenderEvent(event, style),
+            "1970-01-01 01:00:00  ✓ network.hostname: typed → dev (by guest, 31 ms)\n");
+  event.set_kind(Event::FAILED);
+  event.set_why("agent: it is\ngone");
+  EXPECT_EQ(RenderEvent(event, style),
+            "1970-01-01 01:00:00  ✗ network.hostname: typed → dev: agent: it is\\ngone"
+            " (by guest, 31 ms)\n");
+  Event bare;
+  bare.set_kind(Event::DONE);
+  bare.set_field("domain");
+  bare.set_why("Started the machine");
+  bare.set_by("command");
+  EXPECT_EQ(RenderEvent(bare, style),
+            "1970-01-01 00:00:00  ✓ domain: Started the machine (by command)\n");
 }
 
 TEST(RenderStatus, IsAsciiWithoutAUtf8Terminal) {
@@ -348,8 +411,10 @@ TEST(ExitCode, OfAPlanIsItsDearestChange) {
 TEST(ExitCode, OfAStatusIsWhatIsWorst) {
   MachineStatus status = Running();
   EXPECT_EQ(ExitCode(status), 0);
-  for (const auto& [state, code] :
-       {std::pair{Item::HOLDS, 0}, {Item::WILL_APPLY, 4}, {Item::NEEDS_RESTART, 5}}) {
+  for (const auto& [state, code] : {std::pair{Item::HOLDS, 0},
+                                    {Item::PENDING, 4},
+                                    {Item::DRIFTED, 4},
+                                    {Item::NEEDS_RESTART, 5}}) {
     Add(&status, "f", state, "");
     EXPECT_EQ(ExitCode(status), code);
   }

@@ -38,6 +38,23 @@ class FleetTest : public testing::Test {
     std::lock_guard<std::mutex> lock(world_.guest->mutex);
     world_.guest->hostname = hostname;
   }
+  // The guest pushes.
+  void TypeAndTell(const std::string& hostname) {
+    std::function<void()> tell;
+    {
+      std::lock_guard<std::mutex> lock(world_.guest->mutex);
+      world_.guest->hostname = hostname;
+      tell = world_.guest->on_change;
+    }
+    tell();
+  }
+  Item HostnameItem() {
+    const absl::StatusOr<MachineStatus> status = controller_->Status(path_);
+    for (const Item& item : status->items()) {
+      if (item.field() == "network.hostname") return item;
+    }
+    return Item();
+  }
   void StartController() {
     controller_ = std::make_unique<Controller>(world_.Parts());
     ASSERT_TRUE(controller_->Start().ok());
@@ -57,6 +74,75 @@ TEST_F(FleetTest, LooksAfterAMachineFromItsUpOn) {
   Type("typed");
   world_.on_event(world_.identity.domain_name());
   EXPECT_TRUE(Eventually([&] { return Hostname() == "dev"; }));
+}
+
+TEST_F(FleetTest, StopsCorrectingAFieldThatSomebodySetsBackEachTime) {
+  StartController();
+  controller_->Apply(path_, Up(), {});
+  for (int round = 0; round < 5; ++round) {
+    TypeAndTell("typed");
+    EXPECT_TRUE(Eventually([&] { return Hostname() == "dev"; })) << round;
+  }
+  TypeAndTell("typed");
+  EXPECT_TRUE(Eventually([&] {
+    const MachineRecord record = world_.Record();
+    return record.events_size() > 0 && record.events().rbegin()->kind() == Event::GAVE_UP;
+  }));
+  EXPECT_EQ(Hostname(), "typed");
+  EXPECT_TRUE(HostnameItem().given_up());
+  controller_.reset();
+  StartController();  // which remembers
+  EXPECT_TRUE(Eventually([&] { return OpenPorts() == 2; }));
+  EXPECT_TRUE(HostnameItem().given_up());
+  EXPECT_EQ(Hostname(), "typed");
+  controller_->Apply(path_, {}, {});
+  EXPECT_EQ(Hostname(), "dev");
+  TypeAndTell("typed");
+  EXPECT_TRUE(Eventually([&] { return Hostname() == "dev"; })) << "peace was made";
+}
+
+TEST_F(FleetTest, OnlyReportsWhenToldToAndRemembersSinceWhen) {
+  StartController();
+  world_.file.auto_reconcile = false;
+  world_.Save();
+  controller_->Apply(path_, Up(), {});
+  EXPECT_EQ(HostnameItem().state(), Item::HOLDS);
+  TypeAndTell("typed");
+  EXPECT_TRUE(Eventually([&] { return world_.Record().drifts_size() == 1; }));
+  const Item item = HostnameItem();
+  EXPECT_EQ(item.state(), Item::DRIFTED);
+  EXPECT_EQ(item.moved_by(), Item::GUEST);
+  EXPECT_EQ(item.first_seen_ms(), world_.Record().drifts(0).first_seen_ms());
+  EXPECT_EQ(Hostname(), "typed");
+  controller_.reset();
+  StartController();
+  EXPECT_EQ(HostnameItem().first_seen_ms(), item.first_seen_ms());
+  EXPECT_EQ(HostnameItem().moved_by(), Item::GUEST);
+  TypeAndTell("dev");
+  EXPECT_TRUE(Eventually([&] { return world_.Record().drifts_size() == 0; }));
+}
+
+TEST_F(FleetTest, SaysOfWhatFailsTheErrorAndTheNextTry) {
+  StartController();
+  {
+    std::lock_guard<std::mutex> lock(world_.host->mutex);
+    world_.host->taken.insert(8080);
+  }
+  controller_->Apply(path_, Up(), {});
+  const auto failing = [&] {
+    const absl::StatusOr<MachineStatus> status = controller_->Status(path_);
+    for (const Item& item : status->items()) {
+      if (item.state() == Item::FAILING && item.next_try_ms() > 0)
+        return item.moved_by() == Item::HOST;
+    }
+    return false;
+  };
+  EXPECT_TRUE(Eventually(failing));
+  {
+    std::lock_guard<std::mutex> lock(world_.host->mutex);
+    world_.host->taken.clear();
+  }
+  EXPECT_TRUE(Eventually([&] { return OpenPorts() == 2 && !failing(); }));
 }
 
 TEST_F(FleetTest, AppliesASavedFileByItself) {

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "controller/hypervisor/definition.h"
 #include "controller/record_update.h"
+#include "controller/status.h"
 #include "state/identity.h"
 #include "state/names.h"
 
@@ -78,7 +79,9 @@ Plan Model::MakePlan(const PlanOptions& options) const {
   return rum::MakePlan(desired, record, observed, options);
 }
 
-MachineStatus Model::Status() const { return MakeStatus(desired, record, observed); }
+MachineStatus Model::Status(int64_t now_ms) const {
+  return MakeStatus(desired, record, observed, now_ms);
+}
 
 void Model::Apply(const Plan& plan) {
   for (const Action& action : plan.actions()) Apply(action);

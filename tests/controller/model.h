@@ -16,7 +16,7 @@ struct Model {
   Observed observed;
 
   Plan MakePlan(const PlanOptions& options = PlanOptions()) const;
-  MachineStatus Status() const;
+  MachineStatus Status(int64_t now_ms = 1) const;
   // Does what `plan` says, as a world would in which nothing fails.
   void Apply(const Plan& plan);
   void Apply(const Action& action);

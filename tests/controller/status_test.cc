@@ -78,16 +78,16 @@ TEST(Status, TellsPortsWithTheirTrafficAndTheirTrouble) {
 TEST(Status, TellsWhoMovedWhat) {
   Model model = Converged(SampleConfig());
   model.observed.guest->set_hostname("typed");
-  ExpectItem(model, "network.hostname", Item::WILL_APPLY, Item::GUEST,
+  ExpectItem(model, "network.hostname", Item::DRIFTED, Item::GUEST,
              "typed in the guest, dev wanted: will be set");
   model.desired.mutable_network()->set_hostname("devbox");
-  ExpectItem(model, "network.hostname", Item::WILL_APPLY, Item::FILE,
+  ExpectItem(model, "network.hostname", Item::PENDING, Item::FILE,
              "typed in the guest, devbox wanted: will be set");
   model.observed.guest->mutable_groups()->erase(model.observed.guest->groups().begin());
-  ExpectItem(model, "user.groups[docker]", Item::WILL_APPLY, Item::GUEST,
+  ExpectItem(model, "user.groups[docker]", Item::DRIFTED, Item::GUEST,
              "docker missing in the guest: will be restored");
   model.observed.domain.persistent.mutable_resources()->set_cpus(7);
-  ExpectItem(model, "resources.cpus", Item::WILL_APPLY, Item::LIBVIRT,
+  ExpectItem(model, "resources.cpus", Item::DRIFTED, Item::LIBVIRT,
              "7 in libvirt's definition, 2 wanted: will be written");
 }
 
@@ -140,7 +140,7 @@ TEST(Status, PromisesNothingWhenTheLoopOnlyReports) {
   config.mutable_reconcile()->set_auto_(false);
   Model model = Converged(config);
   model.observed.guest->set_hostname("typed");
-  ExpectItem(model, "network.hostname", Item::WILL_APPLY, Item::GUEST,
+  ExpectItem(model, "network.hostname", Item::DRIFTED, Item::GUEST,
              "typed in the guest, dev wanted: `rum apply` puts it right");
 }
 

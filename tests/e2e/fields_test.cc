@@ -178,7 +178,7 @@ class Fields : public testing::Test {
   // `field` was moved by virsh in the persistent definition; `rum apply` puts it right.
   static void ExpectMovedAndPutRight(const std::string& field) {
     const Item item = ItemOf(field);
-    EXPECT_EQ(item.state(), Item::WILL_APPLY) << field << ": " << item.ShortDebugString();
+    EXPECT_EQ(item.state(), Item::DRIFTED) << field << ": " << item.ShortDebugString();
     EXPECT_EQ(item.moved_by(), Item::LIBVIRT) << field;
     const std::string moved = Definition();
     Reload();

@@ -72,7 +72,9 @@ class World {
   Result Virsh(const std::vector<std::string>& arguments) const;
   MachineStatus Status() const;  // `rum status -o json`
   std::string DomainName() const;
-  std::string RecordBytes() const;  // all files of the state folder that are records
+  // All files of the state folder that are records, but for what they say of what was only seen:
+  // drifts, conditions, events.
+  std::string RecordBytes() const;
   // Ends the controller and waits until it is gone.
   void StopController() const;
 

@@ -37,6 +37,7 @@ struct FakeGuest {
   std::vector<std::string> host_keys;          // of its sshd
   int calls = 0;                               // that change something
   absl::Status fail_next;                      // of the next call that changes something
+  std::function<void()> on_change;             // set by the host: what the guest pushes
 
   void SetConnected(bool value);
   // Another boot: hostname from the file, no script is going on.

@@ -1,0 +1,201 @@
+#include "agent-api/guest/changes.h"
+
+#include <fcntl.h>
+#include <google/protobuf/descriptor.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "agent-api/guest/groups.h"
+
+namespace rum::guest {
+namespace {
+
+using std::chrono::milliseconds;
+
+// A tool that edits a group replaces several files, one after the other.
+constexpr int kQuietMs = 20;
+// Whoever changes things without end is looked at ten times a second.
+constexpr milliseconds kBetweenLooks{100};
+constexpr uint32_t kInFolder =
+    IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ONLYDIR;
+
+int64_t NowMs() {
+  return std::chrono::duration_cast<milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+agent::Observation WhatMatters(const agent::Observation& observation) {
+  agent::Observation matters = observation;
+  matters.clear_cards();
+  matters.clear_runs();
+  for (const agent::ScriptRun& run : observation.runs()) {
+    if (run.ended_ms() != 0) *matters.add_runs() = run;
+  }
+  return matters;
+}
+
+}  // namespace
+
+std::vector<std::string> Differences(const agent::Observation& told,
+                                     const agent::Observation& now) {
+  const agent::Observation before = WhatMatters(told);
+  const agent::Observation after = WhatMatters(now);
+  std::vector<std::string> names;
+  const google::protobuf::Descriptor* type = agent::Observation::descriptor();
+  for (int i = 0; i < type->field_count(); ++i) {
+    const google::protobuf::FieldDescriptor* field = type->field(i);
+    // One field at a time, as bytes.
+    agent::Observation one = before;
+    agent::Observation other = after;
+    agent::Observation rest_of_one, rest_of_other;
+    one.GetReflection()->SwapFields(&one, &rest_of_one, {field});
+    other.GetReflection()->SwapFields(&other, &rest_of_other, {field});
+    if (rest_of_one.SerializeAsString() != rest_of_other.SerializeAsString()) {
+      names.push_back(field->name());
+    }
+  }
+  return names;
+}
+
+Changes::Changes(Observer observe)
+    : observe_(std::move(observe)),
+      inotify_(inotify_init1(IN_NONBLOCK | IN_CLOEXEC)),
+      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      hostname_(open("/proc/sys/kernel/hostname", O_RDONLY | O_CLOEXEC)),
+      mounts_(open("/proc/self/mounts", O_RDONLY | O_CLOEXEC)),
+      thread_([this] { Watch(); }) {}
+
+Changes::~Changes() {
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    stopping_ = true;
+  }
+  Notice();
+  thread_.join();
+  for (const int fd : {inotify_, wake_, hostname_, mounts_}) {
+    if (fd >= 0) close(fd);
+  }
+}
+
+void Changes::Told(const agent::ObserveRequest& request, const agent::Observation& answer) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  const bool other_user = !asked_ || request.user() != request_.user();
+  request_ = request;
+  told_ = answer;
+  asked_ = true;
+  if (other_user) Notice();
+}
+
+void Changes::Notice() {
+  const uint64_t one = 1;
+  (void)!write(wake_, &one, sizeof one);
+}
+
+uint64_t Changes::count() const {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  return count_;
+}
+
+bool Changes::Next(milliseconds patience, uint64_t* seen, agent::Changed* change) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (!changed_.wait_for(lock, patience, [&] { return count_ != *seen; })) return false;
+  *seen = count_;
+  *change = last_;
+  return true;
+}
+
+void Changes::Watch() {
+  pollfd fds[] = {
+      {wake_, POLLIN, 0}, {inotify_, POLLIN, 0}, {hostname_, POLLPRI, 0}, {mounts_, POLLPRI, 0}};
+  auto looked = std::chrono::steady_clock::now() - kBetweenLooks;
+  std::optional<int64_t> first_sign;
+  for (;;) {
+    WatchFolders();
+    // After a sign: until it is quiet, and not too soon after the last look.
+    const auto since =
+        std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - looked);
+    const int wait = std::max(kQuietMs, static_cast<int>((kBetweenLooks - since).count()));
+    const int ready = poll(fds, 4, first_sign.has_value() ? wait : -1);
+    {
+      const std::lock_guard<std::mutex> guard(mutex_);
+      if (stopping_) return;
+    }
+    if (ready < 0) continue;
+    bool sign = false;
+    uint64_t noticed = 0;
+    if (fds[0].revents != 0) sign = read(wake_, &noticed, sizeof noticed) > 0 || sign;
+    if (fds[1].revents != 0) sign = Drain() || sign;
+    for (const int i : {2, 3}) sign = (fds[i].revents & (POLLPRI | POLLERR)) != 0 || sign;
+    if (sign && !first_sign.has_value()) first_sign = NowMs();
+    const auto now = std::chrono::steady_clock::now();
+    const bool endless = first_sign.has_value() && NowMs() - *first_sign > kBetweenLooks.count();
+    if (!first_sign.has_value() || (sign && !endless) || now - looked < kBetweenLooks) continue;
+    looked = now;
+    Compare(*std::exchange(first_sign, std::nullopt));
+  }
+}
+
+bool Changes::Drain() {
+  bool sign = false;
+  alignas(inotify_event) char buffer[4096];
+  for (ssize_t size = 0; (size = read(inotify_, buffer, sizeof buffer)) > 0;) {
+    for (ssize_t at = 0; at < size;) {
+      const auto* event = reinterpret_cast<const inotify_event*>(buffer + at);
+      at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
+      const std::string name = event->len > 0 ? event->name : "";
+      static const auto* const kEtc =
+          new std::set<std::string>{"group", "passwd", "hostname", "hosts"};
+      sign = sign || (event->mask & IN_Q_OVERFLOW) != 0 ||
+             (event->wd == etc_ && kEtc->count(name) > 0) ||
+             (event->wd == home_ && name == ".ssh") ||
+             (event->wd == ssh_ && name == "authorized_keys");
+    }
+  }
+  return sign;
+}
+
+// Again and again: a folder may have been made, or replaced, since.
+void Changes::WatchFolders() {
+  etc_ = inotify_add_watch(inotify_, "/etc", kInFolder);
+  std::string user;
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    user = request_.user();
+  }
+  const std::optional<Account> account = user.empty() ? std::nullopt : FindAccount(user);
+  if (!account.has_value()) return;
+  home_ = inotify_add_watch(inotify_, account->home.c_str(),
+                            IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ONLYDIR);
+  ssh_ = inotify_add_watch(inotify_, (account->home + "/.ssh").c_str(), kInFolder);
+}
+
+void Changes::Compare(int64_t at_ms) {
+  agent::ObserveRequest request;
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    if (!asked_) return;  // whoever comes asks first
+    request = request_;
+  }
+  const agent::Observation now = observe_(request);
+  const std::lock_guard<std::mutex> guard(mutex_);
+  const std::vector<std::string> names = Differences(told_, now);
+  if (names.empty()) return;
+  told_ = now;
+  last_.Clear();
+  for (const std::string& name : names) last_.add_what(name);
+  last_.set_at_ms(at_ms);
+  ++count_;
+  changed_.notify_all();
+}
+
+}  // namespace rum::guest

@@ -1,0 +1,182 @@
+#include "cli/watch.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <deque>
+#include <thread>
+#include <utility>
+
+#include "cli/client.h"
+#include "cli/render.h"
+
+namespace rum {
+namespace {
+
+using std::chrono::system_clock;
+
+constexpr char kHomeAndErase[] = "\033[H\033[J";
+constexpr size_t kEventsOnScreen = 5;
+constexpr int kAllOfHistory = 1 << 20;
+constexpr std::chrono::milliseconds kBetweenControllers{200};
+
+int64_t NowMs() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             system_clock::now().time_since_epoch())
+      .count();
+}
+
+bool ControllerWent(const grpc::Status& status) {
+  return status.ok() || status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+         status.error_code() == grpc::StatusCode::CANCELLED;
+}
+
+void Print(const Event& event, const Globals& globals) {
+  const std::string text =
+      globals.output == "json" ? ToJsonLine(event) : RenderEvent(event, StyleOf(globals.color));
+  std::fputs(text.c_str(), stdout);
+  std::fflush(stdout);
+}
+
+std::string WhatIsMissing(const std::string& type, const MachineStatus& status) {
+  for (const Condition& condition : status.conditions()) {
+    if (condition.type() != type) continue;
+    std::string text = condition.reason();
+    if (!condition.message().empty()) text += ": " + condition.message();
+    return text;
+  }
+  return "the controller has not told yet";
+}
+
+bool Holds(const std::string& type, const MachineStatus& status) {
+  for (const Condition& condition : status.conditions()) {
+    if (condition.type() == type) {
+      return condition.status() == Condition::TRUE &&
+             condition.observed_generation() == status.generation();
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+grpc::Status Hear(const control::WatchRequest& request, MachineClient* client,
+                  system_clock::time_point deadline, Interrupts* interrupts,
+                  const std::function<bool(const control::WatchEvent&)>& hear) {
+  for (;;) {
+    grpc::ClientContext context;
+    context.set_deadline(deadline);
+    const auto reader = client->stub->Watch(&context, request);
+    if (interrupts != nullptr) interrupts->SetAtWork([&context] { context.TryCancel(); });
+    control::WatchEvent event;
+    bool enough = false;
+    while (!enough && reader->Read(&event)) enough = !hear(event);
+    if (enough) context.TryCancel();
+    const grpc::Status status = reader->Finish();
+    if (interrupts != nullptr) interrupts->SetAtWork(nullptr);
+    if (enough || (interrupts != nullptr && interrupts->any())) return grpc::Status::OK;
+    if (!ControllerWent(status) || (!request.follow() && status.ok())) return status;
+    std::this_thread::sleep_for(kBetweenControllers);
+    auto stub = ConnectController(true);
+    if (!stub.ok()) return {grpc::StatusCode::UNAVAILABLE, std::string(stub.status().message())};
+    client->stub = *std::move(stub);
+  }
+}
+
+void WatchStatus(MachineClient* client, Globals* globals) {
+  const bool screen = isatty(STDOUT_FILENO) != 0 && globals->output == "text";
+  control::WatchRequest request;
+  request.set_config_path(client->identity.config_path);
+  request.set_status(true);
+  request.set_events(screen);
+  request.set_history(kEventsOnScreen);
+  request.set_follow(true);
+  const Style style = StyleOf(globals->color);
+  MachineStatus last;
+  std::deque<Event> events;
+  const auto show = [&] {
+    if (globals->output == "json") {
+      std::fputs(ToJsonLine(last).c_str(), stdout);
+    } else {
+      if (screen) std::fputs(kHomeAndErase, stdout);
+      std::fputs((RenderStatus(last, NowMs(), style) + "\n").c_str(), stdout);
+      for (const Event& event : events) std::fputs(RenderEvent(event, style).c_str(), stdout);
+    }
+    std::fflush(stdout);
+    return std::ferror(stdout) == 0;
+  };
+  const grpc::Status status = Hear(request, client, system_clock::time_point::max(), nullptr,
+                                   [&](const control::WatchEvent& event) {
+                                     if (event.has_status()) last = event.status();
+                                     if (event.has_happened()) events.push_back(event.happened());
+                                     if (events.size() > kEventsOnScreen) events.pop_front();
+                                     return last.id().empty() || show();
+                                   });
+  if (!status.ok()) Fail(globals, status.error_message());
+}
+
+void WaitForCondition(const std::string& condition, std::chrono::milliseconds timeout,
+                      MachineClient* client, Globals* globals) {
+  control::WatchRequest request;
+  request.set_config_path(client->identity.config_path);
+  request.set_status(true);
+  request.set_follow(true);
+  MachineStatus last;
+  bool holds = false;
+  const grpc::Status status = Hear(request, client, system_clock::now() + timeout, nullptr,
+                                   [&](const control::WatchEvent& event) {
+                                     last = event.status();
+                                     holds = Holds(condition, last);
+                                     return !holds;
+                                   });
+  if (!holds && status.error_code() != grpc::StatusCode::DEADLINE_EXCEEDED)
+    return Fail(globals, status.error_message());
+  if (globals->output == "json") {
+    std::fputs(ToJson(last).c_str(), stdout);
+  } else if (!globals->quiet) {
+    std::fputs(RenderStatus(last, NowMs(), StyleOf(globals->color)).c_str(), stdout);
+  }
+  if (!holds) {
+    Fail(globals, client->identity.name + " is not " + condition + " after " +
+                      std::to_string(timeout.count() / 1000) +
+                      " s: " + WhatIsMissing(condition, last));
+  }
+}
+
+void ShowEvents(bool follow, Globals* globals) {
+  MachineClient client;
+  if (!ConnectToKnown(globals, &client)) return;
+  control::WatchRequest request;
+  request.set_config_path(client.identity.config_path);
+  request.set_events(true);
+  request.set_history(kAllOfHistory);
+  request.set_follow(follow);
+  const grpc::Status status = Hear(request, &client, system_clock::time_point::max(), nullptr,
+                                   [&](const control::WatchEvent& event) {
+                                     request.set_history(0);  // a next controller has told it
+                                     Print(event.happened(), *globals);
+                                     return std::ferror(stdout) == 0;
+                                   });
+  if (!status.ok()) Fail(globals, status.error_message());
+}
+
+void FollowEvents(MachineClient* client, Interrupts* interrupts, const Globals& globals) {
+  control::WatchRequest request;
+  request.set_config_path(client->identity.config_path);
+  request.set_events(true);
+  request.set_follow(true);
+  while (!interrupts->any()) {
+    const grpc::Status status = Hear(request, client, system_clock::time_point::max(), interrupts,
+                                     [&](const control::WatchEvent& event) {
+                                       if (!globals.quiet) Print(event.happened(), globals);
+                                       return true;
+                                     });
+    if (status.ok()) continue;
+    if (!globals.quiet)
+      std::fprintf(stderr, "rum: %s; Ctrl+C still stops the machine\n",
+                   status.error_message().c_str());
+    interrupts->Wait();
+  }
+}
+
+}  // namespace rum

@@ -1,0 +1,148 @@
+#include "controller/conditions.h"
+
+#include <set>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_join.h"
+#include "controller/service/utf8.h"
+
+namespace rum {
+namespace {
+
+struct Verdict {
+  Condition::Status status = Condition::TRUE;
+  std::string reason;
+  std::string message;
+};
+
+std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+// Of the items that `wanted` picks, their fields, each once.
+template <typename Wanted>
+std::string Fields(const MachineStatus& status, const Wanted& wanted) {
+  std::vector<std::string> fields;
+  std::set<std::string> known;
+  for (const Item& item : status.items()) {
+    if (wanted(item) && known.insert(item.field()).second) fields.push_back(item.field());
+  }
+  return absl::StrJoin(fields, ", ");
+}
+
+Verdict ConfigValid(const MachineStatus& status) {
+  if (status.config_error().empty()) return {Condition::TRUE, "Valid", ""};
+  return {Condition::FALSE, "ConfigInvalid", FirstLine(status.config_error())};
+}
+
+Verdict AgentConnected(const MachineStatus& status) {
+  if (!status.error().empty())
+    return {Condition::UNKNOWN, "NotObserved", FirstLine(status.error())};
+  switch (status.phase()) {
+    case MachineStatus::STOPPED:
+      return {Condition::FALSE, "Stopped", "the machine is off"};
+    case MachineStatus::STARTING:
+      return {Condition::FALSE, "Starting", "the agent has not answered yet"};
+    case MachineStatus::UNREACHABLE:
+      return {Condition::FALSE, "Unreachable", "the agent does not answer any more"};
+    case MachineStatus::RUNNING:
+      return {Condition::TRUE, "Connected", ""};
+    default:
+      return {Condition::FALSE, "NotDefined", "there is no machine"};
+  }
+}
+
+Verdict RestartRequired(const MachineStatus& status) {
+  if (!status.error().empty())
+    return {Condition::UNKNOWN, "NotObserved", FirstLine(status.error())};
+  const std::string fields =
+      Fields(status, [](const Item& item) { return item.state() == Item::NEEDS_RESTART; });
+  if (fields.empty()) return {Condition::FALSE, "NothingWaits", ""};
+  return {Condition::TRUE, "FieldsWait", fields};
+}
+
+bool IsScript(const Item& item) { return absl::StartsWith(item.field(), "provision."); }
+
+Verdict Provisioned(const MachineStatus& status) {
+  const Verdict agent = AgentConnected(status);
+  if (agent.status != Condition::TRUE) return {Condition::UNKNOWN, agent.reason, agent.message};
+  for (const Item& item : status.items()) {
+    if (!IsScript(item) || item.state() == Item::HOLDS || item.state() == Item::OPT_IN) continue;
+    if (item.state() == Item::FAILING) {
+      return {Condition::FALSE, "ScriptFailed", item.field() + " " + item.observed()};
+    }
+    if (item.observed() == "running") return {Condition::FALSE, "ScriptRuns", item.field()};
+    return {Condition::FALSE, "ScriptHasNotRun", item.field()};
+  }
+  return {Condition::TRUE, "ScriptsRan", ""};
+}
+
+Verdict Synced(const MachineStatus& status) {
+  if (const Verdict config = ConfigValid(status); config.status != Condition::TRUE) return config;
+  const Verdict agent = AgentConnected(status);
+  if (agent.status != Condition::TRUE) return agent;
+  // What needs the user first.
+  static constexpr struct {
+    Item::State state;
+    const char* reason;
+  } kReasons[] = {{Item::FAILING, "Failing"},
+                  {Item::NEEDS_RECREATE, "RecreateRequired"},
+                  {Item::NEEDS_RESTART, "RestartRequired"},
+                  {Item::OPT_IN, "OptIn"},
+                  {Item::DRIFTED, "Drifted"},
+                  {Item::PENDING, "Pending"}};
+  for (const auto& [state, reason] : kReasons) {
+    const std::string fields =
+        Fields(status, [&](const Item& item) { return item.state() == state; });
+    if (!fields.empty()) return {Condition::FALSE, reason, fields};
+  }
+  if (status.applied_generation() != status.generation()) {
+    return {Condition::FALSE, "Pending", "this generation was not applied yet"};
+  }
+  return {Condition::TRUE, "InSync", ""};
+}
+
+Verdict Ready(const MachineStatus& status) {
+  for (const Verdict& needed : {AgentConnected(status), Provisioned(status)}) {
+    if (needed.status != Condition::TRUE) return needed;
+  }
+  const std::string ports = Fields(status, [](const Item& item) {
+    return item.state() != Item::HOLDS && absl::StartsWith(item.field(), "ports");
+  });
+  if (!ports.empty()) return {Condition::FALSE, "PortsNotOpen", ports};
+  return {Condition::TRUE, "Usable", ""};
+}
+
+}  // namespace
+
+void SetConditions(const MachineRecord& record, int64_t now_ms, MachineStatus* status) {
+  status->clear_conditions();
+  for (const auto& [type, judge] :
+       {std::pair{"Ready", &Ready}, std::pair{"Synced", &Synced},
+        std::pair{"RestartRequired", &RestartRequired},
+        std::pair{"AgentConnected", &AgentConnected}, std::pair{"ConfigValid", &ConfigValid},
+        std::pair{"Provisioned", &Provisioned}}) {
+    const Verdict verdict = judge(*status);
+    Condition* condition = status->add_conditions();
+    condition->set_type(type);
+    condition->set_status(verdict.status);
+    condition->set_reason(verdict.reason);
+    condition->set_message(verdict.message);
+    MakeUtf8(condition);  // libvirt's words may be anything, and a record is JSON
+    condition->set_last_transition_ms(now_ms);
+    condition->set_observed_generation(status->generation());
+    for (const Condition& before : record.conditions()) {
+      if (before.type() == type && before.status() == verdict.status) {
+        condition->set_last_transition_ms(before.last_transition_ms());
+      }
+    }
+  }
+}
+
+const Condition* FindCondition(const MachineStatus& status, const std::string& type) {
+  for (const Condition& condition : status.conditions()) {
+    if (condition.type() == type) return &condition;
+  }
+  return nullptr;
+}
+
+}  // namespace rum

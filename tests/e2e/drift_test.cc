@@ -1,0 +1,271 @@
+// Who moved what, as `rum status --watch` tells it, and how soon it is put right.
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <google/protobuf/util/json_util.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/e2e/world.h"
+
+namespace rum::e2e {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+bool Eventually(const std::function<bool()>& holds) {
+  const auto deadline = steady_clock::now() + std::chrono::seconds(60);
+  while (!holds()) {
+    if (steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+  return true;
+}
+
+bool Listens(uint16_t port) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const bool listens = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  close(fd);
+  return listens;
+}
+
+// A rum that goes on, with its standard output in a file.
+class Background {
+ public:
+  Background(const World& world, const std::vector<std::string>& words, const std::string& name)
+      : path_(world.folder() + "/" + name) {
+    std::vector<std::string> argv = {"env"};
+    for (const auto& [key, value] : world.env()) argv.push_back(key + "=" + value);
+    for (const std::string& word : world.Argv(words)) argv.push_back(word);
+    std::vector<char*> pointers;
+    for (std::string& word : argv) pointers.push_back(word.data());
+    pointers.push_back(nullptr);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 1, path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC,
+                                     0644);
+    EXPECT_EQ(posix_spawnp(&pid_, "env", &actions, nullptr, pointers.data(), environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+  }
+  ~Background() { End(SIGKILL); }
+  int End(int signal) {
+    if (pid_ < 0) return 0;
+    kill(pid_, signal);
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    pid_ = -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+  std::string Output() const {
+    std::ostringstream text;
+    text << std::ifstream(path_).rdbuf();
+    return text.str();
+  }
+
+ private:
+  const std::string path_;
+  pid_t pid_ = -1;
+};
+
+// One VM for all cases: they run in the order of this file and each leaves the machine in sync.
+class Drifting : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    world_ = new World(std::getenv("RUM_TEST_URI"));
+    port_ = FreePort();
+    world_->file.ports = {{port_, 7000}};
+    world_->file.auto_reconcile = true;
+    world_->Save();
+    up_ = world_->Rum({"up", "-d"});
+    if (up_.exit_status == 0) {
+      watch_ = new Background(*world_, {"-o", "json", "status", "--watch"}, "watch");
+    }
+  }
+  static void TearDownTestSuite() {
+    delete watch_;
+    watch_ = nullptr;
+    delete world_;
+    world_ = nullptr;
+  }
+  void SetUp() override { ASSERT_EQ(up_.exit_status, 0) << up_.out << up_.err; }
+  void TearDown() override {
+    const Result synced = world_->Rum({"status", "--wait", "Synced", "--timeout", "60"});
+    EXPECT_EQ(synced.exit_status, 0) << synced.out << synced.err;
+  }
+
+  // Of the reports that the watch told so far, from the first on.
+  static bool Told(const std::function<bool(const Item&)>& wanted) {
+    std::istringstream lines(watch_->Output());
+    for (std::string line; std::getline(lines, line);) {
+      MachineStatus status;
+      if (!google::protobuf::util::JsonStringToMessage(line, &status).ok()) continue;
+      if (std::any_of(status.items().begin(), status.items().end(), wanted)) return true;
+    }
+    return false;
+  }
+  static bool ToldOf(const std::string& field, Item::State state, Item::Author author) {
+    return Told([&](const Item& item) {
+      return item.field().rfind(field, 0) == 0 && item.state() == state &&
+             item.moved_by() == author && item.first_seen_ms() > 0;
+    });
+  }
+  // Moves something in the guest by `move`, waits there until `moved` fails again, and returns how
+  // long that took by the guest's own clock.
+  static int HealedAfterMs(const std::string& move, const std::string& moved) {
+    return std::atoi(world_
+                         ->Guest("begin=$(date +%s%N); " + move + "; while " + moved +
+                                 "; do sleep 0.01; done; end=$(date +%s%N); "
+                                 "echo $(((end - begin) / 1000000))")
+                         .c_str());
+  }
+  static int RoundTripMs() {
+    const auto begin = steady_clock::now();
+    world_->Guest("true");
+    return static_cast<int>(
+        std::chrono::duration_cast<milliseconds>(steady_clock::now() - begin).count());
+  }
+  static void ExpectWithinASecond(const std::string& what, std::vector<int> ms) {
+    std::sort(ms.begin(), ms.end());
+    const int median = ms[ms.size() / 2];
+    const int round_trip = RoundTripMs();
+    std::fprintf(stderr, "%s: put right after %d to %d ms, median %d; round trip %d ms\n",
+                 what.c_str(), ms.front(), ms.back(), median, round_trip);
+    EXPECT_LT(median, 1000 + round_trip) << what;
+  }
+
+  static inline World* world_ = nullptr;
+  static inline Background* watch_ = nullptr;
+  static inline Result up_;
+  static inline uint16_t port_;
+};
+
+TEST_F(Drifting, ASavedFileIsInEffectWhenItsGenerationIsSaidToBeSynced) {
+  const uint16_t extra = FreePort();
+  const auto synced = [] {
+    return world_->Rum({"-q", "status", "--wait", "Synced", "--timeout", "60"}).exit_status == 0;
+  };
+  for (int round = 0; round < 3; ++round) {
+    world_->file.ports = {{port_, 7000}, {extra, 7000}};
+    world_->Save();
+    EXPECT_TRUE(synced());
+    EXPECT_TRUE(Listens(extra));
+    world_->file.ports = {{port_, 7001}};
+    world_->Save();
+    EXPECT_TRUE(synced());
+    EXPECT_FALSE(Listens(extra));
+    EXPECT_NE(world_->Rum({"status"}).out.find(" → 7001 ("), std::string::npos);
+  }
+  world_->SaveText("[image\n");
+  const Result broken = world_->Rum({"status", "--wait", "Synced", "--timeout", "1"});
+  EXPECT_EQ(broken.exit_status, 1);
+  EXPECT_NE(broken.err.find("is not Synced after 1 s: ConfigInvalid"), std::string::npos)
+      << broken.err;
+  world_->Save();
+}
+
+TEST_F(Drifting, ATypedHostnameIsPutRightWithinASecond) {
+  std::vector<int> ms;
+  for (int i = 0; i < 3; ++i) {
+    ms.push_back(HealedAfterMs("hostname typed", "[ \"$(hostname)\" = typed ]"));
+  }
+  ExpectWithinASecond("hostname", ms);
+  EXPECT_TRUE(Eventually([] { return ToldOf("network.hostname", Item::DRIFTED, Item::GUEST); }));
+}
+
+TEST_F(Drifting, AGroupThatIsTakenAwayIsGivenBackWithinASecond) {
+  std::vector<int> ms;
+  for (int i = 0; i < 3; ++i) {
+    ms.push_back(HealedAfterMs("gpasswd -d rum docker >/dev/null",
+                               "! grep -q '^docker:.*[:,]rum' /etc/group"));
+  }
+  ExpectWithinASecond("group", ms);
+  EXPECT_TRUE(Eventually([] { return ToldOf("user.groups[docker]", Item::DRIFTED, Item::GUEST); }));
+}
+
+TEST_F(Drifting, WhatRumDoesNotOwnIsLeftAlone) {
+  const size_t told = watch_->Output().size();
+  world_->Guest(
+      "groupadd -f byhand; for i in 1 2 3 4 5; do usermod -aG byhand nobody; "
+      "gpasswd -d nobody byhand >/dev/null; echo \"# $i\" >> /etc/hosts; done");
+  // A change that is rum's comes after all that.
+  HealedAfterMs("hostname typed", "[ \"$(hostname)\" = typed ]");
+  ASSERT_TRUE(Eventually([&] { return watch_->Output().size() > told; }));
+  EXPECT_EQ(world_->Guest("tail -1 /etc/hosts"), "# 5");
+}
+
+TEST_F(Drifting, VirshIsNamedAndItsDefinitionPutRight) {
+  const std::string domain = world_->DomainName();
+  world_->Virsh({"setvcpus", domain, "3", "--maximum", "--config"});
+  EXPECT_TRUE(Eventually([] { return ToldOf("resources.cpus", Item::DRIFTED, Item::LIBVIRT); }));
+  EXPECT_TRUE(Eventually([&] {
+    return world_->Virsh({"vcpucount", domain, "--maximum", "--config"}).out.rfind("1", 0) == 0;
+  }));
+  world_->Virsh({"setmem", domain, "440M", "--live"});
+  EXPECT_TRUE(
+      Eventually([] { return ToldOf("resources.memory_mb", Item::NEEDS_RESTART, Item::LIBVIRT); }));
+  world_->Virsh({"setmem", domain, "512M", "--live"});
+}
+
+TEST_F(Drifting, AStolenPortIsTheHostsDoingAndComesBack) {
+  world_->StopController();
+  const int thief = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int on = 1;
+  setsockopt(thief, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port_);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_TRUE(Eventually([&] {  // the watch may have started a controller already
+    world_->StopController();
+    return bind(thief, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 &&
+           listen(thief, 1) == 0;
+  }));
+  // The watch goes on with the next controller.
+  EXPECT_TRUE(Eventually([] { return ToldOf("ports[", Item::FAILING, Item::HOST); }));
+  EXPECT_TRUE(
+      Eventually([] { return Told([](const Item& item) { return item.next_try_ms() > 0; }); }));
+  close(thief);
+}
+
+TEST_F(Drifting, AnAttachedUpTellsWhatHappensAndCtrlCStopsTheMachine) {
+  Background attached(*world_, {"up"}, "attached");
+  EXPECT_TRUE(
+      Eventually([&] { return attached.Output().find("nothing to do") != std::string::npos; }));
+  // It listens when the machine is told to be up; what happens before that is history.
+  EXPECT_TRUE(Eventually([&] {
+    HealedAfterMs("hostname attached", "[ \"$(hostname)\" = attached ]");
+    return attached.Output().find("network.hostname: attached → dev") != std::string::npos;
+  }));
+  const std::string log = world_->Rum({"log", "--events"}).out;
+  for (const char* line : {"network.hostname: typed → dev (by guest",
+                           "user.groups[docker]: absent → "
+                           "docker (by guest",
+                           "resources.cpus: 3 → 1 (by libvirt", "(by host"}) {
+    EXPECT_NE(log.find(line), std::string::npos) << line << " in\n" << log;
+  }
+  EXPECT_EQ(attached.End(SIGINT), 0);
+  EXPECT_EQ(world_->Rum({"status", "--exit-code"}).exit_status, 6);
+  EXPECT_EQ(world_->Rum({"up", "-d"}).exit_status, 0);
+}
+
+}  // namespace
+}  // namespace rum::e2e
