@@ -7,6 +7,21 @@
 
 namespace rum {
 
+namespace {
+
+// How many bytes there are before the mark, or before a beginning of it that the end cuts off.
+size_t BeforeMark(const char* data, size_t size) {
+  for (size_t at = 0; at < size; ++at) {
+    const void* found = std::memchr(data + at, kMark[0], size - at);
+    if (found == nullptr) return size;
+    at = static_cast<size_t>(static_cast<const char*>(found) - data);
+    if (std::memcmp(data + at, kMark, std::min(kMarkSize, size - at)) == 0) return at;
+  }
+  return size;
+}
+
+}  // namespace
+
 std::string EncodeControl(FrameKind kind, const std::string& nonce) {
   std::string frame(kMark, kMarkSize);
   frame.push_back(static_cast<char>(kind));
@@ -51,17 +66,16 @@ void EncodePayload(const char* data, size_t size, std::string* out) {
 }
 
 void FrameDecoder::Feed(const char* data, size_t size) {
-  for (size_t i = 0; i < size; ++i) {
-    if (!in_frame_ && matched_ == 0) {
-      const void* found = std::memchr(data + i, kMark[0], size - i);
-      const size_t plain = found == nullptr
-                               ? size - i
-                               : static_cast<size_t>(static_cast<const char*>(found) - data) - i;
-      plain_.append(data + i, plain);
+  for (size_t i = 0; i < size;) {
+    // Payload goes on as it is, without a copy.
+    const size_t plain = !in_frame_ && matched_ == 0 ? BeforeMark(data + i, size - i) : 0;
+    if (plain > 0) {
+      FlushPlain();
+      on_data_(data + i, plain);
       i += plain;
-      if (i == size) break;
+    } else {
+      FeedByte(data[i++]);
     }
-    FeedByte(data[i]);
   }
   FlushPlain();
 }

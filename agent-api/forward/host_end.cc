@@ -11,13 +11,6 @@
 #include <vector>
 
 namespace rum {
-namespace {
-
-// QEMU may stay throttled after an abrupt end of an earlier client; only a new connection to it
-// clears that.
-constexpr auto kHelloTimeout = std::chrono::seconds(2);
-
-}  // namespace
 
 // A splice that knows where it goes, so that it can begin again.
 class HostEnd::Connection : public Splice {
@@ -60,10 +53,12 @@ class HostEnd::Probing : public Mux::Stream {
   std::function<void(int)> done_;
 };
 
-HostEnd::HostEnd(std::function<void()> on_lost, std::function<void()> on_session)
+HostEnd::HostEnd(std::function<void()> on_lost, std::function<void()> on_session,
+                 HostEndTimes times)
     : ForwardEnd(Mux::Side::kHost, nullptr),
       on_lost_(std::move(on_lost)),
-      on_session_(std::move(on_session)) {}
+      on_session_(std::move(on_session)),
+      times_(times) {}
 
 HostEnd::~HostEnd() { Close("closed"); }
 
@@ -76,7 +71,7 @@ void HostEnd::Close(const std::string& why) {
 
 void HostEnd::Open(int channel) {
   fcntl(channel, F_SETFL, fcntl(channel, F_GETFL) | O_NONBLOCK);
-  hello_ = Clock::now() + kHelloTimeout;
+  hello_ = Clock::now() + times_.hello;
   Attach(channel);
   Flush();
 }
@@ -130,6 +125,7 @@ void HostEnd::Begin(Connection* connection) {
   }
   connection->StopWaiting();
   connection->Join(mux(), id);
+  if (check_ == Clock::time_point::max()) check_ = Clock::now() + times_.quiet;
 }
 
 void HostEnd::Abort(uint64_t number, const std::string& why) {
@@ -157,7 +153,7 @@ void HostEnd::OnSession() {
 }
 
 void HostEnd::OnSessionEnd() {
-  hello_ = Clock::now() + kHelloTimeout;
+  hello_ = Clock::now() + times_.hello;
   for (const auto& [number, connection] : std::map(carried_)) {
     if (connection->answered()) {
       connection->Drop("the agent went away");
@@ -173,7 +169,7 @@ void HostEnd::OnSessionEnd() {
 void HostEnd::OnPortClosed(int) { Lose(); }
 
 ForwardEnd::Clock::time_point HostEnd::deadline() const {
-  Clock::time_point first = hello_;
+  Clock::time_point first = std::min(hello_, check_);
   if (link().up()) return first;
   for (const auto& [number, connection] : carried_) first = std::min(first, connection->until());
   return first;
@@ -183,7 +179,18 @@ void HostEnd::OnTime(Clock::time_point now) {
   for (const auto& [number, connection] : std::map(carried_)) {
     if (connection->until() <= now) connection->Drop("the agent is away");
   }
-  if (now >= hello_) Lose();
+  if (now >= hello_) return Lose();
+  if (now >= check_) CheckLife(now);
+}
+
+// An agent that is gone without a word, or a guest that hangs, would leave connections open for
+// good. Nothing is asked while there are none, or while bytes come.
+void HostEnd::CheckLife(Clock::time_point now) {
+  check_ = Clock::time_point::max();
+  if (!up() || connections() == 0) return;
+  if (now >= last_heard() + times_.silent) return Lose();
+  if (now >= last_heard() + times_.quiet) mux()->Ping();
+  check_ = std::max(last_heard(), now) + times_.quiet;
 }
 
 }  // namespace rum

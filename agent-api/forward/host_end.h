@@ -19,13 +19,24 @@ struct CarryEvents {
   int64_t* to_client = nullptr;
 };
 
+// How long the host's end waits, so that tests need not.
+struct HostEndTimes {
+  // For the guest to take up a session. QEMU may stay throttled after an abrupt end of an earlier
+  // client; only a new connection to it clears that.
+  std::chrono::milliseconds hello = std::chrono::seconds(2);
+  // While connections are open: for any byte before the guest is asked for one, and then before it
+  // counts as gone. An emulated guest on a busy host takes its time.
+  std::chrono::milliseconds quiet = std::chrono::seconds(5);
+  std::chrono::milliseconds silent = std::chrono::seconds(20);
+};
+
 // The host's end of the forward channel: carries clients' sockets to ports of the guest. A
 // connection that the guest has not answered yet outlives the end of a session: it is asked for
 // again in the next one, for as long as it is patient.
 class HostEnd : public ForwardEnd {
  public:
   // `on_lost`: the channel is of no more use, Open() with another one is wanted.
-  HostEnd(std::function<void()> on_lost, std::function<void()> on_session);
+  HostEnd(std::function<void()> on_lost, std::function<void()> on_session, HostEndTimes times = {});
   ~HostEnd() override;
 
   void Open(int channel);              // takes over a connected socket
@@ -50,9 +61,12 @@ class HostEnd : public ForwardEnd {
   void OnPortClosed(int error) override;
   void OnTime(Clock::time_point now) override;
   void Lose();
+  void CheckLife(Clock::time_point now);
 
   const std::function<void()> on_lost_;
   const std::function<void()> on_session_;
+  const HostEndTimes times_;
+  Clock::time_point check_ = Clock::time_point::max();
   Clock::time_point hello_ = Clock::time_point::max();  // the answer is due
   std::map<uint64_t, Connection*> carried_;
   std::map<Probing*, std::unique_ptr<Probing>> probes_;

@@ -27,8 +27,8 @@ constexpr auto kExpected = std::chrono::seconds(1);
 // The host's end of the channel, driven by the io thread; belongs to it.
 class Driver : public Carrier, public std::enable_shared_from_this<Driver> {
  public:
-  explicit Driver(std::function<void(bool worked)> on_lost)
-      : end_(std::make_unique<HostEnd>([this] { Lost(); }, [this] { SessionChanged(); })),
+  Driver(std::function<void(bool worked)> on_lost, HostEndTimes times)
+      : end_(std::make_unique<HostEnd>([this] { Lost(); }, [this] { SessionChanged(); }, times)),
         on_lost_(std::move(on_lost)),
         ready_(IoContext(), end_->fd()),
         timer_(IoContext()) {}
@@ -130,9 +130,9 @@ class Driver : public Carrier, public std::enable_shared_from_this<Driver> {
 
 class ForwardPath::Parts {
  public:
-  explicit Parts(std::function<absl::StatusOr<int>()> open)
+  Parts(std::function<absl::StatusOr<int>()> open, HostEndTimes times)
       // Not by the io thread: whoever makes a path may hold what that thread waits for.
-      : driver_(std::make_shared<Driver>([this](bool worked) { Lost(worked); })),
+      : driver_(std::make_shared<Driver>([this](bool worked) { Lost(worked); }, times)),
         open_(std::move(open)),
         keeper_([this] { Keep(); }) {}
 
@@ -191,8 +191,8 @@ class ForwardPath::Parts {
   std::thread keeper_;
 };
 
-ForwardPath::ForwardPath(std::function<absl::StatusOr<int>()> open)
-    : parts_(std::make_shared<Parts>(std::move(open))) {}
+ForwardPath::ForwardPath(std::function<absl::StatusOr<int>()> open, HostEndTimes times)
+    : parts_(std::make_shared<Parts>(std::move(open), times)) {}
 
 ForwardPath::~ForwardPath() = default;
 

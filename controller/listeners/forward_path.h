@@ -15,7 +15,7 @@ class ForwardPath {
  public:
   // `open` gives a connected stream socket that the path then owns. NotFound: the machine has no
   // such channel, so that the path stays closed; every other error passes.
-  explicit ForwardPath(std::function<absl::StatusOr<int>()> open);
+  explicit ForwardPath(std::function<absl::StatusOr<int>()> open, HostEndTimes times = {});
   ~ForwardPath();  // resets every connection. Not on the io thread
   ForwardPath(const ForwardPath&) = delete;
   ForwardPath& operator=(const ForwardPath&) = delete;

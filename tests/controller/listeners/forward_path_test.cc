@@ -148,6 +148,23 @@ TEST_F(ForwardChannel, OpenConnectionsOfAnAgentThatDiesAreReset) {
   EXPECT_TRUE(Echoes());
 }
 
+TEST_F(ForwardChannel, AProbeTellsWhetherTheGuestListens) {
+  ASSERT_TRUE(Echoes());  // the session is there
+  const uint16_t other = FreePort();
+  set_->Apply({{"127.0.0.1", FreePort(), server_.port()}, {"127.0.0.1", other, FreePort()}});
+  EXPECT_EQ(set_->Observe()[0].health, ForwardHealth::kUnknown);
+  const int before = server_.accepted();
+  set_->Probe(std::chrono::seconds(20));
+  EXPECT_EQ(set_->Observe()[0].health, ForwardHealth::kUp);
+  EXPECT_EQ(set_->Observe()[1].health, ForwardHealth::kDown);
+  // What is known is not asked again at once.
+  EXPECT_TRUE(Eventually([&] { return server_.accepted() == before + 1; }));
+  set_->Probe(std::chrono::seconds(20));
+  EXPECT_EQ(server_.accepted(), before + 1);
+  EXPECT_EQ(EndOf(Connect("127.0.0.1", other).get()), ECONNRESET);
+  EXPECT_NE(set_->Observe()[1].last_error.find("refused"), std::string::npos);
+}
+
 TEST_F(ForwardChannel, AReaderThatStandsStillHoldsNobodyUp) {
   const Fd slow = Client();
   std::thread flood([&] { WriteAll(slow.get(), std::string(32 << 20, 'x')); });
@@ -178,6 +195,25 @@ TEST_F(ForwardChannel, TheEndOfThePathResetsItsConnections) {
   EXPECT_EQ(EndOf(client.get()), ECONNRESET);
   path_ = std::make_unique<ForwardPath>([this] { return guest_.OpenChannel(); });
   EXPECT_TRUE(Echoes());
+}
+
+TEST_F(ForwardChannel, ConnectionsOfAGuestThatHangsAreResetAndIdleOnesOfALivingOneAreNot) {
+  set_.reset();
+  HostEndTimes times;
+  times.quiet = milliseconds(50);
+  times.silent = milliseconds(1000);
+  path_ = std::make_unique<ForwardPath>([this] { return guest_.OpenChannel(); }, times);
+  set_ = MakeListenerSet(Route());
+  set_->Apply({{"127.0.0.1", port_, server_.port()}});
+  const Fd client = Client();
+  WriteAll(client.get(), "hello\n");
+  EXPECT_EQ(ReadLine(client.get()), "hello");
+  pollfd idle{client.get(), POLLIN, 0};
+  EXPECT_EQ(poll(&idle, 1, 2500), 0);
+  guest_.Freeze(true);
+  EXPECT_EQ(EndOf(client.get()), ECONNRESET);
+  guest_.Freeze(false);
+  EXPECT_TRUE(Eventually([&] { return Echoes(); }));
 }
 
 // Clients that send a pattern of their own, end it, and read what comes back.

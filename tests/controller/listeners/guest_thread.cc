@@ -16,7 +16,13 @@ void GuestThread::Start() {
   stop_ = false;
   thread_ = std::thread([this] {
     GuestEnd end(fcntl(port_.get(), F_DUPFD_CLOEXEC, 0));
-    while (!stop_) end.Run(20);
+    while (!stop_) {
+      if (frozen_) {
+        usleep(1000);
+      } else {
+        end.Run(20);
+      }
+    }
     end.Vanish();
   });
 }

@@ -19,6 +19,7 @@ class GuestThread {
   ~GuestThread() { Stop(); }
   void Start();
   void Stop();  // as kill -9 does: connections are reset, and nothing is said on the channel
+  void Freeze(bool frozen) { frozen_ = frozen; }  // nothing is read or said, and nothing closed
   // The host's end, for one client after another.
   absl::StatusOr<int> OpenChannel() const;
 
@@ -26,6 +27,7 @@ class GuestThread {
   Fd port_;
   Fd channel_;
   std::atomic<bool> stop_ = false;
+  std::atomic<bool> frozen_ = false;
   std::thread thread_;
 };
 
