@@ -95,8 +95,8 @@ class GatedHypervisor : public Hypervisor {
     return real_->Inspect(machine);
   }
   absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh,
-                      const SayProgress& progress) override {
-    return real_->Define(machine, config, fresh, progress);
+                      const Onlooker& onlooker) override {
+    return real_->Define(machine, config, fresh, onlooker);
   }
   absl::Status Start(const MachineIdentity& machine) override { return real_->Start(machine); }
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override {
@@ -107,7 +107,7 @@ class GatedHypervisor : public Hypervisor {
   }
   absl::StatusOr<std::set<std::string>> ImagesInUse() override { return real_->ImagesInUse(); }
   // There is no channel: whoever opens one learns from `opened` whose it would be.
-  absl::StatusOr<int> OpenChannel(const MachineIdentity& machine) override {
+  absl::StatusOr<int> OpenChannel(const MachineIdentity& machine, GuestChannel) override {
     opened = machine.id;
     return absl::UnimplementedError("agents are simulated");
   }
@@ -220,7 +220,7 @@ class Farm {
       (void)open();
       return std::make_unique<PushingAgent>(guests_.at(GatedHypervisor::opened));
     };
-    parts.listeners = [](Dialer dial) { return MakeListenerSet(std::move(dial)); };
+    parts.listeners = [](GuestRoute route) { return MakeListenerSet(std::move(route)); };
     parts.store = *OpenFileStateStore(folder_ + "/state");
     parts.loop.resync = resync;
     controller_ = std::make_unique<Controller>(std::move(parts));

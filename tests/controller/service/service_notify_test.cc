@@ -19,7 +19,7 @@ namespace {
 class FakeService : public testing::Test {
  protected:
   FakeService() {
-    std::string folder = std::string(std::getenv("TEST_TMPDIR")) + "/n.XXXXXX";
+    std::string folder = "/tmp/rum-notify.XXXXXX";  // short: a socket's path
     folder_ = mkdtemp(folder.data());
     const std::string path = folder_ + "/notify";
     sockaddr_un address{};
