@@ -1,8 +1,9 @@
-// Work inside a machine, on one real VM: commands, copies, ssh, and an agent that is replaced.
+// Work inside a machine, on one real VM: commands, copies, ssh, and an agent
+// that is replaced.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include <chrono>
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -10,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "agent-api/protocol.h"
 #include "tests/e2e/world.h"
 
 namespace rum::e2e {
@@ -17,19 +19,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool Contains(const std::string& text, const std::string& part) {
+bool Contains(const std::string &text, const std::string &part) {
   return text.find(part) != std::string::npos;
 }
 
-std::string Need(const char* name) {
-  const char* value = std::getenv(name);
+std::string Need(const char *name) {
+  const char *value = std::getenv(name);
   return value != nullptr ? value : "";
 }
 
 // The most memory that a process of this name had, in KiB; of the host's.
-long PeakKb(const std::string& name) {
+long PeakKb(const std::string &name) {
   long most = 0;
-  for (const auto& entry : fs::directory_iterator("/proc")) {
+  for (const auto &entry : fs::directory_iterator("/proc")) {
     std::ifstream status(entry.path() / "status");
     std::string word;
     std::string called;
@@ -43,14 +45,16 @@ long PeakKb(const std::string& name) {
   return most;
 }
 
-// One VM for all cases: they run in the order of this file. It is made with the previous agent.
+// One VM for all cases: they run in the order of this file. It is made with the
+// previous agent.
 class Inside : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    world_ = new World(Need("RUM_TEST_URI").c_str());
+    world_ = new World(Need("RUM_TEST_URI"));
     fs::create_directory(world_->folder() + "/project/src");
     world_->file.more =
-        "[[mounts]]\nsource = \"src\"\ntarget = \"/home/rum/src dir\"\ndefault = true\n";
+        "[[mounts]]\nsource = \"src\"\ntarget = "
+        "\"/home/rum/src dir\"\ndefault = true\n";
     world_->Save();
     up_ = world_->Rum({"up", "-d"}, "", {{"RUM_AGENT", Previous()}});
   }
@@ -65,24 +69,30 @@ class Inside : public testing::Test {
   static std::string AgentVersion() {
     return world_->Guest("/usr/local/lib/rum/rum-agent --version");
   }
-  static std::string Here(const std::string& name) { return world_->folder() + "/home/" + name; }
+  static std::string Here(const std::string &name) { return world_->folder() + "/home/" + name; }
 
-  static inline World* world_ = nullptr;
+  static inline World *world_ = nullptr;
   static inline Result up_;
 };
 
-// The script goes on under the agent that comes, and whoever asks again attaches to its run.
+// The script goes on under the agent that comes, and whoever asks again
+// attaches to its run.
 TEST_F(Inside, ANewerRumReplacesTheAgentWhileAScriptRuns) {
   ASSERT_EQ(AgentVersion(), "0.0.9");
+  const std::string process =
+      "systemctl show -p MainPID rum-agent; cat /proc/sys/kernel/random/boot_id";
+  const std::string before = world_->Guest(process);
   world_->file.boot =
-      "for i in $(seq 1 200); do echo line $i; echo $i >>/var/log/lines; sleep 0.1; done";
+      "for i in $(seq 1 200); do echo line $i; echo $i "
+      ">>/var/log/lines; sleep 0.1; done";
   world_->Save();
   std::thread interrupted([] { world_->Rum({"reload"}); });
   while (!Contains(world_->Rum({"exec", "cat", "/var/log/lines"}).out, "\n20\n")) {
   }
   world_->StopController();
   interrupted.join();
-  EXPECT_EQ(AgentVersion(), "0.1.0") << "replaced before the first call was let through";
+  EXPECT_EQ(AgentVersion(), kAgentVersion) << "replaced before the first call was let through";
+  EXPECT_EQ(world_->Guest(process), before) << "the same process, the same boot";
   EXPECT_EQ(world_->Status().phase(), MachineStatus::RUNNING);
   const Result reload = world_->Rum({"-v", "reload"});
   EXPECT_EQ(reload.exit_status, 0) << reload.out << reload.err;
@@ -90,7 +100,7 @@ TEST_F(Inside, ANewerRumReplacesTheAgentWhileAScriptRuns) {
   for (int i = 1; i <= 200; ++i) all += std::to_string(i) + (i < 200 ? "\n" : "");
   EXPECT_EQ(world_->Guest("cat /var/log/lines"), all) << "ran once, and to its end";
   EXPECT_TRUE(Contains(reload.err, "line 1\n") && Contains(reload.err, "line 200\n")) << reload.err;
-  for (const Item& item : world_->Status().items()) EXPECT_NE(item.field(), "agent") << item.text();
+  for (const Item &item : world_->Status().items()) EXPECT_NE(item.field(), "agent") << item.text();
   world_->file.boot = "true";
   world_->Save();
   EXPECT_EQ(world_->Rum({"reload"}).exit_status, 0);
@@ -103,15 +113,16 @@ TEST_F(Inside, ABootDoesNotBringThePreviousAgentBack) {
   std::string now = boot;
   while (now == boot || now.empty())
     now = world_->Rum({"exec", "cat", "/proc/sys/kernel/random/boot_id"}).out.substr(0, 36);
-  EXPECT_EQ(AgentVersion(), "0.1.0");
-  EXPECT_EQ(world_->Guest("cat /proc/$(pidof -s rum-agent)/cmdline | tr '\\0' ' '"),
-            "/usr/local/lib/rum/rum-agent ");
+  EXPECT_EQ(AgentVersion(), kAgentVersion);
+  EXPECT_EQ(
+      world_->Guest("tr '\\0' ' ' </proc/$(systemctl show -p MainPID --value rum-agent)/cmdline"),
+      "/usr/local/lib/rum/rum-agent ");
 }
 
 TEST_F(Inside, AHundredMegabytesGoThroughACommandBothWays) {
   std::string data(100 << 20, '\0');
   uint32_t state = 1;
-  for (char& c : data) state = state * 1664525 + 1013904223, c = static_cast<char>(state >> 24);
+  for (char &c : data) state = state * 1664525 + 1013904223, c = static_cast<char>(state >> 24);
   const Result result = world_->Rum({"exec", "cat"}, data);
   EXPECT_EQ(result.exit_status, 0) << result.err;
   EXPECT_TRUE(result.out == data) << result.out.size();
@@ -130,9 +141,10 @@ TEST_F(Inside, OptionsUsersFoldersAndTimeLimitsOfCommands) {
   EXPECT_EQ(limited.exit_status, 124);
   EXPECT_EQ(limited.err, "rum: ended after 500ms\n");
   EXPECT_EQ(world_->Rum({"exec", "no-such-program"}).exit_status, 127);
-  const Result cut = Run({"bash", "-c", "\"$@\" exec yes | head -n 1; echo ${PIPESTATUS[0]}",
-                          "bash", Need("RUM_BINARY"), "-c", world_->folder() + "/project/rum.toml"},
-                         world_->env());
+  const Result cut =
+      e2e::Run({"bash", "-c", "\"$@\" exec yes | head -n 1; echo ${PIPESTATUS[0]}", "bash",
+                Need("RUM_BINARY"), "-c", world_->folder() + "/project/rum.toml"},
+               world_->env());
   EXPECT_EQ(cut.out, "y\n141\n");
 }
 
@@ -144,16 +156,16 @@ TEST_F(Inside, ATreeGoesInAndComesBackAsItWas) {
   std::ofstream(tree + "/run") << "#!/bin/sh\necho ran\n";
   fs::permissions(tree + "/run", fs::perms(0750));
   fs::create_symlink("run", tree + "/link");
-  ASSERT_EQ(Run({"touch", "-d", "2001-02-03 04:05:06.7", tree + "/run"}).exit_status, 0);
+  ASSERT_EQ(e2e::Run({"touch", "-d", "2001-02-03 04:05:06.7", tree + "/run"}).exit_status, 0);
   Result copied = world_->Rum({"cp", tree, ":/srv"});
   EXPECT_EQ(copied.exit_status, 0) << copied.err;
   EXPECT_EQ(copied.err, "");
-  EXPECT_EQ(
-      world_->Guest("/srv/tree/link; stat -c '%a %U %y' /srv/tree/run; readlink /srv/tree/link"),
-      "ran\n750 root 2001-02-03 04:05:06.700000000 +0000\nrun");
+  EXPECT_EQ(world_->Guest("/srv/tree/link; stat -c '%a %U %y' /srv/tree/run; "
+                          "readlink /srv/tree/link"),
+            "ran\n750 root 2001-02-03 04:05:06.700000000 +0000\nrun");
   copied = world_->Rum({"cp", ":/srv/tree", Here("back")});
   EXPECT_EQ(copied.exit_status, 0) << copied.err;
-  const Result differ = Run({"diff", "-r", "--no-dereference", tree, Here("back")});
+  const Result differ = e2e::Run({"diff", "-r", "--no-dereference", tree, Here("back")});
   EXPECT_EQ(differ.exit_status, 0) << differ.out;
   EXPECT_EQ(fs::status(Here("back/run")).permissions(), fs::perms(0750));
   EXPECT_EQ(fs::last_write_time(Here("back/run")), fs::last_write_time(tree + "/run"));
@@ -178,9 +190,9 @@ TEST_F(Inside, FilesBelongToTheirFoldersOwnerAndErrorsNameWhatTheyAreAbout) {
   EXPECT_EQ(world_->Rum({"cp", "a", "b"}).exit_status, 2);
   // More than the disk has room for.
   const Result full =
-      Run({"bash", "-c", "head -c 200M /dev/zero | \"$@\" cp - :/dev/shm/full; echo $?", "bash",
-           Need("RUM_BINARY"), "-c", world_->folder() + "/project/rum.toml"},
-          {world_->env()});
+      e2e::Run({"bash", "-c", "head -c 200M /dev/zero | \"$@\" cp - :/dev/shm/full; echo $?",
+                "bash", Need("RUM_BINARY"), "-c", world_->folder() + "/project/rum.toml"},
+               world_->env());
   EXPECT_TRUE(Contains(full.err, "No space left on device") || full.out == "0\n") << full.err;
   world_->Guest("rm -f /dev/shm/full; ! ls -A /dev/shm /home/rum /srv | grep rum-cp");
 }
@@ -198,10 +210,12 @@ TEST_F(Inside, SshLogsInThroughTheAgentAndKnowsTheHostsKey) {
   std::ofstream(Here("ssh.conf")) << config.out;
   std::vector<std::string> plain = {"ssh", "-F", Here("ssh.conf"), "box", "cat"};
   const std::string data(1 << 20, 'x');
-  EXPECT_TRUE(Run(plain, world_->env(), data).out == data);
-  world_->Guest("rm /etc/ssh/ssh_host_*; ssh-keygen -A >/dev/null; systemctl restart ssh");
+  EXPECT_TRUE(e2e::Run(plain, world_->env(), data).out == data);
+  world_->Guest(
+      "rm /etc/ssh/ssh_host_*; ssh-keygen -A >/dev/null; systemctl "
+      "restart ssh");
   plain.back() = "true";
-  const Result other = Run(plain, world_->env());
+  const Result other = e2e::Run(plain, world_->env());
   EXPECT_EQ(other.exit_status, 255) << "another host's key is not taken";
   EXPECT_TRUE(Contains(other.err, "Host key verification failed")) << other.err;
   EXPECT_EQ(world_->Rum({"ssh", "true"}).exit_status, 0) << "the agent vouches for the new one";

@@ -12,7 +12,7 @@ cp "$2" "$stage/test"
 cp "$3" "$stage/rum"
 cp "$4" "$stage/rum-controller"
 cp "$5" "$stage/rum-agent"
-cp agent-api/guest/previous-rum-agent "$stage"
+[ ! -e agent-api/guest/previous-rum-agent ] || cp agent-api/guest/previous-rum-agent "$stage"
 [ ! -e tests/testdata/bad_files.txt ] || cp tests/testdata/bad_files.txt "$stage"
 [ ! -e tests/bench/traffic_server ] || cp tests/bench/traffic_server "$stage"
 chmod 755 "$stage"/*
