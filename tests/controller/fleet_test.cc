@@ -295,7 +295,7 @@ TEST_F(FleetTest, DownStopsAMachineWhoseScriptNeverEnds) {
     return state.ok() && !state->running;
   };
   EventSink sink;
-  sink.script_output = [&](const std::string&) {
+  sink.script_output = [&](const std::string&, bool) {
     running = true;
     EXPECT_TRUE(Eventually(off)) << "what ends the script is that its machine goes";
   };
