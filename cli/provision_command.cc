@@ -34,7 +34,7 @@ void Cancel(const MachineClient& client, Globals* globals) {
   }
 }
 
-void Provision(const ProvisionFlags& flags, Globals* globals) {
+void RunAgain(const ProvisionFlags& flags, Globals* globals) {
   MachineClient client;
   if (!Connect(globals, &client)) return;
   if (flags.cancel) return Cancel(client, globals);
@@ -56,7 +56,7 @@ void AddProvisionCommand(CLI::App* app, Globals* globals) {
   provision->add_flag("--system", flags->system, "the system script (without options: both)");
   provision->add_flag("--boot", flags->boot, "the boot script");
   provision->add_flag("--cancel", flags->cancel, "end the scripts that run now instead");
-  provision->callback([flags, globals] { Provision(*flags, globals); });
+  provision->callback([flags, globals] { RunAgain(*flags, globals); });
 }
 
 }  // namespace rum
