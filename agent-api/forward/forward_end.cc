@@ -15,6 +15,7 @@ constexpr size_t kMostOut = 256 * 1024;
 constexpr size_t kChunk = 64 * 1024;
 // After so many chunks the sockets have their turn.
 constexpr int kTurn = 8;
+constexpr size_t kMostInTurn = 1024 * 1024;
 constexpr int kEvents = 128;
 
 // One for each thread, for they are used within a call only: an end that is idle costs none.
@@ -122,9 +123,9 @@ bool ForwardEnd::Run(int timeout_ms) {
   }
   const Clock::time_point now = Clock::now();
   if (now >= deadline()) OnTime(now);
-  Flush();
+  const bool more = Flush(kMostInTurn);
   over_.clear();
-  return port_ >= 0 && (port_readable_ || ready == kEvents);
+  return port_ >= 0 && (port_readable_ || more || broken_ || ready == kEvents);
 }
 
 void ForwardEnd::HandlePort(uint32_t events) {
@@ -152,18 +153,22 @@ void ForwardEnd::ReadPort() {
   }
 }
 
-void ForwardEnd::Flush() {
+bool ForwardEnd::Flush(size_t most) {
+  size_t sent = 0;
   while (port_ >= 0 && port_writable_) {
     if (mux_ != nullptr && link_.pending() < kMostOut &&
-        !mux_->Produce([this](const char* data, size_t size) {
+        !mux_->Produce([this, &sent](const char* data, size_t size) {
           link_.Send(data, size);
+          sent += size;
           return link_.pending() < kMostOut;
         })) {
       Restart();
     }
-    if (link_.pending() == 0) return;
+    if (link_.pending() == 0) return false;
     WritePort();
+    if (sent >= most) return port_writable_;
   }
+  return false;
 }
 
 void ForwardEnd::WritePort() {

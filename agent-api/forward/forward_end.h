@@ -48,7 +48,8 @@ class ForwardEnd {
   bool Watch(Splice* splice);
   void Over(Splice* splice);
   std::vector<Splice*> splices() const;
-  void Flush();
+  // Sends what there is to send. `most`: as much of the streams' data; true: there is more.
+  bool Flush(size_t most = SIZE_MAX);
   Clock::time_point last_heard() const { return last_heard_; }
   // What a peer of ours does not say: the session begins anew.
   void Restart();

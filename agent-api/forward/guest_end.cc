@@ -76,7 +76,12 @@ class GuestEnd::Connection : public Splice {
     if (error_ == 0) error_ = error;
   }
   int error() const { return error_; }
-  bool probe() const { return probe_; }
+
+  // A server that was only asked whether it is there need not see a connection that broke.
+  void OnClose(bool reset) override {
+    if (probe_) return Drop("", false);
+    Splice::OnClose(reset);
+  }
 
  private:
   const uint16_t port_;
@@ -134,7 +139,7 @@ void GuestEnd::OnSplice(Splice* splice, uint32_t events) {
     connection->OnSocket(events & ~static_cast<uint32_t>(EPOLLOUT));
     return;
   }
-  connection->Failed(error);
+  connection->Failed(error != 0 ? error : ECONNREFUSED);
   while (connection->Next()) {
     if (Watch(connection)) return;
     connection->Failed(errno);

@@ -186,9 +186,9 @@ void Splice::Break(const std::string& why) {
   Close(true, why);
 }
 
-void Splice::Drop(const std::string& why) {
+void Splice::Drop(const std::string& why, bool reset) {
   closed_ = true;
-  Close(true, why);
+  Close(reset, why);
 }
 
 void Splice::Close(bool reset, const std::string& why) {

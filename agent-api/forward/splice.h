@@ -45,8 +45,8 @@ class Splice : public Mux::Stream {
   void OnSocket(uint32_t epoll_events);
   // Resets both ends.
   void Break(const std::string& why);
-  // Resets the socket alone: the mux is gone.
-  void Drop(const std::string& why);
+  // Closes the socket alone, by a reset or not: the mux is gone, or has forgotten the stream.
+  void Drop(const std::string& why, bool reset = true);
 
   void OnAnswer(int error) override;
   int64_t Take(char* buffer, size_t size) override;

@@ -117,6 +117,7 @@ int main(int argc, char** argv) {
     // the new one's RESET.
     if (port_fd >= 0) fcntl(port_fd, F_SETFD, 0);
     if (forward_fd >= 0) fcntl(forward_fd, F_SETFD, 0);
+    rum::guest::RestoreDescriptorLimit();
     execv(Self().c_str(), argv);
   }
   std::fprintf(stderr, "rum-agent: %s\n", error.empty() ? std::strerror(errno) : error.c_str());

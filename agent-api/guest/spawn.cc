@@ -91,7 +91,7 @@ int RunChild(const Prepared& p, const char* volatile* about) {
   for (int i = 0; i < 3; ++i) {
     if (dup2(p.fds[i], i) < 0) return errno;
   }
-  if (old_descriptor_limit.rlim_max != 0) setrlimit(RLIMIT_NOFILE, &old_descriptor_limit);
+  RestoreDescriptorLimit();
   if (p.controlling_terminal) ioctl(0, TIOCSCTTY, 0);
   if (const int failed = RecordStat(p.stat_fd)) return failed;
   if (p.cgroup_fd >= 0) syscall(SYS_write, p.cgroup_fd, "0", 1);  // refused: it stays where we are
@@ -116,6 +116,10 @@ void RaiseDescriptorLimit() {
   rlimit raised = old_descriptor_limit;
   raised.rlim_cur = raised.rlim_max;
   if (setrlimit(RLIMIT_NOFILE, &raised) != 0) old_descriptor_limit = {};
+}
+
+void RestoreDescriptorLimit() {
+  if (old_descriptor_limit.rlim_max != 0) setrlimit(RLIMIT_NOFILE, &old_descriptor_limit);
 }
 
 absl::StatusOr<Child> Spawn(const SpawnRequest& request) {

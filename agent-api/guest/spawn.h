@@ -37,6 +37,7 @@ absl::StatusOr<Child> Spawn(const SpawnRequest& request);
 // Lets this process have as many descriptors as it may; what it spawns from now on has the limit of
 // before, for there are programs that cannot count further (select(2)). Once, before any Spawn.
 void RaiseDescriptorLimit();
+void RestoreDescriptorLimit();  // before this process becomes another program
 
 // Held while a file is written that is to be executed: a child between fork and exec would have it
 // open for writing as well, and execve(2) of it would fail with ETXTBSY.

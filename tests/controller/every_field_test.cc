@@ -108,6 +108,7 @@ const std::vector<Case>& Cases() {
       {"provision.boot.script", "boot 1", "boot 2"},
       {"ports.host", "host = 8080", "host = 8081"},
       {"ports.guest", "guest = 80", "guest = 81"},
+      {"ports.auto", "host = 8080\n", "auto = true\n"},
       {"ports.bind", "bind = \"127.0.0.1\"", "bind = \"127.0.0.2\""},
       {"user.name", "name = \"rum\"", "name = \"ada\""},
       {"user.groups", "[\"docker\"]", "[\"video\"]"},

@@ -109,6 +109,8 @@ std::vector<Case> AllFields() {
        "ports[127.0.0.1:9090]:  -> host 9090, guest 80, bind 127.0.0.1 [live]\n"},
       {"ports.guest", [](Config* c) { c->mutable_ports(0)->set_guest(81); },
        "ports[127.0.0.1:8080].guest: 80 -> 81 [live]\n"},
+      {"ports.auto", [](Config* c) { c->mutable_ports(0)->set_auto_(true); },
+       "ports[127.0.0.1:8080].auto: false -> true [live]\n"},
       {"ports.bind", [](Config* c) { c->mutable_ports(0)->set_bind("::1"); },
        "ports[127.0.0.1:8080]: host 8080, guest 80, bind 127.0.0.1 ->  [live]\n"
        "ports[::1:8080]:  -> host 8080, guest 80, bind ::1 [live]\n"},
