@@ -126,6 +126,7 @@ void RunStore::Prune(const std::string& machine_id, const std::string& kind) {
 uint64_t RunStore::End(const std::string& machine_id, const std::string& run_id) {
   if (folder_.empty() || !IsRunId(run_id)) return 0;
   const std::lock_guard<std::mutex> guard(mutex_);
+  if (!Exists(FolderOf(machine_id, run_id))) return 0;
   const RunLogWriter* const writer = WriterOf(machine_id, run_id);
   return writer == nullptr ? 0 : writer->end();
 }

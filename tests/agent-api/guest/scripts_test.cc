@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -49,7 +50,7 @@ class ScriptsTest : public testing::Test {
     return outcome;
   }
   // Another agent. The one before would have been killed: its threads know nothing of that.
-  void Restart() { scripts_ = new Scripts(folder_ / "state", RUM_AGENT); }
+  void Restart() { scripts_ = NewScripts(); }
   // Waits until `holds`, 20 s.
   template <typename Condition>
   static bool Eventually(Condition holds) {
@@ -63,7 +64,16 @@ class ScriptsTest : public testing::Test {
   }
 
   const Folder folder_;
-  Scripts* scripts_ = new Scripts(folder_ / "state", RUM_AGENT);
+  Scripts* scripts_ = NewScripts();
+
+ private:
+  // As long-lived as the process, whose threads use it.
+  Scripts* NewScripts() const {
+    static auto* const all = new std::vector<std::unique_ptr<Scripts>>;
+    all->push_back(
+        std::make_unique<Scripts>(folder_ / "state", std::filesystem::absolute(RUM_AGENT)));
+    return all->back().get();
+  }
 };
 
 TEST_F(ScriptsTest, TellsOutputAndOutcome) {
@@ -334,12 +344,13 @@ class Unattended : public ScriptsTest {
 };
 
 TEST_F(Unattended, WithoutAHostTheAgentRunsTheBootScript) {
-  new UnattendedBoot(scripts_, std::chrono::milliseconds(50));  // as long-lived as the process
+  static auto* const boot = new UnattendedBoot(scripts_, std::chrono::milliseconds(50));
+  ASSERT_NE(boot, nullptr);
   EXPECT_TRUE(Eventually([&] { return scripts_->Runs().size() == 1; }));
 }
 
 TEST_F(Unattended, AHostThatIsThereDecidesUntilItGoes) {
-  auto* const boot = new UnattendedBoot(scripts_, std::chrono::milliseconds(200));
+  static auto* const boot = new UnattendedBoot(scripts_, std::chrono::milliseconds(200));
   int session[2];
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, session), 0);
   boot->HostCame(session[0]);
