@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -256,6 +257,7 @@ int KeepRun(const std::string& folder, uint32_t timeout_s) {
     // A disk that is full: the run goes on and cannot be cancelled.
   }
   const int status = Keeper(folder, timeout_s).Run(kept);
+  flock(lock, LOCK_UN);  // who hears of the close finds it free
   close(lock);
   return status;
 }
