@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <thread>
 
 #include "tests/e2e/world.h"
 
@@ -92,6 +93,24 @@ TEST_F(Provisioning, AScriptThatFailsShowsAllOfItsOutputAndKeepsTheMachine) {
   EXPECT_TRUE(Contains(up.out, "line 0\n") && Contains(up.out, "line 1999\n")) << up.out;
   EXPECT_EQ(world_->Status().phase(), MachineStatus::RUNNING);
   EXPECT_TRUE(Contains(world_->Rum({"log", "--failed"}).out, " line 1999\n"));
+}
+
+TEST_F(Provisioning, CancelEndsAScriptThatRunsAndUpSaysSo) {
+  world_->file.boot = "echo begun\nsetsid sleep 1000";
+  world_->Save();
+  Result up;
+  std::thread other([&] { up = world_->Rum({"up", "-d"}); });
+  std::string list;
+  for (int i = 0; i < 600 && !Contains(list, "running"); ++i) {
+    list = world_->Rum({"log", "--list"}).out;
+  }
+  const Result cancel = world_->Rum({"provision", "--cancel"});
+  EXPECT_TRUE(Contains(cancel.out, "Told the boot provisioning script to end")) << list;
+  other.join();
+  EXPECT_EQ(up.exit_status, 1);
+  EXPECT_TRUE(Contains(up.out, "boot provisioning script was cancelled")) << up.out << up.err;
+  EXPECT_EQ(world_->Guest("pidof sleep || echo none"), "none") << "also what left its group";
+  EXPECT_TRUE(Contains(world_->Rum({"log", "--list", "--failed"}).out, "cancelled"));
 }
 
 }  // namespace
