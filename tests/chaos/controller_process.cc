@@ -80,7 +80,7 @@ int RunController(char** argv) {
         std::move(on_change));
   };
   const auto host = std::make_shared<FakeHost>();
-  sources.listeners = [&](Dialer) { return std::make_unique<FakeListenerSet>(host); };
+  sources.listeners = [&](GuestRoute) { return std::make_unique<FakeListenerSet>(host); };
   sources.runs = std::make_shared<RunStore>(folder + "/host/runs");
   Machine machine(*IdentityOf(folder + "/dev.rum.toml"), sources, store->get(), MachineKeys(""),
                   [] {});
