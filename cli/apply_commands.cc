@@ -33,6 +33,7 @@ void Up(ApplyFlags flags, Globals* globals) {
   const char* name = client.identity.name.c_str();
   if (!globals->quiet && !interrupts->any())
     std::fprintf(stderr, "%s is up; Ctrl+C stops it\n", name);
+  std::fflush(stdout);  // now it is waited for
   if (up) {
     FollowEvents(&client, &*interrupts, *globals);
   } else {

@@ -90,10 +90,10 @@ Verdict Synced(const MachineStatus& status) {
                   {Item::OPT_IN, "OptIn"},
                   {Item::DRIFTED, "Drifted"},
                   {Item::PENDING, "Pending"}};
-  for (const auto& [state, reason] : kReasons) {
+  for (const auto& entry : kReasons) {
     const std::string fields =
-        Fields(status, [&](const Item& item) { return item.state() == state; });
-    if (!fields.empty()) return {Condition::FALSE, reason, fields};
+        Fields(status, [&](const Item& item) { return item.state() == entry.state; });
+    if (!fields.empty()) return {Condition::FALSE, entry.reason, fields};
   }
   if (status.applied_generation() != status.generation()) {
     return {Condition::FALSE, "Pending", "this generation was not applied yet"};

@@ -199,6 +199,7 @@ ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) 
   if (!options.dry_run) {
     Remember(outcome.errors);
     Collect(RunsOf(record));
+    PublishIfWatched();
   }
   return outcome;
 }
@@ -219,7 +220,10 @@ absl::Status Machine::Background(const EventSink& sink) {
   const absl::Time read_at = absl::Now();
   const Config desired = Desired(&options.config_error);
   if (!desired.reconcile().auto_()) {
-    return OnlyReport(desired, options.config_error, read_at, std::move(record));
+    const absl::Status reported =
+        OnlyReport(desired, options.config_error, read_at, std::move(record));
+    PublishIfWatched();
+    return reported;
   }
   Publisher publisher(*this);
   if (options.config_error.empty()) RememberAutoPorts(desired, &record);
@@ -233,7 +237,7 @@ absl::Status Machine::Background(const EventSink& sink) {
       }));
   Remember(outcome.errors);
   Collect(RunsOf(record));
-  if (!outcome.status.ok()) PublishIfWatched();  // what stands in the way
+  PublishIfWatched();
   return outcome.status;
 }
 

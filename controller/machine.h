@@ -119,6 +119,8 @@ class Machine {
   EventSink Told(const EventSink& sink, absl::Time read_at);
   void Remember(const std::map<std::string, std::string>& errors);
   Failures RememberedFailures() const;
+  // A report of now. Also after a reconcile: for who came in the middle of it, its own reports are
+  // of an older file than he may know, and what failed is in none of them.
   void PublishIfWatched();
 
   StateStore* const store_;

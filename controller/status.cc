@@ -2,7 +2,6 @@
 
 #include <string>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "controller/conditions.h"
 #include "controller/drift.h"
@@ -87,7 +86,11 @@ bool SameReport(const MachineStatus& a, const MachineStatus& b) {
       if (item.state() != Item::HOLDS) continue;
       Item bare;
       bare.set_field(item.field());
-      if (!absl::StartsWith(item.field(), "ports")) bare.set_text(item.text());
+      if (item.has_forward()) {
+        bare.mutable_forward()->set_health(item.forward().health());
+      } else {
+        bare.set_text(item.text());
+      }
       item = bare;
     }
     return status.SerializeAsString();

@@ -40,7 +40,7 @@ EventSink EventWriter::Sink() {
             *event.mutable_result() = result;
             Push(std::move(event));
           },
-          [this](const std::string& bytes, bool error) { PushOutput(bytes, error); }};
+          [this](const std::string& bytes, bool error) { PushOutput(bytes, error); }, nullptr};
 }
 
 void EventWriter::End(const ApplyOutcome& outcome) {

@@ -116,6 +116,21 @@ TEST_F(WatchTest, HearsOfAMachineThatIsOffToo) {
   up.join();
 }
 
+TEST_F(WatchTest, HearsTheEndOfAnUpThatHadBegunBefore) {
+  world_.guest->SetConnected(false);
+  std::thread up([this] {
+    grpc::ClientContext context;
+    HearAll(NewClient()->Apply(&context, UpRequest()).get());
+  });
+  ASSERT_TRUE(Eventually([&] { return world_.Record().want_running(); }));
+  Hear([&](const control::WatchEvent& event) {
+    world_.guest->SetConnected(true);
+    const Condition* synced = Find(event.status(), "Synced");
+    return synced != nullptr && synced->status() == Condition::TRUE;
+  });
+  up.join();
+}
+
 TEST_F(WatchTest, EndsWithTheController) {
   Apply(UpRequest());
   control::WatchRequest request;
