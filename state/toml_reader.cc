@@ -220,12 +220,10 @@ class Reader {
     const toml::array* array = node.as_array();
     if (array == nullptr) return WrongType(node, *field, path);
     const Reflection* reflection = message->GetReflection();
+    size_t expanded = 0;  // entries that ranges of ports have made beyond one for each
     for (size_t i = 0; i < array->size(); ++i) {
       const toml::node& element = *array->get(i);
-      // Counted as they are in the message: a range of ports is several.
-      const bool is_message = field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
-      const int number = is_message ? reflection->FieldSize(*message, field) : static_cast<int>(i);
-      const std::string at = path + "[" + std::to_string(number) + "]";
+      const std::string at = path + "[" + std::to_string(i + expanded) + "]";
       result_->sources[at] = RangeOf(element.source());
       if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
         const toml::table* table = element.as_table();
@@ -237,7 +235,8 @@ class Reader {
         Message* inner = reflection->AddMessage(message, field);
         FillDefaults(inner);
         ReadTable(*table, inner, at + ".");
-        if (inner->GetDescriptor() == Port::descriptor()) ExpandPorts(at, message, field);
+        if (inner->GetDescriptor() == Port::descriptor())
+          expanded += ExpandPorts(at, message, field);
       } else if (const auto* text = element.as_string()) {
         reflection->AddString(message, field, text->get());
       } else {
@@ -290,36 +289,39 @@ class Reader {
     port_counts_[path] = range->last - range->first + 1;
   }
 
-  // One entry for each port of the ranges that the last entry was written with.
-  void ExpandPorts(const std::string& at, Message* message, const FieldDescriptor* field) {
+  // Adds an entry for each further port of the ranges that the last one, at `at`, was written with;
+  // returns how many.
+  size_t ExpandPorts(const std::string& at, Message* message, const FieldDescriptor* field) {
     const auto host = port_counts_.find(at + ".host");
     const auto guest = port_counts_.find(at + ".guest");
-    if (host == port_counts_.end() && guest == port_counts_.end()) return;
+    if (host == port_counts_.end() && guest == port_counts_.end()) return 0;
     const Reflection* reflection = message->GetReflection();
     const Port first = static_cast<const Port&>(reflection->GetRepeatedMessage(
         *message, field, reflection->FieldSize(*message, field) - 1));
     const uint32_t count = host != port_counts_.end() ? host->second : guest->second;
     if (guest != port_counts_.end() && guest->second != count) {
-      return Report(at + ".guest",
-                    at + ".guest must be one port or a range as long as " + at + ".host (" +
-                        std::to_string(count) + " ports, got " + std::to_string(guest->second) +
-                        ")",
-                    result_->sources[at + ".guest"]);
+      Report(at + ".guest",
+             at + ".guest must be one port or a range as long as " + at + ".host (" +
+                 std::to_string(count) + " ports, got " + std::to_string(guest->second) + ")",
+             result_->sources[at + ".guest"]);
+      return 0;
     }
     if (host == port_counts_.end() && !first.auto_() && count > 1) {
-      return Report(at + ".host",
-                    at + ".host must be a range of " + std::to_string(count) + " ports, as " + at +
-                        ".guest is",
-                    result_->sources[at + ".host"]);
+      Report(at + ".host",
+             at + ".host must be a range of " + std::to_string(count) + " ports, as " + at +
+                 ".guest is",
+             result_->sources[at + ".host"]);
+      return 0;
     }
-    const std::string list = at.substr(0, at.rfind('['));
+    const size_t bracket = at.rfind('[');
+    const std::string list = at.substr(0, bracket);
+    const size_t number = std::stoul(at.substr(bracket + 1));
     for (uint32_t i = 1; i < count; ++i) {
-      const int number = reflection->FieldSize(*message, field);
       auto* port = static_cast<Port*>(reflection->AddMessage(message, field));
       *port = first;
       if (!first.auto_()) port->set_host(first.host() + i);
       port->set_guest(first.guest() + i);
-      const std::string below = list + "[" + std::to_string(number) + "]";
+      const std::string below = list + "[" + std::to_string(number + i) + "]";
       for (const char* part : {"", ".host", ".guest", ".bind", ".auto"}) {
         const auto source = result_->sources.find(at + part);
         if (source == result_->sources.end()) continue;
@@ -327,6 +329,7 @@ class Reader {
         result_->sources[below + part] = where;
       }
     }
+    return count - 1;
   }
 
   void ReadInteger(int64_t number, const toml::node& node, Message* message,
