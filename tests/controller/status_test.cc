@@ -66,7 +66,8 @@ TEST(Status, TellsPortsWithTheirTrafficAndTheirTrouble) {
   ExpectItem(model, "ports[127.0.0.1:8080]", Item::HOLDS, Item::NOBODY,
              "127.0.0.1:8080 → 80 (3 open, 12 MB in, 34 kB out, down, last error: guest port 80: "
              "Connection refused)");
-  for (const Item& item : model.Status().items()) {
+  const MachineStatus status = model.Status();
+  for (const Item& item : status.items()) {
     if (item.field() != "ports[127.0.0.1:8080]") continue;
     EXPECT_EQ(item.forward().open_connections(), 3);
     EXPECT_EQ(item.forward().bytes_to_guest(), 12000000);

@@ -193,7 +193,8 @@ class Forwards : public testing::Test {
   }
   // The item of the one forward to the guest's `port`.
   static Item Find(uint32_t guest) {
-    for (const Item& item : world_->Status().items()) {
+    const MachineStatus status = world_->Status();
+    for (const Item& item : status.items()) {
       if (item.has_forward() && item.forward().guest() == guest) return item;
     }
     return {};
