@@ -18,7 +18,8 @@ struct Onlooker {
       : say(std::move(say)), gave_up(std::move(gave_up)) {}
   // Who only listens, or is nobody.
   template <std::convertible_to<Say> T>
-  Onlooker(T&& say) : say(std::forward<T>(say)) {}  // NOLINT(google-explicit-constructor)
+  Onlooker(T&& say)  // NOLINT(google-explicit-constructor,bugprone-forwarding-reference-overload)
+      : say(std::forward<T>(say)) {}
 
   Say say;
   std::function<bool()> gave_up;  // asked now and then; true: the work ends with Cancelled
