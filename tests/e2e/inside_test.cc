@@ -102,7 +102,8 @@ TEST_F(Inside, ANewerRumReplacesTheAgentWhileAScriptRuns) {
     at = log.find(" line " + std::to_string(i) + "\n", at);
   EXPECT_NE(at, std::string::npos) << "not all lines, in their order:\n" << log;
   EXPECT_EQ(log.find(" line 1\n"), log.rfind(" line 1\n"));
-  for (const Item& item : world_->Status().items()) EXPECT_NE(item.field(), "agent") << item.text();
+  const MachineStatus status = world_->Status();
+  for (const Item& item : status.items()) EXPECT_NE(item.field(), "agent") << item.text();
   world_->file.boot = "true";
   world_->Save();
   EXPECT_EQ(world_->Rum({"reload"}).exit_status, 0);
