@@ -134,8 +134,10 @@ void NoteAction(const ActionResult& result, const MachineStatus& before, int64_t
     event.set_took_ms(result.duration_ms());
     AddEvent(std::move(event), record);
   }
-  const bool script = result.action().has_run_script();
-  if (result.ok() && correction && !script) NoteCorrection(field, now_ms, record);
+  // Nobody else can close a listener of this process: a new controller opens what its predecessor
+  // had, and six restarts in a row are no fight.
+  const bool nobodys = result.action().has_run_script() || result.action().has_set_forwards();
+  if (result.ok() && correction && !nobodys) NoteCorrection(field, now_ms, record);
 }
 
 bool NoteReport(const MachineStatus& status, bool acting, int64_t now_ms, MachineRecord* record) {

@@ -24,11 +24,10 @@ class Handover {
   // `on_successor` is called once, on another thread, when a process of this user wants to succeed.
   static absl::StatusOr<std::unique_ptr<Handover>> Offer(const std::string& path,
                                                          std::function<void()> on_successor);
-  ~Handover();  // nobody can ask any more; does not remove `path` when there is a successor
+  ~Handover();  // `path` goes too, unless there is a successor, whose own may be there already
   Handover(const Handover&) = delete;
   Handover& operator=(const Handover&) = delete;
 
-  bool wanted() const { return successor_.ok(); }  // after on_successor, or the last owner's join
   // Ends the wait for a successor; returns whether there is one.
   bool Close();
   absl::Status Give(const std::vector<Fd>& sockets);

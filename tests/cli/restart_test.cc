@@ -31,13 +31,21 @@ class RestartTest : public testing::Test {
   }
 
   // A machine that runs, without an agent, in a libvirt in memory that has it from its first moment
-  // on, whichever controller it is in.
+  // on, whichever controller it is in. Its metadata says in which libvirt it is, as rum's own do.
   Running Up() {
     const std::string file = rum_.Write("dev.rum.toml", "");
+    const std::string path = rum_.project() + "/node.xml";
+    const MachineIdentity machine = *IdentityOf(file);
     const std::string node = rum_.Write(
-        "node.xml", "<node><domain type='test'><name>" + IdentityOf(file)->domain_name() +
-                        "</name><memory>524288</memory><vcpu>1</vcpu>"
-                        "<os><type>hvm</type></os></domain></node>");
+        "node.xml", "<node><domain type='test'><name>" + machine.domain_name() +
+                        "</name><metadata><rum:machine "
+                        "xmlns:rum='https://rum.dev/xmlns/domain/1' id='" +
+                        machine.id +
+                        "'><rum:config>{\"image\": {\"base\": \"/images/debian.qcow2\"}, "
+                        "\"advanced\": {\"libvirtUri\": \"test://" +
+                        path +
+                        "\"}}</rum:config></rum:machine></metadata><memory>524288</memory>"
+                        "<vcpu>1</vcpu><os><type>hvm</type></os></domain></node>");
     rum_.Write("dev.rum.toml",
                "[image]\nbase = \"/images/debian.qcow2\"\n[resources]\ncpus = 1\nmemory_mb = 512\n"
                "[[ports]]\nhost = " +
