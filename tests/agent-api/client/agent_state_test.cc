@@ -10,6 +10,7 @@
 #include <string>
 
 #include "agent-api/client/guest_agent.h"
+#include "agent-api/protocol.h"
 #include "tests/agent-api/client/agent_process.h"
 #include "tests/agent-api/guest/folder.h"
 #include "tests/agent-api/guest/private_etc.h"
@@ -59,8 +60,8 @@ class AgentState : public testing::Test {
 
 TEST_F(AgentState, SaysWhoItIsAndHowTheGuestStands) {
   const agent::Observation seen = Observe();
-  EXPECT_EQ(seen.protocol(), 1u);
-  EXPECT_EQ(seen.agent_version(), "0.1.0");
+  EXPECT_EQ(seen.protocol(), kProtocol);
+  EXPECT_EQ(seen.agent_version(), kAgentVersion);
   std::string boot_id;
   std::ifstream("/proc/sys/kernel/random/boot_id") >> boot_id;
   EXPECT_EQ(seen.boot_id(), boot_id);

@@ -77,9 +77,7 @@ TEST_F(HostileScripts, OfAMegabyteRun) {
 }
 
 TEST_F(HostileScripts, WithCarriageReturnsAreNotMended) {
-  const Outcome shell = Run("echo a\r\nexit 0\r\n");
-  EXPECT_EQ(shell.out, "a\r\n");
-  EXPECT_NE(shell.run.exit_status(), 0) << "the shell does not know the number 0\\r";
+  EXPECT_EQ(Run("echo a\r\n").out, "a\r\n");
   const Outcome shebang = Run("#!/bin/sh\r\necho a\r\n", "two");
   EXPECT_EQ(shebang.run.exit_status(), 127) << "there is no /bin/sh\\r";
   EXPECT_NE(shebang.err.find("No such file"), std::string::npos) << shebang.err;
