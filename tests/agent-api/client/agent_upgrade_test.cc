@@ -81,8 +81,8 @@ TEST_F(AgentUpgrade, APreviousAgentIsReplacedInPlaceWhileTheProcessGoesOn) {
 }
 
 TEST_F(AgentUpgrade, TheOwnAgentIsNotReplaced) {
+  process_.reset();  // what runs cannot be written to
   fs::copy_file(Present(), installed_, fs::copy_options::overwrite_existing);
-  process_.reset();
   process_ = std::make_unique<AgentProcess>(folder_ / "state", installed_);
   const auto written = fs::last_write_time(installed_);
   Connect(Present());
