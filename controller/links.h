@@ -34,7 +34,7 @@ struct LinkSources {
   HypervisorSource hypervisor;
   AgentFactory agent;
   ListenerFactory listeners;
-  ForwardFactory forwards;  // may be empty: all forwards go through the agent's gRPC
+  ForwardFactory forwards;         // may be empty: all forwards go through the agent's gRPC
   std::shared_ptr<RunStore> runs;  // null: what scripts write is not kept
 };
 

@@ -248,12 +248,11 @@ class Reconciliation {
     const std::shared_ptr<GuestAgent> agent = links_.agent();
     const std::shared_ptr<ListenerSet> listeners =
         action.has_set_forwards() ? links_.OpenListeners() : nullptr;
-    const Execution execution =
-        Execute(action, {links_.machine(), desired_, observed_, **hypervisor, agent.get(),
-                         listeners.get(), sink_.script_output,
-                         Onlooker(sink_.progress, [this] { return links_.stopping(); }),
-                         links_.runs(), [this] { return links_.interrupted(); },
-                         [this] { return links_.stopping(); }});
+    const Execution execution = Execute(
+        action, {links_.machine(), desired_, observed_, **hypervisor, agent.get(), listeners.get(),
+                 sink_.script_output,
+                 Onlooker(sink_.progress, [this] { return links_.stopping(); }), links_.runs(),
+                 [this] { return links_.interrupted(); }, [this] { return links_.stopping(); }});
     Failpoint(absl::StrCat(failpoint, ":done"));
     if (action.has_run_script() && absl::IsAborted(execution.status)) {
       // Somebody else decided meanwhile (the agent itself, after a boot): look again.

@@ -70,8 +70,8 @@ bool HungUp(int fd, int timeout_ms) {
 struct Session {
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<Agent::Stub> stub;
-  uint32_t protocol = 0;     // the agent's
-  std::string not_replaced;  // see Observation
+  uint32_t protocol = 0;                  // the agent's
+  std::string not_replaced;               // see Observation
   std::unique_ptr<ChangeStream> changes;  // ends before the stub
 };
 

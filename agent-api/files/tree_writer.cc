@@ -113,7 +113,7 @@ absl::Status TreeWriter::BeginFolder(const agent::CopyItem& item) {
 absl::Status TreeWriter::BeginFile(const agent::CopyItem&) {
   temporary_ = TemporaryName();
   file_ = OwnedFd(openat(folder(), temporary_.c_str(),
-                    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+                         O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (file_.ok()) return absl::OkStatus();
   skips_file_ = true;
   return Problem(errno);

@@ -19,8 +19,8 @@
 #include "agent-api/guest/service.h"
 #include "agent-api/guest/spawn.h"
 #include "agent-api/guest/storage.h"
-#include "agent-api/protocol.h"
 #include "agent-api/guest/unattended_boot.h"
+#include "agent-api/protocol.h"
 
 namespace {
 
