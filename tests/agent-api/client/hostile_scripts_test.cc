@@ -77,7 +77,9 @@ TEST_F(HostileScripts, OfAMegabyteRun) {
 }
 
 TEST_F(HostileScripts, WithCarriageReturnsAreNotMended) {
-  EXPECT_EQ(Run("echo a\r\n").out, "a\r\n");
+  const Outcome shell = Run("echo a\r\ntrue\r\n");
+  EXPECT_EQ(shell.out, "a\r\n");
+  EXPECT_EQ(shell.run.exit_status(), 127) << "there is no command true\\r";
   const Outcome shebang = Run("#!/bin/sh\r\necho a\r\n", "two");
   EXPECT_EQ(shebang.run.exit_status(), 127) << "there is no /bin/sh\\r";
   EXPECT_NE(shebang.err.find("No such file"), std::string::npos) << shebang.err;
