@@ -45,7 +45,7 @@ void Copy(const Reader& read, const CopySink& write) {
   agent::CopyMessage message;
   absl::Status status = absl::InvalidArgumentError("the first message must start a copy");
   if (read(&message) && message.has_start()) {
-    const agent::CopyStart start = message.start();
+    const agent::CopyStart& start = message.start();
     status = start.to_guest() ? Receive(start, read, write) : TellTree(FullPath(start), write);
   }
   agent::CopyMessage last;

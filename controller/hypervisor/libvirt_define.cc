@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "controller/hypervisor/definition.h"
 #include "controller/hypervisor/libvirt_hypervisor.h"
@@ -19,6 +20,23 @@ bool SameMeaning(const DomainFacts& a, const DomainFacts& b) {
          a.disk_nonce == b.disk_nonce && a.base_mark == b.base_mark && a.root_path == b.root_path &&
          a.seed_path == b.seed_path && a.drive_paths == b.drive_paths && a.networks == b.networks &&
          a.started_default == b.started_default;
+}
+
+// What no machine of this connection can have, though the file may ask for it.
+absl::Status IsPossible(const Config& config, const ConnectionFacts& facts) {
+  if (facts.kind == ConnectionKind::kSession && config.network().interfaces_size() > 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("network.interfaces: ", facts.uri, " cannot join networks; use the system's"));
+  }
+  for (const Mount& mount : config.mounts()) {
+    // Its arguments are a list with commas: it would share another folder, or none.
+    if (facts.kind == ConnectionKind::kSystem && absl::StrContains(mount.source(), ',')) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("mounts[", mount.target(), "].source: ", mount.source(),
+                       ": libvirt's virtiofs shares no folder with a comma in its path"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -90,10 +108,7 @@ absl::Status LibvirtHypervisor::DefineNow(const ConnectionHandle& connection,
     return absl::FailedPreconditionError("a new root disk needs the machine to be off");
   }
   const ConnectionFacts facts = connection_.facts();
-  if (facts.kind == ConnectionKind::kSession && config.network().interfaces_size() > 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("network.interfaces: ", facts.uri, " cannot join networks; use the system's"));
-  }
+  if (absl::Status possible = IsPossible(config, facts); !possible.ok()) return possible;
   PresentDisks present;
   if (fresh == Fresh::kNothing) {
     present.definition = found->persistent.has_value() ? found->persistent : found->live;
