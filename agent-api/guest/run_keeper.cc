@@ -211,6 +211,9 @@ class Keeper {
   }
 
   bool WriteOutcome() {
+    // It will not run again on this disk: what it did must outlast a power cut as its outcome does.
+    const char* kind = std::getenv("RUM_KIND");
+    if (kind != nullptr && kind == std::string("system")) sync();
     std::string text = absl::StrCat(NowMs(), " ", exit_status_, " ", signal_, " ",
                                     static_cast<int>(ending_), " ", written_, "\n");
     text.resize(std::max(text.size(), kOutcomeSize), ' ');
