@@ -187,7 +187,7 @@ Fd Listener::GiveUp() {
   return Fd(socket_.is_open() ? socket_.release() : -1);
 }
 
-void Listener::Probe(std::function<void()> done) {
+void Listener::Probe(const std::function<void()>& done) {
   const ForwardCounters& known = *counters_;
   const auto age = std::chrono::steady_clock::now() - known.health_at;
   const bool up = known.health == ForwardHealth::kUp;

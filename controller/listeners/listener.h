@@ -33,7 +33,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
 
   // Asks whether the guest's port is reached, unless that is known; `done` is called once, at once
   // or later, on any thread.
-  void Probe(std::function<void()> done);
+  void Probe(const std::function<void()>& done);
 
   const absl::Status& accepting() const { return accepting_; }
   const ForwardCounters& counters() const { return *counters_; }
