@@ -22,7 +22,7 @@ bool MayRetry(const absl::Status& status) {
 }  // namespace
 
 RunLoop::RunLoop(std::function<RunEnd(const std::string& key)> run, RunLoopOptions options)
-    : run_(std::move(run)), options_(options), random_(std::random_device()()) {
+    : run_(std::move(run)), options_(std::move(options)), random_(std::random_device()()) {
   Lock lock(mutex_);
   for (int i = 0; i < options_.workers; ++i) AddWorker();
   dispatcher_ = std::thread([this] { Dispatch(); });
@@ -63,6 +63,8 @@ RunLoopStats RunLoop::Stats() {
   RunLoopStats stats;
   stats.keys = static_cast<int>(keys_.size());
   stats.queued = static_cast<int>(queue_.size());
+  for (auto due = timeline_.begin(); due != timeline_.end() && due->first <= now; ++due)
+    ++stats.queued;
   for (const auto& [name, key] : keys_) stats.retrying += key.failures > 0 ? 1 : 0;
   stats.workers = static_cast<int>(workers_.size());
   stats.busy = static_cast<int>(runs_.size());

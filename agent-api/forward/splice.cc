@@ -202,7 +202,8 @@ void Splice::Close(bool reset, const std::string& why) {
     close(std::exchange(socket_, -1));
   }
   unsent_ = {};
-  if (events_.on_over) events_.on_over(why);
+  // What it holds goes with the call: its owner may hold, by way of others, this splice.
+  if (const auto on_over = std::exchange(events_.on_over, nullptr)) on_over(why);
 }
 
 }  // namespace rum

@@ -68,7 +68,7 @@ class Splice : public Mux::Stream {
 
   int socket_;
   const char* const name_;  // of the socket's other end, for errors
-  const Events events_;
+  Events events_;
   Mux* mux_ = nullptr;
   int32_t id_ = 0;
   std::string early_;

@@ -136,7 +136,6 @@ struct Connection::Listener {
 };
 
 // Brings a connection that was lost back, so that events are heard again before anybody asks.
-// Shared with libvirt's callback, which may come while the connection goes.
 struct Connection::Loss {
   std::mutex mutex;
   std::condition_variable changed;
@@ -148,18 +147,17 @@ struct Connection::Loss {
     this->*what = true;
     changed.notify_all();
   }
-  // The callback must not close the connection, nor wait for anything.
-  static void Register(const std::shared_ptr<Loss>& self, virConnectPtr connection) {
-    auto* opaque = new std::shared_ptr<Loss>(self);
-    const int registered = virConnectRegisterCloseCallback(connection, OnClose, opaque, Release);
-    if (registered == 0) return;
-    Release(opaque);  // a driver in this process cannot be lost
-    virResetLastError();
+  // The callback must not close the connection, nor wait for anything. libvirt calls it under the
+  // lock that unregistering takes, so that no call comes after that; whoever holds the connection
+  // holds this until then. (A driver that cannot be lost, as that of tests, takes a callback and
+  // forgets it: it would never release what it was given.)
+  void Register(virConnectPtr connection) {
+    if (virConnectRegisterCloseCallback(connection, OnClose, this, nullptr) < 0)
+      virResetLastError();
   }
   static void OnClose(virConnectPtr, int, void* opaque) {
-    (*static_cast<std::shared_ptr<Loss>*>(opaque))->Set(&Loss::lost);
+    static_cast<Loss*>(opaque)->Set(&Loss::lost);
   }
-  static void Release(void* opaque) { delete static_cast<std::shared_ptr<Loss>*>(opaque); }
 };
 
 Connection::Connection(std::string uri, std::function<void(const std::string&)> on_event)
@@ -247,12 +245,12 @@ absl::StatusOr<ConnectionHandle> Connection::Open() {
   }
   const std::vector<int> callbacks = Listener::Register(listener_, raw);
   const int qemu_callback = Listener::RegisterQemu(listener_, raw);
-  Loss::Register(loss_, raw);
+  loss_->Register(raw);
   // A libvirt that says nothing for 20 s is lost, and every call to it fails. Local drivers have no
   // wire to keep alive and say so with an error.
   if (virConnectSetKeepAlive(raw, 5, 3) < 0) virResetLastError();
   // Callbacks hold the connection: it only goes when they do.
-  return ConnectionHandle(raw, [callbacks, qemu_callback](virConnectPtr connection) {
+  return ConnectionHandle(raw, [callbacks, qemu_callback, loss = loss_](virConnectPtr connection) {
     for (int id : callbacks) virConnectDomainEventDeregisterAny(connection, id);
     if (qemu_callback >= 0) virConnectDomainQemuMonitorEventDeregister(connection, qemu_callback);
     if (virConnectUnregisterCloseCallback(connection, Loss::OnClose) < 0) virResetLastError();

@@ -160,6 +160,9 @@ void WaitFor(const char* what, const std::function<bool()>& holds) {
 class Farm {
  public:
   Farm(int machines, const Flags& flags) : flags_(flags), machines_(machines) {
+    // What the test driver has is gone with its last connection, and controllers come and go.
+    libvirt_ = *ConnectLibvirt("test:///default", "", [](const std::string&) {});
+    (void)libvirt_->ImagesInUse();  // it connects when it is first asked
     std::string folder = absl::StrCat(fs::temp_directory_path().string(), "/rum-scale.XXXXXX");
     folder_ = mkdtemp(folder.data());
     for (int i = 0; i < machines; ++i) {
@@ -310,6 +313,7 @@ class Farm {
 
   const Flags& flags_;
   const int machines_;
+  std::unique_ptr<Hypervisor> libvirt_;
   std::string folder_;
   std::vector<MachineIdentity> identities_;
   std::map<std::string, std::shared_ptr<FakeGuest>> guests_;  // by machine id

@@ -1,6 +1,7 @@
 #include "tests/chaos/controller_process.h"
 
 #include <fcntl.h>
+#include <grpc/grpc.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
@@ -29,19 +30,19 @@ namespace {
 
 constexpr char kMark[] = "--as-controller";
 
-// Follows the boot script as soon as there is one, into `path`.
+// Follows the boot script as soon as there is one, into `path`. Before the machine is up nothing can
+// be followed, only told what is kept; a client then begins anew.
 void BeClient(Machine* machine, const std::string& path, const std::atomic<bool>* stop) {
-  while (!*stop) {
+  for (bool ended = false; !ended && !*stop; usleep(10 * 1000)) {
     for (const agent::ScriptRun& run : machine->Runs()) {
       if (run.kind() != "boot") continue;
       std::ofstream file(path, std::ios::binary);
       (void)machine->Log(run.run_id(), true, [&](const agent::RunScriptEvent& event) {
         file << event.standard_output() << event.standard_error() << std::flush;
+        ended = event.has_ended() && IsOver(event.ended());
         return true;
       });
-      return;
     }
-    usleep(10 * 1000);
   }
 }
 
@@ -66,6 +67,7 @@ bool IsController(int argc, char** argv) { return argc == 5 && std::strcmp(argv[
 
 int RunController(char** argv) {
   signal(SIGPIPE, SIG_IGN);
+  grpc_init();  // for good, as the controller does: the end of the last user waits up to 10 s
   const std::string folder = argv[2];
   const int channel = std::atoi(argv[3]);
   const std::string client = argv[4];

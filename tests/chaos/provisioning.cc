@@ -112,7 +112,8 @@ class Round {
     std::map<std::string, int> succeeded;  // by kind and boot
     const RunStore store(folder_ + "/host/runs");
     const std::string id = IdentityOf(folder_ + "/dev.rum.toml")->id;
-    for (const agent::ScriptRun& run : guest::Ledger(folder_ + "/disk/ledger").runs()) {
+    const guest::Ledger ledger(folder_ + "/disk/ledger");
+    for (const agent::ScriptRun& run : ledger.runs()) {
       const std::string& name = run.run_id();
       EXPECT_TRUE(IsOver(run)) << name;
       const bool interrupted = run.ending() == agent::ScriptRun::INTERRUPTED;

@@ -2,6 +2,10 @@
 # Runs an e2e binary in a libvirtd of its own: run.sh ISOLATED BINARY RUM CONTROLLER AGENT URI [TEST_OPTION...]. See BUILD.bazel.
 # qemu:///session is an ordinary user's: as root there is no session of libvirt's.
 set -euo pipefail
+if [ -n "${BUILD_WORKSPACE_DIRECTORY-}" ]; then # by `bazel run`
+  RUM_TEST_IMAGE=${XDG_CACHE_HOME:-$HOME/.cache}/rum/images/debian-12-lean.qcow2
+  "$BUILD_WORKSPACE_DIRECTORY"/tools/guest-image --lean --output "$RUM_TEST_IMAGE"
+fi
 : "${RUM_TEST_IMAGE:?is not set: run the tests by tools/test, which builds the guest image}"
 isolated=$PWD/$1 uri=$6
 stage=$(mktemp -d /tmp/rum-e2e-stage-XXXXXX) # where another user can read it

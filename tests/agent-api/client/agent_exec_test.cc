@@ -99,45 +99,6 @@ TEST_F(AgentExec, MuchInputAndItsEnd) {
   EXPECT_EQ(o.exit_status, 0);
 }
 
-// 100 MB there and back while nobody keeps more than buffers of it.
-TEST_F(AgentExec, MuchMoreThanTheAgentMayKeep) {
-  constexpr size_t kPiece = 64 * 1024;
-  constexpr size_t kPieces = 1600;
-  constexpr long kMostKb = 24 * 1024;
-  std::string piece(kPiece, '\0');
-  for (size_t i = 0; i < kPiece; ++i) piece[i] = static_cast<char>(i * 2654435761u >> 11);
-  const long before = process_.PeakKb();
-  size_t sent = 0;
-  size_t got = 0;
-  bool right = true;
-  const absl::Status status = agent_->Exec(
-      [&](agent::ExecInput* input) {
-        if (sent > kPieces) return false;
-        if (sent == 0) input->mutable_start()->add_argv("cat");
-        if (sent > 0) input->set_standard_input(piece);
-        ++sent;
-        return true;
-      },
-      [&](const agent::ExecOutput& output) {
-        const std::string& bytes = output.standard_output();
-        for (size_t at = 0; right && at < bytes.size();) {
-          const size_t in_piece = (got + at) % kPiece;
-          const size_t n = std::min(bytes.size() - at, kPiece - in_piece);
-          right = bytes.compare(at, n, piece, in_piece, n) == 0;
-          at += n;
-        }
-        got += bytes.size();
-      });
-  EXPECT_TRUE(status.ok()) << status;
-  EXPECT_EQ(got, kPiece * kPieces);
-  EXPECT_TRUE(right);
-#ifndef __SANITIZE_ADDRESS__
-  EXPECT_LT(process_.PeakKb() - before, kMostKb);
-#else
-  (void)before, (void)kMostKb;
-#endif
-}
-
 TEST_F(AgentExec, SignalsBothWays) {
   EXPECT_EQ(Run({"sh", "-c", "kill -9 $$"}).signal, SIGKILL);
   Talk talk;
