@@ -14,7 +14,7 @@
 #include "cli/progress_text.h"
 #include "cli/render.h"
 #include "cli/terminal_text.h"
-#include "controller/service/utf8.h"
+#include "controller/utf8.h"
 
 namespace rum {
 

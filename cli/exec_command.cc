@@ -22,7 +22,7 @@
 #include "agent-api/agent.pb.h"
 #include "cli/apply_stream.h"
 #include "cli/commands.h"
-#include "controller/service/utf8.h"
+#include "controller/utf8.h"
 
 namespace rum {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_format.h"
-#include "controller/service/utf8.h"
+#include "controller/utf8.h"
 
 namespace rum {
 namespace {

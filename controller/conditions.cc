@@ -5,7 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
-#include "controller/service/utf8.h"
+#include "controller/utf8.h"
 
 namespace rum {
 namespace {

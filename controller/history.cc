@@ -8,7 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "controller/conditions.h"
 #include "controller/drift.h"
-#include "controller/service/utf8.h"
+#include "controller/utf8.h"
 
 namespace rum {
 namespace {

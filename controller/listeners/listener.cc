@@ -152,7 +152,7 @@ void Listener::AcceptAll() {
     if (client.ok()) {
       Admit(std::move(client));
     } else if (errno == EAGAIN) {
-      accepting_ = absl::OkStatus();
+      SetAccepting(absl::OkStatus());
       break;
     } else if (errno != EINTR && errno != ECONNABORTED) {
       return AcceptLater(errno);
@@ -161,10 +161,16 @@ void Listener::AcceptAll() {
   WaitForClient();
 }
 
+void Listener::SetAccepting(const absl::Status& status) {
+  const bool changed = accepting_.ok() != status.ok();
+  accepting_ = status;
+  if (changed && route_.on_change) route_.on_change();
+}
+
 // Out of descriptors, most often: the socket stays readable, so that accepting at once would spin.
 void Listener::AcceptLater(int error) {
-  accepting_ = absl::ResourceExhaustedError(
-      absl::StrCat(Where(bind_, host_), ": accept: ", std::strerror(error)));
+  SetAccepting(absl::ResourceExhaustedError(
+      absl::StrCat(Where(bind_, host_), ": accept: ", std::strerror(error))));
   counters_->last_error = absl::StrCat("accept: ", std::strerror(error));
   pause_.expires_after(kAcceptBackOff);
   pause_.async_wait([weak = weak_from_this()](error_code cancelled) {

@@ -42,6 +42,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
   void WaitForClient();
   void AcceptAll();
   void AcceptLater(int error);
+  void SetAccepting(const absl::Status& status);
   void Admit(Fd client);
   void StopAccepting();
   void ResetConnections(const std::string& why);

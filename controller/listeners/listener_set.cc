@@ -193,7 +193,7 @@ std::unique_ptr<ListenerSet> MakeListenerSet(GuestRoute route, ListenerSetOption
 }
 
 std::unique_ptr<ListenerSet> MakeListenerSet(Dialer dial, ListenerSetOptions options) {
-  return MakeListenerSet(GuestRoute{std::move(dial), nullptr}, options);
+  return MakeListenerSet(GuestRoute{std::move(dial), nullptr, nullptr}, options);
 }
 
 std::unique_ptr<ListenerSet> MakeListenerSet(GuestRoute route) {

@@ -45,6 +45,9 @@ class Carrier;
 struct GuestRoute {
   Dialer dial;
   std::function<std::shared_ptr<Carrier>()> carrier;
+  // A listener cannot accept, or can again, so that Observe() tells another thing now. May be
+  // empty; called on the io thread, must not block there.
+  std::function<void()> on_change;
 };
 
 // The host ports of one machine. Thread-safe; sockets live on the one io thread of the process.

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "controller/service/utf8.h"
+#include "controller/utf8.h"
 
 namespace rum {
 namespace {

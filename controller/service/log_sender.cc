@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "controller/script_ledger.h"
-#include "controller/service/utf8.h"
+#include "controller/utf8.h"
 
 namespace rum {
 namespace {

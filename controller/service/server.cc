@@ -30,8 +30,8 @@
 #include "controller/service/guest_calls.h"
 #include "controller/service/launch.h"
 #include "controller/service/log_sender.h"
-#include "controller/service/utf8.h"
 #include "controller/service/watch_stream.h"
+#include "controller/utf8.h"
 
 namespace rum {
 namespace {

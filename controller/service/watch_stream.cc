@@ -2,7 +2,7 @@
 
 #include <variant>
 
-#include "controller/service/utf8.h"
+#include "controller/utf8.h"
 
 namespace rum {
 

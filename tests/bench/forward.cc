@@ -282,7 +282,7 @@ int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
   signal(SIGPIPE, SIG_IGN);
   constexpr char kUsage[] =
-      "usage: bazel run -c opt //tests/bench:forward [-- [--rounds N] [--megabytes N] [--json]]\n"
+      "usage: bazel run //tests/bench:forward [-- [--rounds N] [--megabytes N] [--json]]\n"
       "Measures rum's forwards, ssh -L, socat over the bridge and a gRPC stream for each "
       "connection\n"
       "on one emulated guest. Ends with 1 if something could not be measured.\n";

@@ -5,7 +5,7 @@ set -euo pipefail
 isolated=$PWD/$1 binary=$PWD/$2 rum=$PWD/$3 agent=$PWD/$4 server=$PWD/$5
 shift 5
 case " $* " in *' --help '* | *' -h '*) exec "$binary" --help ;; esac
-: "${BUILD_WORKSPACE_DIRECTORY:?is not set: run this by  bazel run -c opt //tests/bench:NAME}"
+: "${BUILD_WORKSPACE_DIRECTORY:?is not set: run this by  bazel run //tests/bench:NAME}"
 for tool in ssh ssh-keygen socat; do
   command -v $tool >/dev/null || { echo "${binary##*/}: $tool is missing; tools/setup-machine installs it" >&2; exit 1; }
 done

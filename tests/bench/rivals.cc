@@ -302,7 +302,7 @@ int Main(const Flags& flags) {
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
   constexpr char kUsage[] =
-      "usage: bazel run -c opt //tests/bench:rivals [-- [--rounds N] [--json]]\n"
+      "usage: bazel run //tests/bench:rivals [-- [--rounds N] [--json]]\n"
       "Measures rum, qemu-ga's exec and a warm ssh on one emulated guest, taking turns, and "
       "prints\n"
       "medians and ratios (--json: all samples too). Ends with 1 if something could not be "

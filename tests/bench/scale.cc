@@ -1,4 +1,4 @@
-// One controller with many machines: bazel run -c opt //tests/bench:scale [-- --json --sizes N,N].
+// One controller with many machines: bazel run //tests/bench:scale [-- --json --sizes N,N].
 //
 // The controller, its record store, file watch, listeners and libvirt adapter are the real ones;
 // domains are those of libvirt's in-process test driver, agents are simulated in memory. Each size

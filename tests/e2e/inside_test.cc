@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "agent-api/protocol.h"
+#include "tests/e2e/processes.h"
 #include "tests/e2e/world.h"
 
 namespace rum::e2e {
@@ -27,23 +28,6 @@ bool Contains(const std::string& text, const std::string& part) {
 std::string Need(const char* name) {
   const char* value = std::getenv(name);
   return value != nullptr ? value : "";
-}
-
-// The most memory that a process of this name had, in KiB; of the host's.
-long PeakKb(const std::string& name) {
-  long most = 0;
-  for (const auto& entry : fs::directory_iterator("/proc")) {
-    std::ifstream status(entry.path() / "status");
-    std::string word;
-    std::string called;
-    while (status >> word) {
-      if (word == "Name:") status >> called;
-      long kb = 0;
-      if (word == "VmHWM:" && called == name.substr(0, 15) && status >> kb)
-        most = std::max(most, kb);
-    }
-  }
-  return most;
 }
 
 // One VM for all cases: they run in the order of this file. It is made with the
@@ -133,7 +117,7 @@ TEST_F(Inside, AHundredMegabytesGoThroughACommandBothWays) {
   const Result result = world_->Rum({"exec", "cat"}, data);
   EXPECT_EQ(result.exit_status, 0) << result.err;
   EXPECT_TRUE(result.out == data) << result.out.size();
-  EXPECT_LT(PeakKb("rum-controller"), 150 * 1024);
+  EXPECT_LT(PeakKbOf("rum-controller"), 150 * 1024);
 }
 
 TEST_F(Inside, OptionsUsersFoldersAndTimeLimitsOfCommands) {

@@ -3,8 +3,10 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 
 namespace rum::e2e {
 
@@ -24,6 +26,18 @@ std::vector<pid_t> ProcessesOf(const std::set<std::string>& binaries) {
 void KillAll(const std::set<std::string>& binaries) {
   for (pid_t pid : ProcessesOf(binaries)) kill(pid, SIGKILL);
   while (!ProcessesOf(binaries).empty()) usleep(1000);
+}
+
+long PeakKbOf(const std::string& binary) {
+  long most = 0;
+  for (const pid_t pid : ProcessesOf({binary})) {
+    std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+    long kb = 0;
+    for (std::string word; status >> word;) {
+      if (word == "VmHWM:" && status >> kb) most = std::max(most, kb);
+    }
+  }
+  return most;
 }
 
 }  // namespace rum::e2e

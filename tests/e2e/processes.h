@@ -16,6 +16,9 @@ std::vector<pid_t> ProcessesOf(const std::set<std::string>& binaries);
 // kill -9, and waits until they are gone.
 void KillAll(const std::set<std::string>& binaries);
 
+// The most memory that a process of `binary` has had, in KiB: of those that live.
+long PeakKbOf(const std::string& binary);
+
 }  // namespace rum::e2e
 
 #endif  // RUM_TESTS_E2E_PROCESSES_H_

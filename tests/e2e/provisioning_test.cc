@@ -2,12 +2,14 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <thread>
 
+#include "tests/e2e/processes.h"
 #include "tests/e2e/world.h"
 
 namespace rum::e2e {
@@ -93,6 +95,24 @@ TEST_F(Provisioning, AScriptThatFailsShowsAllOfItsOutputAndKeepsTheMachine) {
   EXPECT_TRUE(Contains(up.out, "line 0\n") && Contains(up.out, "line 1999\n")) << up.out;
   EXPECT_EQ(world_->Status().phase(), MachineStatus::RUNNING);
   EXPECT_TRUE(Contains(world_->Rum({"log", "--failed"}).out, " line 1999\n"));
+}
+
+TEST_F(Provisioning, FiftyMegabytesOfOutputNeedNeitherAgentNorControllerMuchMemory) {
+  world_->file.boot = "yes $(printf %0999d 0) | head -c 50000000";
+  world_->Save();
+  const Result up = world_->Rum({"up", "-d"});
+  EXPECT_EQ(up.exit_status, 0) << up.err;
+  const long agent =
+      std::atol(world_->Guest("sed -n 's/VmHWM: *//p' /proc/$(pidof rum-agent)/status").c_str());
+  const long controller = PeakKbOf("rum-controller");
+  std::fprintf(stderr, "at most resident: agent %ld kB, controller %ld kB\n", agent, controller);
+  EXPECT_GT(agent, 0);
+  EXPECT_LT(agent, 64 * 1024);
+  EXPECT_GT(controller, 0);
+  EXPECT_LT(controller, 150 * 1024);
+  const Result log = world_->Rum({"log"});
+  EXPECT_EQ(log.exit_status, 0) << log.err;
+  EXPECT_GT(log.out.size(), 15u << 20);  // the newest of it
 }
 
 TEST_F(Provisioning, CancelEndsAScriptThatRunsAndUpSaysSo) {

@@ -66,7 +66,7 @@ class ForwardMemory : public testing::Test {
       MakeListenerSet(GuestRoute{[](uint16_t, std::function<void(absl::StatusOr<int>)> done) {
                                    done(absl::UnavailableError("no agent"));
                                  },
-                                 [this] { return path_->carrier(); }});
+                                 [this] { return path_->carrier(); }, nullptr});
   std::vector<Fd> clients_;
   std::vector<Fd> served_;
 };

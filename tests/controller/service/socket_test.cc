@@ -13,7 +13,7 @@
 
 #include "absl/time/clock.h"
 #include "controller/service/launch.h"
-#include "controller/service/utf8.h"
+#include "controller/utf8.h"
 #include "tests/controller/service/service_world.h"
 
 namespace rum {

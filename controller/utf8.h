@@ -1,5 +1,5 @@
-#ifndef RUM_CONTROLLER_SERVICE_UTF8_H_
-#define RUM_CONTROLLER_SERVICE_UTF8_H_
+#ifndef RUM_CONTROLLER_UTF8_H_
+#define RUM_CONTROLLER_UTF8_H_
 
 #include <google/protobuf/message.h>
 
@@ -24,4 +24,4 @@ void MakeUtf8(google::protobuf::Message* message);
 
 }  // namespace rum
 
-#endif  // RUM_CONTROLLER_SERVICE_UTF8_H_
+#endif  // RUM_CONTROLLER_UTF8_H_

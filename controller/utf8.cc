@@ -1,4 +1,4 @@
-#include "controller/service/utf8.h"
+#include "controller/utf8.h"
 
 #include <vector>
 
