@@ -30,8 +30,8 @@ namespace {
 
 constexpr char kMark[] = "--as-controller";
 
-// Follows the boot script as soon as there is one, into `path`. Before the machine is up nothing can
-// be followed, only told what is kept; a client then begins anew.
+// Follows the boot script as soon as there is one, into `path`. Before the machine is up nothing
+// can be followed, only told what is kept; a client then begins anew.
 void BeClient(Machine* machine, const std::string& path, const std::atomic<bool>* stop) {
   for (bool ended = false; !ended && !*stop; usleep(10 * 1000)) {
     for (const agent::ScriptRun& run : machine->Runs()) {
