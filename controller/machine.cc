@@ -24,6 +24,8 @@ constexpr absl::Duration kFirstLook = absl::Seconds(2);
 // What a status waits for guests' listeners that nobody has reached lately.
 constexpr std::chrono::milliseconds kProbeLimit(300);
 constexpr absl::Duration kAgentPatience = absl::Seconds(10);
+// More for one that is being replaced, which a busy machine does not do in a moment.
+constexpr absl::Duration kArrivalPatience = absl::Seconds(90);
 
 ApplyOutcome Failed(const absl::Status& status) {
   ApplyOutcome outcome;
@@ -374,9 +376,12 @@ absl::StatusOr<GuestAccess> Machine::Guest() {
   if (agent == nullptr) {
     return absl::UnavailableError(absl::StrCat(links_.machine().name, " is not running"));
   }
-  if (const absl::Status there = agent->WaitConnected(kAgentPatience); !there.ok()) {
-    return absl::UnavailableError(there.message());
+  absl::Status there = agent->WaitConnected(kAgentPatience);
+  const absl::Time limit = absl::Now() + kArrivalPatience;
+  while (!there.ok() && agent->Arriving() && absl::Now() < limit) {
+    there = agent->WaitConnected(absl::Seconds(1));
   }
+  if (!there.ok()) return absl::UnavailableError(there.message());
   GuestAccess access{agent, ""};
   const MachineRecord record = Snapshot();
   for (const Mount& mount : record.applied().mounts()) {

@@ -34,6 +34,7 @@ using ForwardStream = grpc::ClientReaderWriter<agent::ForwardChunk, agent::Forwa
 
 constexpr auto kUnaryDeadline = std::chrono::seconds(10);
 constexpr auto kStorageDeadline = std::chrono::minutes(30);  // terabytes on an emulated CPU
+constexpr auto kReplacement = std::chrono::seconds(20);      // until the next agent is heard of
 constexpr auto kFirstBackOff = std::chrono::milliseconds(50);
 // A session may break while a replacement is on its way.
 constexpr int kMostReplacements = 3;
@@ -121,6 +122,12 @@ class GrpcGuestAgent : public GuestAgent {
   bool Pushes() const override {
     const std::lock_guard<std::mutex> guard(mutex_);
     return session_ != nullptr && session_->changes->open();
+  }
+
+  bool Arriving() const override {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    return session_ == nullptr &&
+           (greeted_ != nullptr || std::chrono::steady_clock::now() < replaced_ + kReplacement);
   }
 
   absl::StatusOr<agent::Observation> Observe(const agent::ObserveRequest& request) override {
@@ -445,7 +452,10 @@ class GrpcGuestAgent : public GuestAgent {
       }
       const Greeting greeting = Greet(session->stub.get(), program_, in_vain);
       guard.lock();
-      if (greeting.outcome == Greeting::kReplaced) ++sent[greeting.build_id];
+      if (greeting.outcome == Greeting::kReplaced) {
+        ++sent[greeting.build_id];
+        replaced_ = std::chrono::steady_clock::now();
+      }
       if (greeted_ != session) continue;  // it is over
       if (greeting.outcome != Greeting::kServe) {
         last_error_ = greeting.text;
@@ -507,6 +517,8 @@ class GrpcGuestAgent : public GuestAgent {
   std::condition_variable changed_;
   std::shared_ptr<Session> session_;
   std::shared_ptr<Session> greeted_;  // one whose agent is not known yet
+  // The last agent, by ours.
+  std::chrono::steady_clock::time_point replaced_ = std::chrono::steady_clock::time_point::min();
   std::string last_error_;
   std::map<grpc::ClientContext*, int> forwards_;  // with their sockets, -1: none
   int dialing_ = 0;

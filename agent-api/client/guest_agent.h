@@ -61,6 +61,8 @@ class GuestAgent {
   virtual void Dial(uint16_t port, std::function<void(absl::StatusOr<int>)> done) = 0;
   // True: `on_change` is also called when Observe would be answered differently now.
   virtual bool Pushes() const { return false; }
+  // No session yet, but an agent that is being asked who it is, or replaced: one is on its way.
+  virtual bool Arriving() const { return false; }
 };
 
 // Opens the host's end of the guest channel: a stream socket that the caller owns.
