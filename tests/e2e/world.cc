@@ -61,6 +61,8 @@ bool Communicate(int in, int out, int err, const std::string& input, Result* res
                  steady_clock::time_point deadline) {
   size_t sent = 0;
   if (input.empty()) close(in), in = -1;
+  // A write that blocked until all is taken would keep us from what is written meanwhile.
+  if (in >= 0) fcntl(in, F_SETFL, O_NONBLOCK);
   while (out >= 0 || err >= 0) {
     pollfd fds[3] = {{out, POLLIN, 0}, {err, POLLIN, 0}, {in, POLLOUT, 0}};
     if (poll(fds, 3, 1000) < 0 && errno != EINTR) return false;
@@ -75,7 +77,7 @@ bool Communicate(int in, int out, int err, const std::string& input, Result* res
     if (in >= 0 && fds[2].revents != 0) {
       const ssize_t n = write(in, input.data() + sent, input.size() - sent);
       if (n > 0) sent += n;
-      if (n < 0 || sent == input.size()) close(in), in = -1;
+      if ((n < 0 && errno != EAGAIN) || sent == input.size()) close(in), in = -1;
     }
   }
   if (in >= 0) close(in);
