@@ -56,8 +56,7 @@ agent::CopyMessage StartOf(const std::string& source, const std::string& target,
 class CopyCall {
  public:
   CopyCall(const MachineClient& client, Globals* globals)
-      : globals_(*globals),
-        utf8_(StyleOf(globals->color).utf8),
+      : utf8_(StyleOf(globals->color).utf8),
         progress_(utf8_),
         shows_progress_(!globals->quiet && isatty(STDERR_FILENO) != 0),
         config_path_(client.identity.config_path),
@@ -98,7 +97,6 @@ class CopyCall {
   absl::Status ToStandardOutput(const agent::CopyMessage& message);
   bool End(bool ended, const std::string& error);
 
-  const Globals& globals_;
   const bool utf8_;
   std::mutex mutex_;  // of what is written to the terminal
   CopyProgress progress_;
