@@ -19,16 +19,6 @@ std::unique_ptr<RunLogWriter> Writer(const Folder& folder) {
   return *std::move(writer);
 }
 
-// Repeats after 23 bytes.
-const std::string& Pattern() {
-  static const std::string pattern = [] {
-    std::string text;
-    while (text.size() < 700'000) text += "abcdefghijklmnopqrstuvw";
-    return text;
-  }();
-  return pattern;
-}
-
 // All that a reader gets from `offset` on; what is missing as '?'.
 std::string ReadAll(RunLogReader* reader, uint64_t from = 0) {
   std::string all(from, '?');
