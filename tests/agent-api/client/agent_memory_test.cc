@@ -22,7 +22,7 @@ struct Output {
   uint64_t written = 0;
 };
 
-Output Run(GuestAgent* agent, const std::string& script) {
+Output RunScript(GuestAgent* agent, const std::string& script) {
   Output output;
   uint64_t at = 0;
   agent::RunScriptRequest request;
@@ -94,10 +94,10 @@ TEST_F(AgentMemory, AHundredMegabytesThroughACommand) {
 
 // What is not the newest is cut, and that shows.
 TEST_F(AgentMemory, FiftyMegabytesOfAScriptsOutput) {
-  const Output live = Run(agent_.get(), "head -c 50000000 /dev/zero | tr '\\0' x");
+  const Output live = RunScript(agent_.get(), "head -c 50000000 /dev/zero | tr '\\0' x");
   EXPECT_EQ(live.written, 50000000u);
   EXPECT_EQ(live.heard + live.missing, 50000000u);
-  const Output later = Run(agent_.get(), "");  // the same run again
+  const Output later = RunScript(agent_.get(), "");  // the same run again
   EXPECT_EQ(later.heard + later.missing, 50000000u);
   EXPECT_GE(later.heard, 15u << 20);
   EXPECT_LT(later.heard, 17u << 20);
