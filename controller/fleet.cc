@@ -329,7 +329,7 @@ std::vector<prometheus::MetricFamily> Controller::CollectMetrics() {
 
 bool Controller::Settled() {
   const RunLoopStats stats = loop_->Stats();
-  return stats.queued == 0 && stats.retrying == 0 && stats.busy == stats.stuck;
+  return stats.queued == 0 && stats.retrying == 0 && stats.busy == 0;
 }
 
 }  // namespace rum

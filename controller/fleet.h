@@ -76,8 +76,7 @@ class Controller {
   absl::StatusOr<std::vector<CachedImage>> PruneImages();
   int machines() const;  // wanted up
   std::vector<prometheus::MetricFamily> CollectMetrics();
-  // Every machine that was to be looked at has been, and none waits to be tried again; those that
-  // are stuck do not count.
+  // Every machine that was to be looked at has been, and none waits to be tried again.
   bool Settled();
 
  private:

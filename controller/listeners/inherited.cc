@@ -57,10 +57,10 @@ Fd TakeInherited(const sockaddr* address, socklen_t size) {
   return taken;
 }
 
-void DropInherited() {
+size_t DropInherited() {
   Pool& pool = ThePool();
   const std::lock_guard<std::mutex> lock(pool.mutex);
-  pool.by_address.clear();
+  return std::exchange(pool.by_address, {}).size();
 }
 
 }  // namespace rum

@@ -3,6 +3,7 @@
 
 #include <sys/socket.h>
 
+#include <cstddef>
 #include <vector>
 
 #include "controller/listeners/fd.h"
@@ -19,8 +20,8 @@ void Inherit(std::vector<Fd> sockets);
 // The one that is bound to just this address; none: not ok().
 Fd TakeInherited(const sockaddr* address, socklen_t size);
 
-// Closes what nobody took.
-void DropInherited();
+// Closes what nobody took; returns how many.
+size_t DropInherited();
 
 // The other side: every listening socket of this process's forwards. They accept nobody any more,
 // and stay open.

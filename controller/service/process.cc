@@ -175,7 +175,8 @@ int WaitForEnd(Controller* controller) {
   while (true) {
     if (!heirless && (controller->Settled() || absl::Now() > deadline)) {
       heirless = true;
-      DropInherited();
+      if (const size_t left = DropInherited(); left > 0)
+        spdlog::info("closed sockets that no machine wants any more count={}", left);
     }
     const timespec soon = absl::ToTimespec(absl::Milliseconds(50));
     const int signal = heirless ? sigwaitinfo(&ends, nullptr) : sigtimedwait(&ends, nullptr, &soon);
