@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "tests/e2e/processes.h"
 #include "tests/e2e/world.h"
 
@@ -204,7 +205,7 @@ class Chaos {
     for (const uint16_t port : candidates_) {
       const bool wanted = std::any_of(file.ports.begin(), file.ports.end(),
                                       [&](const auto& one) { return one.host == port; });
-      EXPECT_EQ(listening.find(absl::StrCat(":", port, "\n")) != std::string::npos, wanted)
+      EXPECT_EQ(listening.find(absl::StrFormat(":%04X\n", port)) != std::string::npos, wanted)
           << port << " in\n"
           << listening;
     }
