@@ -90,6 +90,10 @@ class CopyCall {
     std::fputs(progress_.Next(message, absl::Now()).c_str(), stderr);
   }
 
+  void StopWriting() {  // gRPC takes it once
+    if (!std::exchange(writes_done_, true)) stream_->WritesDone();
+  }
+
   bool PassOn(const agent::CopyMessage& message);  // of the upload's source
   absl::Status SendStandardInput();
   void HearGuest();
@@ -108,6 +112,7 @@ class CopyCall {
   std::string config_path_;
   grpc::ClientContext context_;
   const std::unique_ptr<Stream> stream_;
+  bool writes_done_ = false;
 };
 
 bool CopyCall::PassOn(const agent::CopyMessage& message) {
@@ -152,7 +157,7 @@ void CopyCall::HearGuest() {
 // What the call came to. `error`: of our own side.
 bool CopyCall::End(bool ended, const std::string& error) {
   if (!error.empty()) Cancel();
-  stream_->WritesDone();
+  StopWriting();
   const grpc::Status status = stream_->Finish();
   if (!error.empty()) {
     Say(error);
@@ -182,7 +187,7 @@ bool CopyCall::Upload(const agent::CopyMessage& start, const std::string& source
   if (sent.ok()) Send(end);
   const bool ours = !sent.ok() && !absl::IsCancelled(sent);
   if (ours) Cancel();
-  if (absl::IsCancelled(sent)) stream_->WritesDone();
+  if (absl::IsCancelled(sent)) StopWriting();
   ear.join();
   return End(guest_ended_, ours ? std::string(sent.message()) : "");
 }
@@ -221,7 +226,7 @@ bool CopyCall::Download(const agent::CopyMessage& start, const std::string& targ
                     });
   }
   Send(start);
-  stream_->WritesDone();
+  StopWriting();
   agent::CopyMessage message;
   absl::Status taken;
   while (taken.ok() && !guest_ended_ && Read(&message)) {

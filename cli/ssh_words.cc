@@ -16,9 +16,11 @@ std::string ConfigPath(const std::string& path) {
 
 absl::StatusOr<SshOptions> OptionsFor(const control::SshReply& machine,
                                       const std::vector<std::string>& proxy) {
-  std::string command = "exec";
-  for (const std::string& word : proxy)
-    absl::StrAppend(&command, " ", absl::StrReplaceAll(ShellWord(word), {{"%", "%%"}}));
+  std::string command;  // which ssh puts its own `exec` before
+  for (const std::string& word : proxy) {
+    absl::StrAppend(&command, command.empty() ? "" : " ",
+                    absl::StrReplaceAll(ShellWord(word), {{"%", "%%"}}));
+  }
   const SshOptions options = {{"User", machine.user()},
                               {"HostName", "127.0.0.1"},
                               {"HostKeyAlias", machine.host()},

@@ -50,7 +50,7 @@ TEST(SshWords, TheHostsKeyMustBeKnownAndNoOtherOfOursIsTried) {
   EXPECT_THAT(*options, Contains(Pair("HostKeyAlias", "rum-dev-0123456789ab")));
   EXPECT_THAT(*options, Contains(Pair("UserKnownHostsFile", "\"/state/keys/id/known_hosts\"")));
   EXPECT_THAT(*options, Contains(Pair("IdentitiesOnly", "yes")));
-  EXPECT_THAT(*options, Contains(Pair("ProxyCommand", "exec '/usr/bin/rum' 'proxy' '22'")));
+  EXPECT_THAT(*options, Contains(Pair("ProxyCommand", "'/usr/bin/rum' 'proxy' '22'")));
 }
 
 // What ssh itself makes of them.
@@ -64,7 +64,7 @@ TEST(SshWords, OddPathsReachSshAsTheyAre) {
   for (const auto& [name, value] : *options) command += " -o " + ShellWord(name + "=" + value);
   const std::string seen = Output(command + " host 2>&1");
   EXPECT_THAT(seen, HasSubstr("identityfile /a b/%%h \"x\" it's/key\n"));
-  EXPECT_THAT(seen, HasSubstr("proxycommand exec '/bin/echo' 'a '\\''b'\\'' %%h'\n"));
+  EXPECT_THAT(seen, HasSubstr("proxycommand '/bin/echo' 'a '\\''b'\\'' %%h'\n"));
   EXPECT_THAT(seen, HasSubstr("stricthostkeychecking true\n"));
 }
 
