@@ -109,10 +109,13 @@ TEST_F(FleetTest, OnlyReportsWhenToldToAndRemembersSinceWhen) {
   EXPECT_EQ(HostnameItem().state(), Item::HOLDS);
   TypeAndTell("typed");
   EXPECT_TRUE(Eventually([&] { return world_.Record().drifts_size() == 1; }));
-  const Item item = HostnameItem();
+  Item item;
+  EXPECT_TRUE(Eventually([&] {  // a record is on disk a moment before a status tells of it
+    item = HostnameItem();
+    return item.first_seen_ms() == world_.Record().drifts(0).first_seen_ms();
+  }));
   EXPECT_EQ(item.state(), Item::DRIFTED);
   EXPECT_EQ(item.moved_by(), Item::GUEST);
-  EXPECT_EQ(item.first_seen_ms(), world_.Record().drifts(0).first_seen_ms());
   EXPECT_EQ(Hostname(), "typed");
   controller_.reset();
   StartController();
