@@ -1,5 +1,6 @@
 // What ThreadSanitizer is not to report: it does not see how Debian's libraries, which are not
 // instrumented, order what they do among threads. Each line names a library; none names our code.
+// NOLINTNEXTLINE(bugprone-reserved-identifier): the name is ThreadSanitizer's
 extern "C" const char* __tsan_default_suppressions() {
   return
       // Their locks, queues and allocations, as seen through intercepted calls.
