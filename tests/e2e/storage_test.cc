@@ -68,7 +68,8 @@ class Storage : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     world_ = new World(std::getenv("RUM_TEST_URI"));
-    for (const char* name : {Work().c_str(), "pictures"}) fs::create_directory(OnHost(name));
+    for (const std::string& name : {Work(), std::string("pictures")})
+      fs::create_directory(OnHost(name));
     std::ofstream(OnHost(Work() + "/from-host")) << "hello";
     std::ofstream(OnHost("pictures/one")) << "picture";
     world_->file.system =
