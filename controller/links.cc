@@ -13,6 +13,7 @@ struct MachineLinks::AgentSlot {
   std::mutex mutex;
   std::shared_ptr<GuestAgent> agent;
   ForwardWay forwards;
+  uint32_t vsock_cid = 0;  // that they were made for
 
   std::shared_ptr<GuestAgent> Get() {
     std::lock_guard<std::mutex> lock(mutex);
@@ -93,24 +94,34 @@ void MachineLinks::Close() {
 
 void MachineLinks::Stop() { stopping_ = true; }
 
-void MachineLinks::FitAgent(bool running, const std::shared_ptr<Hypervisor>& hypervisor) {
+void MachineLinks::FitAgent(const DomainState& domain,
+                            const std::shared_ptr<Hypervisor>& hypervisor) {
   std::shared_ptr<GuestAgent> dropped;
   ForwardWay dropped_way;
   std::lock_guard<std::mutex> lock(slot_->mutex);
-  if (running && slot_->agent == nullptr) {
+  if (!domain.running) {
+    dropped.swap(slot_->agent);
+    std::swap(dropped_way, slot_->forwards);
+    agent_was_here_ = false;
+    return;
+  }
+  const bool fresh = slot_->agent == nullptr;
+  if (fresh) {
     slot_->agent = sources_.agent(
         [hypervisor, machine = machine_] {
           return hypervisor->OpenChannel(machine, GuestChannel::kAgent);
         },
         on_change_);
-    if (!sources_.forwards) return;
-    slot_->forwards = sources_.forwards([hypervisor, machine = machine_] {
-      return hypervisor->OpenChannel(machine, GuestChannel::kForward);
-    });
-  } else if (!running) {
-    dropped.swap(slot_->agent);
+  }
+  // A restart that nobody saw may have given the domain another one.
+  if (sources_.forwards && (fresh || slot_->vsock_cid != domain.vsock_cid)) {
     std::swap(dropped_way, slot_->forwards);
-    agent_was_here_ = false;
+    slot_->vsock_cid = domain.vsock_cid;
+    slot_->forwards = sources_.forwards(
+        [hypervisor, machine = machine_] {
+          return hypervisor->OpenChannel(machine, GuestChannel::kForward);
+        },
+        domain.vsock_cid);
   }
 }
 
@@ -126,7 +137,7 @@ absl::StatusOr<Observed> MachineLinks::LookOnce(const Config& desired,
   absl::StatusOr<Observed> observed =
       Observe(machine_, **hypervisor, agent().get(), listeners.get(), desired, record);
   if (!observed.ok()) return observed;
-  FitAgent(observed->domain.running, *hypervisor);
+  FitAgent(observed->domain, *hypervisor);
   if (observed->guest.has_value()) agent_was_here_ = true;
   observed->agent_was_here = agent_was_here_;
   return observed;

@@ -28,7 +28,8 @@ struct ForwardWay {
   std::shared_ptr<Carrier> carrier;
   std::shared_ptr<void> keeper;  // the carrier is closed when it goes
 };
-using ForwardFactory = std::function<ForwardWay(ChannelOpener open)>;
+// `vsock_cid`: see DomainState.
+using ForwardFactory = std::function<ForwardWay(ChannelOpener open, uint32_t vsock_cid)>;
 
 struct LinkSources {
   HypervisorSource hypervisor;
@@ -82,7 +83,7 @@ class MachineLinks {
  private:
   struct AgentSlot;
 
-  void FitAgent(bool running, const std::shared_ptr<Hypervisor>& hypervisor);
+  void FitAgent(const DomainState& domain, const std::shared_ptr<Hypervisor>& hypervisor);
   absl::StatusOr<Observed> LookOnce(const Config& desired, const MachineRecord& record);
 
   const MachineIdentity machine_;

@@ -1,53 +1,20 @@
 #include "agent-api/forward/guest_end.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
+#include "agent-api/forward/loopback.h"
+
 namespace rum {
 namespace {
 
 // An end of file and a hang-up come falsely too; only a hang-up that lasts ends a session.
 constexpr auto kHangUp = std::chrono::seconds(1);
-
-// A non-blocking socket that is being connected to the port on 127.0.0.1 or ::1; -1 with errno.
-int BeginConnect(int family, uint16_t port) {
-  sockaddr_in v4{};
-  v4.sin_family = AF_INET;
-  v4.sin_port = htons(port);
-  v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  sockaddr_in6 v6{};
-  v6.sin6_family = AF_INET6;
-  v6.sin6_port = htons(port);
-  v6.sin6_addr = in6addr_loopback;
-  const int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return -1;
-  const int on = 1;
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  const int result = family == AF_INET
-                         ? connect(fd, reinterpret_cast<const sockaddr*>(&v4), sizeof v4)
-                         : connect(fd, reinterpret_cast<const sockaddr*>(&v6), sizeof v6);
-  if (result == 0 || errno == EINPROGRESS) return fd;
-  const int error = errno;
-  close(fd);
-  errno = error;
-  return -1;
-}
-
-int ConnectError(int fd) {
-  int error = 0;
-  socklen_t size = sizeof error;
-  if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) return errno;
-  return error;
-}
 
 }  // namespace
 
@@ -58,24 +25,17 @@ class GuestEnd::Connection : public Splice {
       : Splice(
             Mux::Side::kGuest, -1,
             {[this, on_over = std::move(on_over)](const std::string&) { on_over(this); }, nullptr}),
-        port_(port),
+        connect_(port),
         probe_(probe) {}
 
   // Begins with the next address; false: there is none left.
   bool Next() {
-    while (tried_ < 2) {
-      const int fd = BeginConnect(tried_++ == 0 ? AF_INET : AF_INET6, port_);
-      if (fd < 0) Failed(errno);
-      if (fd < 0) continue;
-      SetSocket(fd);
-      return true;
-    }
-    return false;
+    const int fd = connect_.Next();
+    if (fd >= 0) SetSocket(fd);
+    return fd >= 0;
   }
-  void Failed(int error) {
-    if (error_ == 0) error_ = error;
-  }
-  int error() const { return error_; }
+  void Failed(int error) { connect_.Failed(error); }
+  int error() const { return connect_.error(); }
 
   // A server that was only asked whether it is there need not see a connection that broke.
   void OnClose(bool reset) override {
@@ -84,10 +44,8 @@ class GuestEnd::Connection : public Splice {
   }
 
  private:
-  const uint16_t port_;
+  LoopbackConnect connect_;
   const bool probe_;
-  int tried_ = 0;
-  int error_ = 0;  // the first one: of 127.0.0.1
 };
 
 GuestEnd::GuestEnd(int port)
@@ -132,7 +90,7 @@ void GuestEnd::OnSplice(Splice* splice, uint32_t events) {
   auto* connection = static_cast<Connection*>(splice);
   if (connection->connected()) return splice->OnSocket(events);
   if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == 0) return;
-  const int error = ConnectError(connection->socket());
+  const int error = LoopbackConnect::Outcome(connection->socket());
   if (error == 0 && (events & EPOLLOUT) != 0) {
     mux()->Answer(connection->id(), 0);
     connection->Connected();

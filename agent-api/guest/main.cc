@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <boost/asio/io_context.hpp>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -14,6 +15,8 @@
 
 #include "agent-api/channel/guest_link.h"
 #include "agent-api/forward/guest_end.h"
+#include "agent-api/forward/stream_server.h"
+#include "agent-api/forward/vsock.h"
 #include "agent-api/guest/run_keeper.h"
 #include "agent-api/guest/scripts.h"
 #include "agent-api/guest/service.h"
@@ -50,6 +53,15 @@ void ServeForwards(const std::string& port, int given) {
     if (given >= 0) return;
     usleep(1000 * 1000);
   }
+}
+
+// A vsock each for connections where the host has that; a kernel without it is asked no more.
+void ServeForwardsByVsock() {
+  const int listening = rum::ListenVsock(rum::kForwardVsockPort);
+  if (listening < 0) return;
+  boost::asio::io_context io;
+  const rum::StreamServer server(io, listening);
+  io.run();
 }
 
 #ifdef RUM_AGENT_VERSION
@@ -103,6 +115,7 @@ int main(int argc, char** argv) {
   if (port_fd >= 0) PrepareDescriptor(port_fd);
   if (forward_fd >= 0) PrepareDescriptor(forward_fd);
   if (forward_fd >= 0 || port_fd < 0) std::thread(ServeForwards, forward_port, forward_fd).detach();
+  if (port_fd < 0) std::thread(ServeForwardsByVsock).detach();
   const int fd = port_fd >= 0 ? port_fd : OpenPort(port);
   if (fd < 0) {
     std::fprintf(stderr, "rum-agent: %s: %s\n", port.c_str(), std::strerror(errno));

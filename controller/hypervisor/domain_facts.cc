@@ -180,6 +180,7 @@ absl::StatusOr<DomainFacts> ReadDomainXml(const std::string& xml, const std::str
     if (name != kAgentChannel && name != kForwardChannel) continue;
     facts.channel_paths[name] = channel.child("source").attribute("path").value();
   }
+  facts.vsock_cid = devices.child("vsock").child("cid").attribute("address").as_uint();
   return facts;
 }
 

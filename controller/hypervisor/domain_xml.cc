@@ -169,6 +169,11 @@ void AddDevices(xml_node domain, const DomainParts& parts) {
   Set(Add(serial, "target"), "port", "0");
   AddChannel(devices, parts, kAgentChannel, ".agent");
   AddChannel(devices, parts, kForwardChannel, ".forward");
+  if (parts.vsock) {
+    xml_node vsock = Add(devices, "vsock");
+    Set(vsock, "model", "virtio");
+    Set(Add(vsock, "cid"), "auto", "yes");
+  }
   Set(Add(devices, "memballoon"), "model", "virtio");
   xml_node rng = Add(devices, "rng");
   Set(rng, "model", "virtio");

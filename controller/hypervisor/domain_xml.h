@@ -32,6 +32,7 @@ struct DomainParts {
   std::map<std::string, std::string> drive_paths;  // by drive name
   std::string channel_path;  // before the sockets' ".agent" and ".forward"; empty: libvirt's places
   std::map<std::string, std::string> networks;  // libvirt's names; absent: as in the file
+  bool vsock = false;                           // the host can talk to guests by vsock(7)
   bool started_default = false;  // libvirt's network "default" was off and had to be started
 };
 
@@ -53,6 +54,7 @@ struct DomainFacts {
   // The sockets on the host by the channel's name; paths are in a live definition only.
   std::map<std::string, std::string> channel_paths;
   bool virtiofs = false;              // shared folders are given by virtiofs, not by 9p
+  uint32_t vsock_cid = 0;             // in a live definition; 0: no vsock
   std::vector<std::string> networks;  // libvirt networks that the cards are on
   bool started_default = false;       // see DomainParts
 };

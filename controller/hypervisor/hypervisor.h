@@ -29,6 +29,8 @@ struct DomainState {
   // made: "replaced", "gone". Empty: it is, or the disk needs none, or nobody can tell.
   std::string image_drift;
   bool virtiofs = false;  // the live definition shares folders by virtiofs, not by 9p
+  // Where this host reaches the running domain by vsock(7); 0: nowhere.
+  uint32_t vsock_cid = 0;
 };
 
 // What Define() makes anew, though it is there; everything that was on it is gone.

@@ -1,6 +1,7 @@
 // Of LibvirtHypervisor: what makes disks, seeds, networks and definitions.
 #include <google/protobuf/util/message_differencer.h>
 #include <libvirt/libvirt.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <optional>
@@ -37,6 +38,11 @@ absl::Status IsPossible(const Config& config, const ConnectionFacts& facts) {
     }
   }
   return absl::OkStatus();
+}
+
+// vhost-vsock of the kernel; QEMU opens it as libvirt's user.
+bool HostHasVsock(ConnectionKind kind) {
+  return access("/dev/vhost-vsock", kind == ConnectionKind::kSystem ? F_OK : R_OK | W_OK) == 0;
 }
 
 }  // namespace
@@ -182,7 +188,10 @@ absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connecti
   parts.root_path = disks.root_path;
   parts.seed_path = disks.seed_path;
   parts.drive_paths = disks.drive_paths;
-  if (!facts.remote) parts.channel_path = ChannelPath(machine, facts.kind);
+  if (!facts.remote) {
+    parts.channel_path = ChannelPath(machine, facts.kind);
+    parts.vsock = HostHasVsock(facts.kind);
+  }
   if (facts.kind == ConnectionKind::kSystem) {
     auto networks = Networks(machine, connection, facts.remote).Make(config);
     if (!networks.ok()) return networks.status();

@@ -91,6 +91,7 @@ absl::StatusOr<DomainState> LibvirtHypervisor::Inspect(const MachineIdentity& ma
     state.paused = IsPaused(found->domain.get());
     state.live = found->live->config;
     state.virtiofs = found->live->virtiofs;
+    if (!connection_.facts().remote) state.vsock_cid = found->live->vsock_cid;
     // What the next start makes larger is in the persistent definition alone.
     if (!IsTest()) ReadSizes(found->domain.get(), *found->live, &state.live);
   }

@@ -23,10 +23,12 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "agent-api/forward/vsock.h"
 #include "controller/fleet.h"
 #include "controller/listeners/forward_path.h"
 #include "controller/listeners/inherited.h"
 #include "controller/listeners/listener_set.h"
+#include "controller/listeners/stream_carrier.h"
 #include "controller/service/handover.h"
 #include "controller/service/launch.h"
 #include "controller/service/metrics_page.h"
@@ -118,6 +120,17 @@ void InheritAll(bool replace) {
   Inherit(SocketsOfService());
 }
 
+// By vsock where the domain has it and as long as the guest serves it, else by the forward channel.
+ForwardWay MakeForwards(ChannelOpener open, uint32_t vsock_cid) {
+  auto path = std::make_shared<ForwardPath>(std::move(open));
+  if (vsock_cid == 0) return {path->carrier(), path};
+  auto streams = std::make_shared<StreamCarrier>(
+      [vsock_cid] { return ConnectVsock(vsock_cid, kForwardVsockPort); }, path->carrier());
+  streams->Start();
+  const std::shared_ptr<void> keeper(nullptr, [path, streams](void*) { streams->Close(); });
+  return {streams, keeper};
+}
+
 ControllerParts RealParts(std::unique_ptr<StateStore> store, const std::string& agent_binary) {
   ControllerParts parts;
   parts.hypervisor = [agent_binary](const std::string& uri,
@@ -128,10 +141,7 @@ ControllerParts RealParts(std::unique_ptr<StateStore> store, const std::string& 
     return ConnectGuestAgent(std::move(open), std::move(on_change), agent_binary);
   };
   parts.listeners = [](GuestRoute route) { return MakeListenerSet(std::move(route)); };
-  parts.forwards = [](ChannelOpener open) {
-    auto path = std::make_shared<ForwardPath>(std::move(open));
-    return ForwardWay{path->carrier(), path};
-  };
+  parts.forwards = MakeForwards;
   parts.store = std::move(store);
   parts.key_folder = StateDir() + "/keys";
   parts.run_folder = StateDir() + "/runs";

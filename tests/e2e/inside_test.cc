@@ -1,7 +1,13 @@
 // Work inside a machine, on one real VM: commands, copies, ssh, and an agent
 // that is replaced.
 #include <gtest/gtest.h>
+#include <pty.h>
+#include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -188,6 +194,93 @@ TEST_F(Inside, FilesBelongToTheirFoldersOwnerAndErrorsNameWhatTheyAreAbout) {
   EXPECT_EQ(full.err, "rum: :/small/full: No space left on device\n");
   EXPECT_EQ(world_->Guest("ls -A /small"), "");
   world_->Guest("! ls -A /home/rum /srv | grep rum-cp");
+}
+
+// `rum` with arguments, on a terminal of its own.
+class OnATerminal {
+ public:
+  OnATerminal(const World& world, const std::vector<std::string>& arguments) {
+    std::vector<std::string> argv = {"env"};
+    for (const auto& [name, value] : world.env()) argv.push_back(name + "=" + value);
+    for (const std::string& word : world.Argv(arguments)) argv.push_back(word);
+    std::vector<char*> words;
+    for (std::string& word : argv) words.push_back(word.data());
+    words.push_back(nullptr);
+    winsize size{40, 100, 0, 0};
+    pid_ = forkpty(&master_, nullptr, nullptr, &size);
+    if (pid_ != 0) return;
+    execvp("env", words.data());
+    _exit(127);
+  }
+  ~OnATerminal() {
+    kill(pid_, SIGKILL);
+    close(master_);
+  }
+  // What it shows, up to and with `text`, or to its end.
+  std::string Until(const std::string& text) {
+    std::string shown;
+    char byte = 0;
+    while (!Contains(shown, text) && read(master_, &byte, 1) == 1) shown += byte;
+    return shown;
+  }
+  bool IsRaw() const {
+    termios now{};
+    tcgetattr(master_, &now);
+    return (now.c_lflag & (ICANON | ECHO | ISIG)) == 0;
+  }
+  void Resize(unsigned short rows, unsigned short columns) const {
+    const winsize size{rows, columns, 0, 0};
+    ioctl(master_, TIOCSWINSZ, &size);
+  }
+  void Type(const std::string& text) const {
+    EXPECT_EQ(write(master_, text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  }
+  int Wait() const {
+    int status = -1;
+    waitpid(pid_, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
+ private:
+  int master_ = -1;
+  pid_t pid_ = -1;
+};
+
+TEST_F(Inside, ATerminalIsRawFollowsTheWindowAndIsRestored) {
+  OnATerminal rum(*world_,
+                  {"exec", "-t", "--", "sh", "-c",
+                   "stty size; trap 'stty size; read line; echo \"<$line>\"; exit 7' WINCH; "
+                   "echo ready; while :; do sleep 0.1; done"});
+  EXPECT_TRUE(Contains(rum.Until("ready"), "40 100\r\n"));
+  EXPECT_TRUE(rum.IsRaw());
+  rum.Resize(50, 132);
+  EXPECT_TRUE(Contains(rum.Until("132"), "50 132"));
+  rum.Type("typed\r");
+  EXPECT_TRUE(Contains(rum.Until("<typed>"), "<typed>"));
+  EXPECT_EQ(rum.Wait(), 7);
+  EXPECT_FALSE(rum.IsRaw());
+}
+
+TEST_F(Inside, CtrlCOnATerminalEndsTheCommandAndNotTheClientBeforeIt) {
+  OnATerminal rum(*world_,
+                  {"exec", "-t", "--", "sh", "-c",
+                   "trap 'echo caught; exit 9' INT; echo ready; while :; do sleep 0.1; done"});
+  rum.Until("ready");
+  rum.Type("\x03");
+  EXPECT_TRUE(Contains(rum.Until("caught"), "caught"));
+  EXPECT_EQ(rum.Wait(), 9);
+}
+
+// Hosts with vhost-vsock are not to be had everywhere; a kernel has vsocks to itself.
+TEST_F(Inside, ForwardsWithASocketEachWorkOverVsocks) {
+  const fs::path program = fs::path(Need("RUM_AGENT")).parent_path() / "stream_carrier_in_guest";
+  const Result copied = world_->Rum({"cp", program, ":/root/streams"});
+  ASSERT_EQ(copied.exit_status, 0) << copied.err;
+  const Result ran = world_->Rum(
+      {"exec", "sh", "-c", "modprobe vsock_loopback && RUM_TEST_VSOCK=1 /root/streams"});
+  EXPECT_EQ(ran.exit_status, 0) << ran.out << ran.err;
+  EXPECT_TRUE(Contains(ran.out, "PASSED")) << ran.out;
+  world_->Guest("rm /root/streams");
 }
 
 TEST_F(Inside, SshLogsInThroughTheAgentAndKnowsTheHostsKey) {

@@ -277,6 +277,18 @@ TEST(DomainXml, HasAChannelForTheAgentAndOneForForwards) {
   }
 }
 
+TEST(DomainXml, HasAVsockWhereTheHostHasThem) {
+  DomainParts parts = SomeParts();
+  EXPECT_EQ(At(MakeDomainXml(parts), "//vsock/cid/@auto"), "");
+  parts.vsock = true;
+  const std::string xml = MakeDomainXml(parts);
+  EXPECT_EQ(At(xml, "//vsock/cid/@auto"), "yes");
+  EXPECT_EQ(ReadDomainXml(xml, "qemu")->vsock_cid, 0u) << "which one, the start decides";
+  const std::string live =
+      absl::StrReplaceAll(xml, {{"<cid auto=\"yes\"", "<cid auto=\"yes\" address=\"7\""}});
+  EXPECT_EQ(ReadDomainXml(live, "qemu")->vsock_cid, 7u);
+}
+
 TEST(DomainXml, EmulatesWithoutErms) {
   DomainParts parts = SomeParts();
   EXPECT_EQ(At(MakeDomainXml(parts), "//cpu/feature[@name='erms']/@policy"), "disable");

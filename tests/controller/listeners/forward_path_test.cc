@@ -25,50 +25,6 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// Echoes on every connection, each on a thread of its own.
-class EchoServer {
- public:
-  EchoServer() : listener_(Listen("127.0.0.1", 0)), port_(LocalPort(listener_)) {
-    acceptor_ = std::thread([this] {
-      for (;;) {
-        Fd client(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-        if (!client.ok()) return;
-        ++accepted_;
-        threads_.emplace_back([client = std::move(client)] {
-          char buffer[16384];
-          ssize_t n = 0;
-          while ((n = read(client.get(), buffer, sizeof buffer)) > 0) {
-            if (!WriteAll(client.get(), std::string(buffer, static_cast<size_t>(n)))) return;
-          }
-        });
-      }
-    });
-  }
-  ~EchoServer() {
-    shutdown(listener_.get(), SHUT_RDWR);
-    acceptor_.join();
-    for (std::thread& thread : threads_) thread.join();
-  }
-  uint16_t port() const { return port_; }
-  int accepted() const { return accepted_; }
-
- private:
-  Fd listener_;
-  const uint16_t port_;
-  std::atomic<int> accepted_ = 0;
-  std::thread acceptor_;
-  std::vector<std::thread> threads_;
-};
-
-std::string Pattern(size_t size, uint32_t seed) {
-  std::string text(size, '\0');
-  for (char& byte : text) {
-    seed = seed * 1664525u + 1013904223u;
-    byte = static_cast<char>(seed >> 24);
-  }
-  return text;
-}
-
 class ForwardChannel : public testing::Test {
  protected:
   void SetUp() override {
@@ -87,7 +43,8 @@ class ForwardChannel : public testing::Test {
               ++dialed_;
               done(absl::UnavailableError("no agent"));
             },
-            [this] { return path_->carrier(); }};
+            [this] { return path_->carrier(); },
+            {}};
   }
   Fd Client() const { return Connect("127.0.0.1", port_); }
   bool Echoes(const std::string& line = "hello\n") const {

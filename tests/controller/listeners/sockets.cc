@@ -141,6 +141,38 @@ size_t OpenDescriptors() {
   return count;
 }
 
+std::string Pattern(size_t size, uint32_t seed) {
+  std::string text(size, '\0');
+  for (char& byte : text) {
+    seed = seed * 1664525u + 1013904223u;
+    byte = static_cast<char>(seed >> 24);
+  }
+  return text;
+}
+
+EchoServer::EchoServer() : listener_(Listen("127.0.0.1", 0)), port_(LocalPort(listener_)) {
+  acceptor_ = std::thread([this] {
+    for (;;) {
+      Fd client(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      if (!client.ok()) return;
+      ++accepted_;
+      threads_.emplace_back([client = std::move(client)] {
+        char buffer[16384];
+        ssize_t n = 0;
+        while ((n = read(client.get(), buffer, sizeof buffer)) > 0) {
+          if (!WriteAll(client.get(), std::string(buffer, static_cast<size_t>(n)))) return;
+        }
+      });
+    }
+  });
+}
+
+EchoServer::~EchoServer() {
+  shutdown(listener_.get(), SHUT_RDWR);
+  acceptor_.join();
+  for (std::thread& thread : threads_) thread.join();
+}
+
 EchoGuest::EchoGuest() : listener_(Listen("127.0.0.1", 0)) {
   acceptor_ = std::thread([this] {
     for (;;) {

@@ -1,6 +1,7 @@
 #ifndef RUM_TESTS_CONTROLLER_LISTENERS_SOCKETS_H_
 #define RUM_TESTS_CONTROLLER_LISTENERS_SOCKETS_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -29,6 +30,25 @@ bool SocketPair(Fd* ours, Fd* theirs);
 // True once `condition` is; false when it is not after 20 s.
 bool Eventually(const std::function<bool()>& condition);
 size_t OpenDescriptors();
+
+// The same bytes for the same seed.
+std::string Pattern(size_t size, uint32_t seed);
+
+// Echoes on every connection, each on a thread of its own.
+class EchoServer {
+ public:
+  EchoServer();
+  ~EchoServer();
+  uint16_t port() const { return port_; }
+  int accepted() const { return accepted_; }
+
+ private:
+  Fd listener_;
+  const uint16_t port_;
+  std::atomic<int> accepted_ = 0;
+  std::thread acceptor_;
+  std::vector<std::thread> threads_;
+};
 
 // A guest with a real TCP server in it, at one port whatever port is dialed: it says the dialed
 // port's number, echoes until it is told the end, says "bye" and closes. Port 1 refuses.
