@@ -34,7 +34,7 @@ set -eu
 seed=${0%/*}
 agent=/usr/local/lib/rum/rum-agent
 unit=/etc/systemd/system/rum-agent.service
-action=start
+changed=
 put() {  # FROM TO MODE: in one step, so that a power cut leaves the old file or the new one
   cmp -s "$1" "$2" && return 0
   mkdir -p "${2%/*}"
@@ -42,7 +42,7 @@ put() {  # FROM TO MODE: in one step, so that a power cut leaves the old file or
   chmod "$3" "$2.new"
   sync
   mv -f "$2.new" "$2"
-  action=restart
+  changed=yes
 }
 # cloud-init ticks the making of users off before it begins. When power fails meanwhile, it has to begin again,
 # and it does not make the home of a user that is there.
@@ -61,6 +61,9 @@ if [ ! -x "$agent" ] || ! cmp -s "$seed/rum-agent.sum" "$agent.sum"; then
   put "$seed/rum-agent" "$agent" 0755
   put "$seed/rum-agent.sum" "$agent.sum" 0644
 fi
+[ ! -d /run/systemd/system ] || put "$seed/rum-agent.service" "$unit" 0644
+action=${changed:+re}start
+# Who logs in on the console is no matter of the agent's, which may be at work by now.
 autologin=/etc/systemd/system/serial-getty@ttyS0.service.d/rum-autologin.conf
 if [ -f "$seed/rum-autologin.conf" ]; then
   put "$seed/rum-autologin.conf" "$autologin" 0644
@@ -68,10 +71,9 @@ else
   rm -f "$autologin"
 fi
 if [ -d /run/systemd/system ]; then
-  put "$seed/rum-agent.service" "$unit" 0644
   mkdir -p /etc/systemd/system/multi-user.target.wants
   ln -sf "$unit" /etc/systemd/system/multi-user.target.wants/rum-agent.service
-  [ "$action" = start ] || systemctl daemon-reload
+  [ -z "$changed" ] || systemctl daemon-reload
   systemctl --no-block "$action" rum-agent.service
 else
   # One loop a boot (/run is empty then). Like the unit it waits for the user, whom cloud-init makes after this, with
