@@ -38,6 +38,7 @@ Controller::~Controller() {
 absl::Status Controller::Start() {
   absl::StatusOr<std::vector<std::string>> ids = parts_.store->List();
   if (!ids.ok()) return ids.status();
+  std::vector<std::shared_ptr<Machine>> wanted;
   for (const std::string& id : *ids) {
     absl::StatusOr<MachineRecord> record = parts_.store->Load(id);
     if (!record.ok()) {
@@ -48,12 +49,15 @@ absl::Status Controller::Start() {
     if (!record->want_running()) continue;
     absl::StatusOr<std::shared_ptr<Machine>> machine = Find(record->config_path());
     if (machine.ok()) {
-      LookAfter(*machine);
+      (*machine)->TakeUp(*std::move(record));
+      wanted.push_back(*std::move(machine));
     } else {
       spdlog::error("machine not taken up path=\"{}\" error=\"{}\"", record->config_path(),
                     std::string(machine.status().message()));
     }
   }
+  // Not before: with all at work, reading the rest would take its turn among them.
+  for (const std::shared_ptr<Machine>& machine : wanted) LookAfter(machine);
   return absl::OkStatus();
 }
 

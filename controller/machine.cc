@@ -103,6 +103,14 @@ MachineRecord Machine::NewRecord() const {
   return record;
 }
 
+void Machine::TakeUp(MachineRecord record) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (loaded_ || record.id() != links_.machine().id) return;
+  record_ = std::move(record);
+  loaded_ = true;
+  feed_.PublishEvents(record_);
+}
+
 absl::Status Machine::Ready() const {
   std::lock_guard<std::mutex> lock(mutex_);
   return loaded_ ? absl::OkStatus() : Load();

@@ -45,6 +45,9 @@ class Machine {
 
   const MachineIdentity& identity() const { return links_.machine(); }
 
+  // The machine's record, where the store has just been read; nothing if it is known already.
+  void TakeUp(MachineRecord record);
+
   // apply, reload and up: by the file as it is now. A file with problems touches nothing.
   ApplyOutcome Apply(const ApplyOptions& options, const EventSink& sink);
   // What the loop does by itself for a machine that is wanted up: corrects drift and applies a

@@ -251,7 +251,9 @@ TEST(StreamCarrier, UntilTheGuestServesStreamsClientsGoTheOtherWay) {
                                    {}},
                         options);
     set->Apply({{"127.0.0.1", port, server.port()}});
-    EXPECT_EQ(EndOf(Connect("127.0.0.1", port).get()), ECONNRESET);
+    // With one CPU the reset may be there before connect() has returned.
+    const Fd refused = Connect("127.0.0.1", port);
+    EXPECT_EQ(refused.get() < 0 ? errno : EndOf(refused.get()), ECONNRESET);
     EXPECT_EQ(otherwise->asked, 1);
     const Agent agent(Meeting::Listen());
     EXPECT_TRUE(Eventually([&] {
