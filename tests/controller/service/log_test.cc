@@ -103,6 +103,7 @@ TEST_F(LogTest, CancelTellsTheRunsThatGoOn) {
   control::RunsReply told;
   ASSERT_TRUE(client_->CancelRuns(&context, ThisMachine(), &told).ok());
   ASSERT_EQ(told.runs_size(), 1);
+  const std::lock_guard<std::mutex> guard(world_.guest->mutex);
   EXPECT_THAT(world_.guest->cancelled, ElementsAre("going-on"));
 }
 
