@@ -15,9 +15,10 @@ extern "C" const char* __tsan_default_suppressions() {
       "race:libgpr.so\n"
       "race:libupb.so\n"
       "race:libabsl_\n"
-      // GLib, libvirt's lower part, locks by futex.
+      // GLib, libvirt's lower part, locks and counts references by itself.
       "race:libglib-2.0.so\n"
       "deadlock:libglib-2.0.so\n"
+      "race:virObjectEventStateDeregisterID\n"
       // A call's hand-over: batches, buffers and completion queues.
       "race:grpc::internal::Call\n"
       "race:grpc::internal::FillMetadataArray\n"
