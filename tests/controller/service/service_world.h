@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -44,7 +45,7 @@ class ServiceTest : public testing::Test {
 
   FakeWorld world_;
   std::shared_ptr<GuestScript> script_ = std::make_shared<GuestScript>();
-  int stops_ = 0;  // asked for by clients
+  std::atomic<int> stops_ = 0;  // asked for by clients
   std::string folder_;
   std::string socket_;
   std::unique_ptr<Controller> controller_;
