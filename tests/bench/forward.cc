@@ -232,7 +232,7 @@ absl::Status Measure(const Flags& flags, Table* table) {
   if (world.Rum({"up", "-d"}).exit_status != 0) return absl::InternalError("rum up failed");
   absl::StatusOr<QemuAgent> qemu_agent = QemuAgent::Attach(kUri, world.DomainName());
   if (!qemu_agent.ok()) return qemu_agent.status();
-  world.Rum({"exec", "--", "systemctl", "start", "qemu-guest-agent"});
+  world.Rum({"exec", "--", "systemctl", "start", "qemu-guest-agent", "ssh"});
   absl::Status status = qemu_agent->WaitUntilItAnswers(kPatience);
   if (!status.ok()) return status;
   const absl::StatusOr<std::string> address = qemu_agent->GuestAddress(kPatience);
