@@ -147,10 +147,15 @@ void ForwardEnd::ReadPort() {
     if (error >= 0 && error != EINTR) port_readable_ = false;
     if (size > 0) {
       last_heard_ = Clock::now();
+      OnChunk(size);
       link_.Feed(buffer.data(), size);
     }
-    if (error >= 0 && !Again(error)) return OnPortClosed(error);
+    if (error >= 0 && !Again(error)) {
+      OnChunk(0);
+      return OnPortClosed(error);
+    }
   }
+  OnChunk(0);
 }
 
 bool ForwardEnd::Flush(size_t most) {

@@ -54,6 +54,8 @@ class ForwardEnd {
   // What a peer of ours does not say: the session begins anew.
   void Restart();
 
+  // So much came from the port, and goes to the sockets now; 0: all that did has.
+  virtual void OnChunk(size_t /*size*/) {}
   virtual void OnSession() {}
   virtual void OnSessionEnd() = 0;
   virtual void OnPortClosed(int error) = 0;  // 0: end of file

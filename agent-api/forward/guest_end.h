@@ -24,6 +24,9 @@ class GuestEnd : public ForwardEnd {
  private:
   class Connection;
 
+  void OnChunk(size_t size) override;
+  void Undisturbed(bool begins);
+  void Delivered();
   Mux::Stream* Connect(int32_t id, uint16_t port, bool probe);
   void OnSessionEnd() override;
   void OnPortClosed(int error) override;
@@ -32,6 +35,8 @@ class GuestEnd : public ForwardEnd {
   void OnTime(Clock::time_point now) override;
 
   int gone_ = 0;  // an errno
+  bool undisturbed_ = false;
+  int delivered_ = 0;  // since then
   Clock::time_point suspect_ = Clock::time_point::max();
 };
 
