@@ -6,7 +6,7 @@ isolated=$PWD/$1 binary=$PWD/$2 rum=$PWD/$3 agent=$PWD/$4 server=$PWD/$5
 shift 5
 case " $* " in *' --help '* | *' -h '*) exec "$binary" --help ;; esac
 : "${BUILD_WORKSPACE_DIRECTORY:?is not set: run this by  bazel run //tests/bench:NAME}"
-for tool in ssh ssh-keygen socat; do
+for tool in ssh ssh-keygen socat ansible; do
   command -v $tool >/dev/null || { echo "${binary##*/}: $tool is missing; tools/setup-machine installs it" >&2; exit 1; }
 done
 image=${XDG_CACHE_HOME:-$HOME/.cache}/rum/images/debian-12-bench.qcow2

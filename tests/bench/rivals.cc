@@ -1,4 +1,5 @@
-// rum against qemu-ga's exec and a warm ssh: the same jobs, on one guest, in one run, taking turns.
+// rum against qemu-ga's exec, a warm ssh and ansible: the same jobs, on one guest, in one run,
+// taking turns.
 #include <gtest/gtest.h>
 #include <sys/utsname.h>
 
@@ -45,7 +46,8 @@ class Contest {
     rows_[kHostname] = {"hostname", {}, Series(), Series(), Rival::kQemuAgent, 1};
     rows_[kGroup] = {"group", {}, Series(), Series(), Rival::kQemuAgent, 1};
     rows_[kExec] = {"exec true", {}, Series(), Series(), Rival::kQemuAgent, 1};
-    rows_[kScript] = {"boot script", {}, std::nullopt, std::nullopt, Rival::kAnsible, 1.0 / 50};
+    rows_[kScript] = {"boot script",   {},       std::nullopt, std::nullopt,
+                      Rival::kAnsible, 1.0 / 50, Series()};
   }
 
   // Names that sudo finds without asking the network, whoever sets them; and every program and
@@ -210,8 +212,7 @@ class Contest {
            return absl::OkStatus();
          },
          WasRun("rum-" + line)}};
-    if (!row.ansible.has_value() && ssh_.HasAnsible()) row.ansible = Series();
-    if (row.ansible.has_value() && round % 5 == 0) {
+    if (round % 5 == 0) {
       turns.push_back({&*row.ansible,
                        [this, line] {
                          return ssh_.Ansible(
@@ -270,9 +271,6 @@ absl::Status Measure(const Flags& flags, std::vector<Row>* rows) {
     status = contest.Round(round);
   }
   std::fprintf(stderr, "\n");
-  if (!ssh.HasAnsible()) {
-    std::fprintf(stderr, "rivals: ansible was not measured: apt-get install ansible-core\n");
-  }
   if (status.ok() && !qemu_agent->Attached())
     status = absl::InternalError("qemu-ga's channel is gone");
   *rows = contest.rows();
@@ -303,8 +301,8 @@ int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
   constexpr char kUsage[] =
       "usage: bazel run //tests/bench:rivals [-- [--rounds N] [--json]]\n"
-      "Measures rum, qemu-ga's exec and a warm ssh on one emulated guest, taking turns, and "
-      "prints\n"
+      "Measures rum, qemu-ga's exec, a warm ssh and ansible on one emulated guest, taking turns, "
+      "and prints\n"
       "medians and ratios (--json: all samples too). Ends with 1 if something could not be "
       "measured.\n";
   rum::bench::Flags flags;

@@ -57,11 +57,6 @@ absl::Status WarmSsh::Exec(const std::vector<std::string>& command) const {
                                           result.exit_status, " ", result.err));
 }
 
-bool WarmSsh::HasAnsible() {
-  static const bool has = e2e::Run({"sh", "-c", "command -v ansible >/dev/null"}).exit_status == 0;
-  return has;
-}
-
 absl::Status WarmSsh::Ansible(const std::string& shell_line) const {
   std::string common;
   const std::vector<std::string> words = Argv({});

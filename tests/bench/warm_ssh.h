@@ -24,7 +24,6 @@ class WarmSsh {
   absl::Status Open(const std::string& user, const std::string& address, absl::Duration patience);
   absl::Status Exec(const std::vector<std::string>& command) const;
   // The same for ansible, with pipelining and over that connection: a line of shell as root.
-  static bool HasAnsible();
   absl::Status Ansible(const std::string& shell_line) const;
   // Begins with the ssh program and what it needs to get in; `more` comes after.
   std::vector<std::string> Argv(const std::vector<std::string>& more) const;

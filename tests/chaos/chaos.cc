@@ -24,6 +24,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "tests/e2e/processes.h"
 #include "tests/e2e/world.h"
 
@@ -34,6 +35,8 @@ namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
+
+constexpr int kLines = 500;  // that a boot script writes
 
 struct Flags {
   uint32_t seed = 1;
@@ -99,11 +102,11 @@ class Chaos {
     for (const uint16_t port : candidates_) {
       if (Pick(0, 1) == 0) world_.file.ports.push_back({port, 7000});
     }
-    // The last thing that it does is to say that it ran.
-    const int which = Pick(0, 9);
-    world_.file.boot =
-        absl::StrCat("sleep 0.", which, "; echo $(cat /proc/sys/kernel/random/boot_id) boot-",
-                     which, " >>/var/log/ran");
+    // A text that never was: one that comes back within a boot runs again, as each change does. The
+    // last thing that it does is to say that it ran.
+    world_.file.boot = absl::StrCat("seq ", kLines, "; sleep 0.", Pick(0, 9),
+                                    "; echo $(cat /proc/sys/kernel/random/boot_id) boot-", ++texts_,
+                                    " >>/var/log/ran");
     world_.file.system = "echo disk system >>/var/log/ran";
   }
 
@@ -214,6 +217,26 @@ class Chaos {
     for (std::string line; std::getline(lines, line);) ++ran[line];
     EXPECT_EQ(ran["disk system"], 1);
     for (const auto& [content, times] : ran) EXPECT_EQ(times, 1) << content;
+    CheckOutputs();
+  }
+
+  // What each finished run wrote is on the host, every line of it once.
+  void CheckOutputs() {
+    int finished = 0;
+    std::istringstream runs(world_.Rum({"log", "--list"}).out);
+    for (std::string run; std::getline(runs, run);) {
+      const std::vector<std::string> words = absl::StrSplit(run, ' ', absl::SkipEmpty());
+      // date, time, kind, "0.3 s", run, outcome
+      if (words.size() != 7 || words[2] != "boot" || words[6] != "done") continue;
+      ++finished;
+      std::istringstream lines(world_.Rum({"log", "--run", words[5]}).out);
+      int next = 1;
+      for (std::string time, number; lines >> time >> number; ++next) {
+        if (number != std::to_string(next)) break;
+      }
+      EXPECT_EQ(next, kLines + 1) << run;
+    }
+    EXPECT_GT(finished, 0);
   }
 
   void CheckLeaks() {
@@ -247,6 +270,7 @@ class Chaos {
   e2e::World world_;
   std::vector<uint16_t> candidates_;
   std::map<std::string, int> fired_;
+  int texts_ = 0;
 };
 
 }  // namespace
