@@ -185,7 +185,15 @@ ApplyOutcome Controller::Apply(const std::string& config_path, const ApplyOption
   }
   ApplyOutcome outcome = (*machine)->Apply(options, sink);
   // Only from now on: the first look of the loop would find nothing else to do.
-  if ((*machine)->want_running() && !options.dry_run) LookAfter(*machine);
+  if (!(*machine)->want_running() || options.dry_run) return outcome;
+  const std::string& path = (*machine)->identity().config_path;
+  if (outcome.failed || outcome.actions > 0) {
+    LookAfter(*machine);
+  } else {
+    watch_->Add(path);
+    loop_->WakeUnlessSettled(
+        path);  // this was a look, and whoever comes next need not wait for another
+  }
   return outcome;
 }
 

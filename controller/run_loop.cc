@@ -47,6 +47,12 @@ void RunLoop::WakeFirst(const std::string& name) {
   }
 }
 
+void RunLoop::WakeUnlessSettled(const std::string& name) {
+  Lock lock(mutex_);
+  Key& key = Named(name);
+  if (!key.settled) Plan(key, std::max(Clock::now(), key.not_before));
+}
+
 void RunLoop::Forget(const std::string& name) {
   Lock lock(mutex_);
   auto found = keys_.find(name);
@@ -229,6 +235,7 @@ absl::Time RunLoop::Finish(Key& key, const RunEnd& end) {
   const Time woken = std::exchange(key.due, Time::max());
   Time next = now + Jittered(end.resync.value_or(options_.resync), 0.5, 1.5);
   key.not_before = Time::min();
+  key.settled = end.status.ok();
   if (MayRetry(end.status)) {
     const int doublings = std::min(key.failures++, 20);
     const absl::Duration pause =

@@ -70,6 +70,9 @@ class RunLoop {
   // The same for what somebody waits for, and for what may cure past failures (a new file): ahead
   // of all others, without back-off.
   void WakeFirst(const std::string& key);
+  // For who has just done a run's work himself: only a key is woken that never ran, or whose last
+  // run did not end well.
+  void WakeUnlessSettled(const std::string& key);
   void Forget(const std::string& key);
   RunLoopStats Stats();
   // No new run begins; returns when those that were going on have ended.
@@ -85,6 +88,7 @@ class RunLoop {
     bool queued = false;
     bool running = false;
     bool forgotten = false;
+    bool settled = false;  // the last run ended well
     int failures = 0;
   };
 

@@ -172,6 +172,24 @@ TEST(RunLoop, ANewFileUndoesTheBackOff) {
   EXPECT_TRUE(Eventually([&] { return runs == 2 && loop.Stats().retrying == 0; }));
 }
 
+TEST(RunLoop, WhatHasEndedWellIsNotWokenByWhoDidItsWork) {
+  std::atomic<bool> away = true;
+  std::atomic<int> runs = 0;
+  RunLoop loop([&](const std::string&) {
+    ++runs;
+    return away ? absl::InvalidArgumentError("bad") : absl::OkStatus();
+  });
+  for (int run = 1; run <= 2; ++run) {  // a key that never ran, and one whose run ended badly
+    loop.WakeUnlessSettled("a");
+    ASSERT_TRUE(Eventually([&] { return runs == run && loop.Stats().busy == 0; }));
+    away = false;
+  }
+  loop.WakeUnlessSettled("a");
+  EXPECT_EQ(loop.Stats().queued + loop.Stats().busy, 0);
+  loop.Wake("a");
+  ASSERT_TRUE(Eventually([&] { return runs == 3; }));
+}
+
 TEST(RunLoop, ARunMayAskForItsNextTime) {
   std::atomic<int> runs = 0;
   RunLoop loop([&](const std::string&) -> RunEnd {
