@@ -10,10 +10,12 @@ namespace {
 
 constexpr char kMountPoint[] = "/run/rum/seed";
 
-// After cloud-init's user stage, so that a connected agent means that the user is there.
+// After cloud-init's user stage, so that a connected agent means that the user is there. However
+// often the agent dies: systemd's limit of five starts in 10 s would leave the machine without one.
 constexpr char kUnit[] = R"([Unit]
 Description=rum guest agent
 After=cloud-init.service cloud-init-network.service
+StartLimitIntervalSec=0
 
 [Service]
 ExecStartPre=-/bin/sh -c '[ -e /var/lib/rum/user-made ] || { sync; mkdir -p /var/lib/rum; : >/var/lib/rum/user-made; sync; }'
