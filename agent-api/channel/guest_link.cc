@@ -1,6 +1,7 @@
 #include "agent-api/channel/guest_link.h"
 
 #include <poll.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -70,6 +71,12 @@ std::string ServeGuestLink(int port, int wake, const std::function<void(int)>& o
               (suspect && event == Pump::Event::kTimeout && pump.has_session());
   }
   return error;
+}
+
+// It may fall into the middle of what the link is writing, from which the host's end recovers.
+void EndSessionAtHost(int port) {
+  const std::string reset = EncodeControl(FrameKind::kReset, NewNonce());
+  (void)!write(port, reset.data(), reset.size());
 }
 
 }  // namespace rum

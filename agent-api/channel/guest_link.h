@@ -12,6 +12,10 @@ namespace rum {
 // descriptor that stays the caller's.
 std::string ServeGuestLink(int port, int wake, const std::function<void(int socket)>& on_session);
 
+// Before the process ends: ends the session at the host's end at once, and not only when the next
+// agent speaks. From any thread.
+void EndSessionAtHost(int port);
+
 }  // namespace rum
 
 #endif  // RUM_AGENT_API_CHANNEL_GUEST_LINK_H_

@@ -2,7 +2,9 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <string>
 
 #include "agent-api/channel/pump.h"
@@ -16,10 +18,46 @@ using Clock = std::chrono::steady_clock;
 // that.
 constexpr auto kAckTimeout = std::chrono::seconds(2);
 
+// For poll(2); -1: never.
+int MillisecondsUntil(Clock::time_point due) {
+  if (due == Clock::time_point::max()) return -1;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(due - Clock::now());
+  return static_cast<int>(std::max<int64_t>(left.count(), 0));
+}
+
+// How long the guest has said nothing while somebody waits for it.
+class Silence {
+ public:
+  explicit Silence(const Keepalive& keepalive) : keepalive_(keepalive) {}
+
+  // When the guest is to be asked or, once asked, given up. `received`: bytes so far.
+  Clock::time_point Due(uint64_t received) {
+    const bool waiting = keepalive_.waiting && keepalive_.waiting();
+    if (received != received_ || !waiting) {
+      received_ = received;
+      since_ = Clock::now();
+      asked_ = false;
+    }
+    if (!waiting) return Clock::time_point::max();
+    return since_ + (asked_ ? keepalive_.answer : keepalive_.silence);
+  }
+  bool asked() const { return asked_; }
+  void Ask() {
+    asked_ = true;
+    since_ = Clock::now();
+  }
+
+ private:
+  const Keepalive& keepalive_;
+  uint64_t received_ = 0;
+  Clock::time_point since_ = Clock::now();
+  bool asked_ = false;
+};
+
 }  // namespace
 
 bool ServeHostLink(int channel, int wake, const std::function<void(int)>& on_session,
-                   const std::function<void()>& on_end) {
+                   const std::function<void()>& on_end, const Keepalive& keepalive) {
   std::string nonce = NewNonce();
   Clock::time_point hello_sent = Clock::now();
   bool ever = false;
@@ -49,17 +87,20 @@ bool ServeHostLink(int channel, int wake, const std::function<void(int)>& on_ses
   });
   link = &pump;
   say_hello();
+  Silence silence(keepalive);
   for (;;) {
     pollfd stop{wake, POLLIN, 0};
     if (poll(&stop, 1, 0) == 1) break;
-    int timeout = -1;
-    if (!pump.has_session()) {
-      const auto left = hello_sent + kAckTimeout - Clock::now();
-      if (left <= Clock::duration::zero()) break;
-      timeout =
-          static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(left).count()) + 1;
+    const Clock::time_point due =
+        pump.has_session() ? silence.Due(pump.received()) : hello_sent + kAckTimeout;
+    if (Clock::now() >= due) {
+      if (!pump.has_session() || silence.asked()) break;
+      silence.Ask();
+      // It has this session, and so answers with another ACK.
+      pump.SendControl(FrameKind::kHello, nonce);
+      continue;
     }
-    const Pump::Event event = pump.Step(timeout, wake);
+    const Pump::Event event = pump.Step(MillisecondsUntil(due), wake);
     if (event == Pump::Event::kChannelClosed) break;
     if (event == Pump::Event::kSessionClosed) {
       end_session();

@@ -80,6 +80,7 @@ bool Pump::ReadChannel() {
   char buffer[kChunk];
   const ssize_t n = read(channel_, buffer, sizeof buffer);
   if (n > 0) {
+    received_ += static_cast<uint64_t>(n);
     decoder_.Feed(buffer, static_cast<size_t>(n));
     return true;
   }

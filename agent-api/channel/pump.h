@@ -1,6 +1,7 @@
 #ifndef RUM_AGENT_API_CHANNEL_PUMP_H_
 #define RUM_AGENT_API_CHANNEL_PUMP_H_
 
+#include <cstdint>
 #include <string>
 
 #include "agent-api/channel/frame.h"
@@ -24,6 +25,8 @@ class Pump {
   bool has_session() const { return session_ >= 0; }
   void SendControl(FrameKind kind, const std::string& nonce);
 
+  // How many bytes came from the channel, of whatever kind.
+  uint64_t received() const { return received_; }
   // errno of the channel's last failure, 0: it never failed (an end of file is none).
   int channel_error() const { return channel_error_; }
 
@@ -45,6 +48,7 @@ class Pump {
   bool channel_readable_ = true;
   bool channel_writable_ = true;
   int channel_error_ = 0;
+  uint64_t received_ = 0;
   std::string to_channel_;
   std::string to_session_;
   FrameDecoder decoder_;

@@ -203,6 +203,7 @@ class GrpcGuestAgent : public GuestAgent {
     const auto session = Current();
     if (session == nullptr) return NoSession();
     grpc::ClientContext context;
+    context.set_initial_metadata_corked(true);  // one message with the start
     const auto stream = session->stub->Exec(&context);
     std::mutex telling;
     std::thread sender([&] {
@@ -245,6 +246,7 @@ class GrpcGuestAgent : public GuestAgent {
     const auto session = Current();
     if (session == nullptr) return NoSession();
     grpc::ClientContext context;
+    context.set_initial_metadata_corked(true);  // one message with the start
     const auto stream = session->stub->Copy(&context);
     std::thread sender([&] {
       agent::CopyMessage input;
@@ -417,7 +419,7 @@ class GrpcGuestAgent : public GuestAgent {
         fcntl(*channel, F_SETFL, fcntl(*channel, F_GETFL) | O_NONBLOCK);
         worked = ServeHostLink(
             *channel, wake_, [this](int socket) { BeginSession(socket); },
-            [this] { EndSession("the session ended"); });
+            [this] { EndSession("the session ended"); }, {[this] { return HasCalls(); }});
         close(*channel);
       } else {
         EndSession(std::string(channel.status().message()));
@@ -426,6 +428,11 @@ class GrpcGuestAgent : public GuestAgent {
       pollfd stop{wake_, POLLIN, 0};
       if (poll(&stop, 1, static_cast<int>(back_off.count())) == 1) return;
     }
+  }
+
+  bool HasCalls() const {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    return session_ != nullptr && session_.use_count() > 1;
   }
 
   void BeginSession(int socket) {

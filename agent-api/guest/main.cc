@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <cerrno>
 #include <cstdio>
@@ -64,6 +65,17 @@ void ServeForwardsByVsock() {
   io.run();
 }
 
+std::atomic<int> agent_port = -1;
+
+// Whoever shuts the guest down, or stops the agent, sends SIGTERM. For good: all threads leave it
+// to this one, and what is spawned gets a mask of its own.
+void EndByItself(const sigset_t& term) {
+  int number = 0;
+  sigwait(&term, &number);
+  if (agent_port >= 0) rum::EndSessionAtHost(agent_port);
+  _exit(0);
+}
+
 #ifdef RUM_AGENT_VERSION
 constexpr char kVersion[] = RUM_AGENT_VERSION;  // tests make another build
 #else
@@ -103,6 +115,11 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
 
   signal(SIGPIPE, SIG_IGN);
+  sigset_t term;
+  sigemptyset(&term);
+  sigaddset(&term, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &term, nullptr);
+  std::thread(EndByItself, term).detach();
   // An init that started us without standard streams: no other descriptor may take their numbers.
   int standard = open("/dev/null", O_RDWR);
   while (standard >= 0 && standard <= STDERR_FILENO) standard = open("/dev/null", O_RDWR);
@@ -121,6 +138,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "rum-agent: %s: %s\n", port.c_str(), std::strerror(errno));
     return 1;
   }
+  agent_port = fd;
   const std::string error = rum::ServeGuestLink(fd, server.replaced(), [&](int socket) {
     unattended.HostCame(socket);
     server.Serve(socket);

@@ -12,15 +12,20 @@
 namespace rum {
 namespace {
 
+using namespace std::chrono_literals;
 using Control = std::pair<FrameKind, std::string>;
 
 class HostLink : public testing::Test {
  protected:
   void SetUp() override {
     signal(SIGPIPE, SIG_IGN);  // as the controller does
+    Connect({});
+  }
+  void Connect(Keepalive keepalive) {
     const auto [ours, theirs] = NewPair();
+    host_.reset();
     guest_ = std::make_unique<Peer>(theirs);
-    host_ = std::make_unique<Host>(ours);
+    host_ = std::make_unique<Host>(ours, std::move(keepalive));
   }
   std::string Hello() {
     const Control hello = guest_->NextControl();
@@ -115,6 +120,45 @@ TEST_F(HostLink, AClosedChannelEndsItsSession) {
   EXPECT_TRUE(host_->Wait());
   EXPECT_TRUE(AtEnd(session));
   EXPECT_EQ(host_->ends(), 1);
+  close(session);
+}
+
+TEST_F(HostLink, ASilentGuestIsAskedAndKeepsTheSessionByAnAnswer) {
+  Connect({[] { return true; }, 50ms, 20s});
+  const std::string nonce = Hello();
+  const int session = Begin(nonce);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(Hello(), nonce);
+    guest_->Send(FrameKind::kAck, nonce);
+  }
+  guest_->SendPayload("here");
+  EXPECT_EQ(ReadSome(session, 4), "here");
+  EXPECT_EQ(host_->ends(), 0);
+  close(session);
+}
+
+TEST_F(HostLink, AGuestThatDoesNotAnswerLosesTheSession) {
+  Connect({[] { return true; }, 50ms, 50ms});
+  const std::string nonce = Hello();
+  const int session = Begin(nonce);
+  EXPECT_EQ(Hello(), nonce);
+  EXPECT_TRUE(host_->Wait());
+  EXPECT_TRUE(AtEnd(session));
+  EXPECT_EQ(host_->ends(), 1);
+  close(session);
+}
+
+TEST_F(HostLink, WhileNobodyWaitsForItAGuestMayBeSilent) {
+  Connect({[] { return false; }, 10ms, 10ms});
+  const std::string nonce = Hello();
+  const int session = Begin(nonce);
+  for (int i = 0; i < 5; ++i) {
+    std::this_thread::sleep_for(20ms);
+    WriteAll(session, "x");
+    EXPECT_EQ(guest_->ReadPayload(1), "x");
+  }
+  EXPECT_TRUE(host_->Stop());
+  EXPECT_EQ(guest_->NextControl(), Control(FrameKind::kBye, nonce));  // and it was not asked
   close(session);
 }
 

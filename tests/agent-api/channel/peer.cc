@@ -165,14 +165,18 @@ std::string Guest::Wait() {
   return error_;
 }
 
-Host::Host(int channel)
-    : channel_(channel), wake_(eventfd(0, EFD_CLOEXEC)), thread_([this] {
+Host::Host(int channel, Keepalive keepalive)
+    : channel_(channel),
+      wake_(eventfd(0, EFD_CLOEXEC)),
+      keepalive_(std::move(keepalive)),
+      thread_([this] {
         ever_ = ServeHostLink(
             channel_, wake_, [this](int socket) { sessions_.Put(socket); },
             [this] {
               const std::lock_guard<std::mutex> guard(mutex_);
               ++ends_;
-            });
+            },
+            keepalive_);
         close(channel_);
       }) {}
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "agent-api/channel/frame.h"
+#include "agent-api/channel/host_link.h"
 
 namespace rum {
 
@@ -85,7 +86,7 @@ class Guest {
 // Serves the host's end of one connection on a thread.
 class Host {
  public:
-  explicit Host(int channel);  // which it closes at the end
+  explicit Host(int channel, Keepalive keepalive = {});  // closes `channel` at the end
   ~Host();
   int Take() { return sessions_.Take(); }
   bool Stop();  // true when there was a session
@@ -96,6 +97,7 @@ class Host {
   Sessions sessions_;
   const int channel_;
   const int wake_;
+  const Keepalive keepalive_;
   std::mutex mutex_;
   int ends_ = 0;
   bool ever_ = false;

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -47,6 +48,38 @@ class AgentRestart : public testing::Test {
       text = Slurp(path);
     }
     return text.substr(0, text.find('\n'));
+  }
+  // A command that never ends by itself, which the host must hear of when, after it has begun,
+  // `break_it` is called.
+  void ExpectThatACommandIsLost(const std::function<void()>& break_it) {
+    std::string err;
+    int exit_status = -1;
+    bool sent = false;
+    bool ended = false;
+    std::mutex mutex;
+    std::condition_variable changed;
+    const absl::Status status = agent_->Exec(
+        [&](agent::ExecInput* input) {
+          if (!std::exchange(sent, true)) {
+            for (const char* word : {"sh", "-c", "echo ready; exec sleep 1000"}) {
+              input->mutable_start()->add_argv(word);
+            }
+            return true;
+          }
+          std::unique_lock<std::mutex> guard(mutex);
+          changed.wait(guard, [&] { return ended; });
+          return false;
+        },
+        [&](const agent::ExecOutput& output) {
+          if (!output.standard_output().empty()) break_it();
+          err += output.standard_error();
+          const std::lock_guard<std::mutex> guard(mutex);
+          if (output.has_exit_status()) exit_status = output.exit_status(), ended = true;
+          changed.notify_all();
+        });
+    EXPECT_FALSE(status.ok());
+    EXPECT_EQ(exit_status, 255);
+    EXPECT_NE(err.find("lost"), std::string::npos);
   }
 
   const Folder folder_;
@@ -109,37 +142,14 @@ TEST_F(AgentRestart, AScriptGoesOnWithoutItsSession) {
 }
 
 TEST_F(AgentRestart, ACommandDoesNotOutliveItsAgentUnnoticed) {
-  std::string err;
-  int exit_status = -1;
-  bool sent = false;
-  bool ended = false;
-  std::mutex mutex;
-  std::condition_variable changed;
-  const absl::Status status = agent_->Exec(
-      [&](agent::ExecInput* input) {
-        if (!std::exchange(sent, true)) {
-          for (const char* word : {"sh", "-c", "echo ready; exec sleep 1000"}) {
-            input->mutable_start()->add_argv(word);
-          }
-          return true;
-        }
-        std::unique_lock<std::mutex> guard(mutex);
-        changed.wait(guard, [&] { return ended; });
-        return false;
-      },
-      [&](const agent::ExecOutput& output) {
-        if (!output.standard_output().empty()) {
-          process_.Kill();
-          process_.Start();
-        }
-        err += output.standard_error();
-        const std::lock_guard<std::mutex> guard(mutex);
-        if (output.has_exit_status()) exit_status = output.exit_status(), ended = true;
-        changed.notify_all();
-      });
-  EXPECT_FALSE(status.ok());
-  EXPECT_EQ(exit_status, 255);
-  EXPECT_NE(err.find("lost"), std::string::npos);
+  ExpectThatACommandIsLost([this] {
+    process_.Kill();
+    process_.Start();
+  });
+}
+
+TEST_F(AgentRestart, AnAgentThatIsToldToEndSaysSoAndNobodyWaitsForTheNextOne) {
+  ExpectThatACommandIsLost([this] { kill(process_.pid(), SIGTERM); });
 }
 
 TEST_F(AgentRestart, ManyRestartsLeaveAWorkingSession) {
