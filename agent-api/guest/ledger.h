@@ -10,9 +10,11 @@
 
 namespace rum::guest {
 
-// Which scripts ran in this guest, how often and how they ended: one file, replaced as a whole, a
-// run a line as protobuf JSON. A run that has no end and belongs to an earlier boot was
-// interrupted. Lines that are damaged are kept beside it, in FILE.damaged. Not thread-safe.
+// Which scripts ran in this guest, how often and how they ended: one file, a line as protobuf JSON
+// for each thing that became known of a run; of a run_id the last line counts. Lines are appended,
+// and the file is replaced as a whole when most of them are old. A run that has no end and belongs
+// to an earlier boot was interrupted. Where lines are damaged the file is kept beside it, in
+// FILE.damaged. Not thread-safe.
 class Ledger {
  public:
   explicit Ledger(std::string path);
@@ -27,11 +29,15 @@ class Ledger {
 
  private:
   std::vector<agent::ScriptRun> With(const agent::ScriptRun& run) const;
-  absl::Status Write(const std::vector<agent::ScriptRun>& runs) const;
+  absl::Status Append(const agent::ScriptRun& run);
+  absl::Status Write(const std::vector<agent::ScriptRun>& runs);
+  bool Appendable() const;
 
   const std::string path_;
   absl::Status readable_;  // else nothing is written: it may hold runs that must not be forgotten
   std::vector<agent::ScriptRun> runs_;
+  size_t lines_ = 0;    // of the file
+  bool whole_ = false;  // the file is there and its last line has its end
 };
 
 // /proc/sys/kernel/random/boot_id

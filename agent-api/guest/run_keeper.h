@@ -18,7 +18,7 @@ namespace rum::guest {
 //   process   /proc/PID/stat of the script, for who has to end it without a keeper
 //   output-*  what it wrote (run_log.h)
 //   cancel    made by the agent before it sends the keeper SIGTERM
-//   outcome   the keeper's last word, on disk before the lock is free
+//   outcome   the keeper's last word, written before the lock is free
 //
 // A keeper that is ended in another way leaves no outcome: the run was interrupted.
 

@@ -216,7 +216,7 @@ absl::Status Scripts::MakeFolder(const agent::RunScriptRequest& request) {
   if (!std::filesystem::create_directories(folder, error))
     return absl::InternalError(absl::StrCat("create ", folder, ": ", error.message()));
   const std::lock_guard<std::mutex> guard(SpawnMutex());
-  absl::Status status = WriteFileAtomically(folder + "/script", request.script(), 0700);
+  absl::Status status = WriteNewFile(folder + "/script", request.script(), 0700);
   if (!status.ok() || request.kind() != kBootKind ||
       boot_script_.content_hash() == request.content_hash()) {
     return status;

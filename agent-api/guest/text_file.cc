@@ -6,8 +6,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 
 #include "absl/strings/str_cat.h"
 
@@ -25,20 +23,14 @@ absl::Status WriteAll(int fd, const std::string& path, const std::string& bytes)
     if (n < 0) return Failed("write", path);
     done += static_cast<size_t>(n);
   }
-  return fsync(fd) == 0 ? absl::OkStatus() : Failed("fsync", path);
+  return absl::OkStatus();
 }
 
 }  // namespace
 
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (file) text << file.rdbuf();
-  return text.str();
-}
-
 absl::StatusOr<std::string> ReadFileToEdit(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // A user may have put a pipe in its place, which nobody ever writes to.
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0 && errno == ENOENT) return absl::NotFoundError(absl::StrCat("no file ", path));
   if (fd < 0) return Failed("open", path);
   std::string text;
@@ -58,6 +50,8 @@ absl::StatusOr<std::string> ReadFileToEdit(const std::string& path) {
   return text;
 }
 
+std::string ReadFile(const std::string& path) { return ReadFileToEdit(path).value_or(""); }
+
 std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 absl::Status WriteFileAtomically(const std::string& path, const std::string& bytes, mode_t mode) {
@@ -67,6 +61,7 @@ absl::Status WriteFileAtomically(const std::string& path, const std::string& byt
   struct stat old {};
   const bool exists = stat(path.c_str(), &old) == 0;
   absl::Status status = WriteAll(fd, temporary, bytes);
+  if (status.ok() && fsync(fd) != 0) status = Failed("fsync", temporary);
   if (status.ok() && exists && fchown(fd, old.st_uid, old.st_gid) != 0)
     status = Failed("chown", temporary);
   if (status.ok() && fchmod(fd, exists ? old.st_mode & 07777 : mode) != 0)
@@ -75,6 +70,16 @@ absl::Status WriteFileAtomically(const std::string& path, const std::string& byt
   if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0)
     status = Failed("rename to", path);
   if (!status.ok()) unlink(temporary.c_str());
+  return status;
+}
+
+absl::Status WriteNewFile(const std::string& path, const std::string& bytes, mode_t mode) {
+  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0) return Failed("create", path);
+  absl::Status status = WriteAll(fd, path, bytes);
+  if (status.ok() && fchmod(fd, mode) != 0) status = Failed("chmod", path);
+  close(fd);
+  if (!status.ok()) unlink(path.c_str());
   return status;
 }
 

@@ -19,6 +19,8 @@ std::string FirstLine(const std::string& text);
 // Writes beside the file, flushes to disk, renames: a reader sees the old or the new text. Keeps
 // owner and mode of an old file, else `mode`.
 absl::Status WriteFileAtomically(const std::string& path, const std::string& bytes, mode_t mode);
+// Makes a file that is not there yet, and that nobody needs after a power cut: it is not flushed.
+absl::Status WriteNewFile(const std::string& path, const std::string& bytes, mode_t mode);
 // After it, the files of a folder are there with their present names also when power fails.
 absl::Status SyncFolder(const std::string& folder);
 

@@ -104,6 +104,48 @@ TEST(Ledger, CutAnywhereItKeepsTheWholeLines) {
   }
 }
 
+TEST(Ledger, AfterACutLineTheNextOneBeginsItsOwn) {
+  const Folder folder;
+  {
+    Ledger ledger(folder / "ledger");
+    ASSERT_TRUE(ledger.Put(SampleRun("one")).ok());
+    ASSERT_TRUE(ledger.Put(SampleRun("two")).ok());
+  }
+  const std::string whole = Slurp(folder / "ledger");
+  for (size_t cut = 1; cut < whole.size(); ++cut) {
+    Spill(folder / "ledger", whole.substr(0, whole.size() - cut));
+    Ledger ledger(folder / "ledger");
+    const size_t left = ledger.runs().size();
+    ASSERT_TRUE(ledger.Put(SampleRun("three")).ok());
+    const Ledger again(folder / "ledger");
+    ASSERT_EQ(again.runs().size(), left + 1) << cut;
+    ASSERT_TRUE(MessageDifferencer::Equals(again.runs().back(), SampleRun("three"))) << cut;
+  }
+}
+
+TEST(Ledger, LinesThatAreOldDoNotGatherForEver) {
+  const Folder folder;
+  Ledger ledger(folder / "ledger");
+  agent::ScriptRun run = SampleRun("one");
+  ASSERT_TRUE(ledger.Put(run).ok());
+  const size_t line = Slurp(folder / "ledger").size();
+  for (int i = 0; i < 500; ++i) {
+    run.set_exit_status(i);
+    ASSERT_TRUE((i % 2 == 0 ? ledger.Put(run) : ledger.PutEnd(run)).ok());
+    ASSERT_LT(Slurp(folder / "ledger").size(), 80 * line);
+    ASSERT_EQ(Ledger(folder / "ledger").Find("one")->exit_status(), i);
+  }
+}
+
+TEST(Ledger, OneThatWasTakenAwayIsWrittenAgain) {
+  const Folder folder;
+  Ledger ledger(folder / "ledger");
+  ASSERT_TRUE(ledger.Put(SampleRun("one")).ok());
+  std::filesystem::remove(folder / "ledger");
+  ASSERT_TRUE(ledger.Put(SampleRun("two")).ok());
+  EXPECT_EQ(Ledger(folder / "ledger").runs().size(), 2u);
+}
+
 TEST(Ledger, ALineOfANewerAgentIsUnderstood) {
   const Folder folder;
   Spill(folder / "ledger", "{\"kind\":\"boot\",\"runId\":\"one\",\"colour\":\"red\"}\n");

@@ -33,6 +33,13 @@ TEST(TextFile, AReaderSeesTheOldOrTheNewText) {
   writer.join();
 }
 
+TEST(TextFile, APipeInPlaceOfAFileIsEmptyAndHoldsNobodyUp) {
+  const Folder folder;
+  const std::string path = folder / "file";
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  EXPECT_EQ(ReadFile(path), "");
+}
+
 TEST(TextFile, KeepsModeAndOwnerOfAnOldFile) {
   const Folder folder;
   const std::string path = folder / "file";
