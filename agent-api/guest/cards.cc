@@ -2,15 +2,21 @@
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netpacket/packet.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <map>
 #include <set>
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "agent-api/guest/text_file.h"
+#include "absl/strings/str_join.h"
 
 namespace rum::guest {
 namespace {
@@ -27,28 +33,76 @@ std::string AddressText(const sockaddr* address) {
   return text;
 }
 
-}  // namespace
+// Empty: it is no card's own.
+std::string MacText(const sockaddr* address) {
+  if (address->sa_family != AF_PACKET) return "";
+  const auto* link = reinterpret_cast<const sockaddr_ll*>(address);
+  std::vector<std::string> bytes;
+  for (int i = 0; i < link->sll_halen; ++i) {
+    bytes.push_back(absl::StrCat(absl::Hex(link->sll_addr[i], absl::kZeroPad2)));
+  }
+  return absl::StrJoin(bytes, ":");
+}
 
-std::vector<agent::Card> Cards() {
-  std::map<std::string, std::set<std::string>> addresses;
+bool List(std::vector<agent::Card>* cards) {
+  cards->clear();
   ifaddrs* list = nullptr;
-  if (getifaddrs(&list) != 0) return {};
+  if (getifaddrs(&list) != 0) return false;
+  std::map<std::string, std::string> macs;
+  std::map<std::string, std::set<std::string>> addresses;
   for (const ifaddrs* i = list; i != nullptr; i = i->ifa_next) {
     if ((i->ifa_flags & IFF_LOOPBACK) != 0) continue;
     std::set<std::string>& of_card = addresses[i->ifa_name];
-    const std::string text = i->ifa_addr == nullptr ? "" : AddressText(i->ifa_addr);
-    if (!text.empty()) of_card.insert(text);
+    if (i->ifa_addr == nullptr) continue;
+    if (const std::string mac = MacText(i->ifa_addr); !mac.empty()) macs[i->ifa_name] = mac;
+    if (const std::string text = AddressText(i->ifa_addr); !text.empty()) of_card.insert(text);
   }
   freeifaddrs(list);
-  std::vector<agent::Card> cards;
   for (const auto& [name, texts] : addresses) {
     agent::Card card;
     card.set_name(name);
-    card.set_mac(FirstLine(ReadFile(absl::StrCat("/sys/class/net/", name, "/address"))));
+    card.set_mac(macs[name]);
     for (const std::string& text : texts) card.add_addresses(text);
-    cards.push_back(std::move(card));
+    cards->push_back(std::move(card));
   }
-  return cards;
+  return true;
+}
+
+int ListenToNetlink() {
+  const int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+  sockaddr_nl address{};
+  address.nl_family = AF_NETLINK;
+  address.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
+  if (fd >= 0 && bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) return fd;
+  if (fd >= 0) close(fd);
+  return -1;
+}
+
+}  // namespace
+
+Cards::Cards() : netlink_(ListenToNetlink()) {}
+
+Cards::~Cards() {
+  if (netlink_ >= 0) close(netlink_);
+}
+
+bool Cards::Changed() {
+  char message[8192];
+  bool changed = netlink_ < 0;
+  // ENOBUFS: some were lost, so that there was one.
+  for (ssize_t n; (n = recv(netlink_, message, sizeof message, 0)) >= 0 || errno == ENOBUFS ||
+                  errno == EINTR;) {
+    changed = true;
+  }
+  return changed;
+}
+
+std::vector<agent::Card> Cards::Now() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  // Before the list is made: what changes meanwhile is news for the next call.
+  const bool changed = Changed();
+  if (changed || !listed_) listed_ = List(&cards_);
+  return cards_;
 }
 
 }  // namespace rum::guest

@@ -288,7 +288,7 @@ class Service final : public agent::Agent::Service {
     for (const std::string& group : GroupsOf(request.user())) seen.add_groups(group);
     for (const agent::ScriptRun& run : scripts_->Runs()) *seen.add_runs() = run;
     for (const std::string& key : AuthorizedKeysOf(request.user())) seen.add_authorized_keys(key);
-    for (const agent::Card& card : Cards()) *seen.add_cards() = card;
+    for (const agent::Card& card : cards_.Now()) *seen.add_cards() = card;
     const std::vector<agent::Volume> volumes(request.volumes().begin(), request.volumes().end());
     for (const agent::VolumeState& state : ObserveStorage(volumes)) *seen.add_volumes() = state;
     for (const std::string& target : StaleTargets(volumes)) seen.add_stale_targets(target);
@@ -328,6 +328,7 @@ class Service final : public agent::Agent::Service {
   const std::string build_id_;
   const int replaced_;
   Calls calls_;
+  Cards cards_;
   Changes changes_;
 };
 
@@ -347,6 +348,8 @@ AgentServer::AgentServer(Scripts* scripts, const AgentProgram& program)
   grpc::ServerBuilder builder;
   builder.RegisterService(&parts_->service);
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
+  // A few threads stay, for the next calls.
+  builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, 4);
   parts_->server = builder.BuildAndStart();
 }
 
