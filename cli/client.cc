@@ -1,6 +1,8 @@
 #include "cli/client.h"
 
+#include <fcntl.h>
 #include <grpc/grpc.h>
+#include <grpcpp/create_channel_posix.h>
 #include <grpcpp/grpcpp.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -19,16 +21,20 @@ namespace {
 
 constexpr std::chrono::milliseconds kPatience{10000};
 
-// A socket that nobody listens on any more refuses at once; gRPC would go on trying.
-bool SomebodyListens(const std::string& path) {
+// -1: nobody listens. gRPC would go on trying, and its names, policies and attempts take longer than
+// a call.
+int ConnectTo(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) return false;
+  if (path.size() >= sizeof address.sun_path) return -1;
   path.copy(address.sun_path, path.size());
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const bool listens = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 &&
+      fcntl(fd, F_SETFL, O_NONBLOCK) == 0) {
+    return fd;
+  }
   close(fd);
-  return listens;
+  return -1;
 }
 
 struct Connection {
@@ -37,11 +43,11 @@ struct Connection {
 };
 
 absl::StatusOr<Connection> TryConnect() {
-  const std::string path = ControllerSocketPath();
-  if (!SomebodyListens(path)) return absl::UnavailableError("no controller runs");
+  const int fd = ConnectTo(ControllerSocketPath());
+  if (fd < 0) return absl::UnavailableError("no controller runs");
   Connection connection;
-  connection.stub = control::Control::NewStub(
-      grpc::CreateChannel(absl::StrCat("unix:", path), grpc::InsecureChannelCredentials()));
+  connection.stub =
+      control::Control::NewStub(grpc::CreateInsecureChannelFromFd("rum-controller", fd));
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kPatience);
   const grpc::Status status =

@@ -249,6 +249,7 @@ void Exec(const ExecFlags& flags, const std::vector<std::string>& argv, Globals*
   agent::ExecInput first;
   Fill(flags, argv, first.mutable_start());
   grpc::ClientContext context;
+  context.set_initial_metadata_corked(true);  // one message with the start
   const auto stream = client.stub->Exec(&context);
   const int exit_status = Converse(first, client, signals, &context, stream.get());
   if (exit_status >= 0) {
