@@ -58,21 +58,35 @@ absl::Status WarmSsh::Exec(const std::vector<std::string>& command) const {
 }
 
 absl::Status WarmSsh::Ansible(const std::string& shell_line) const {
+  return RunAnsible(
+      {"ansible", "all", "--become", "-m", "ansible.builtin.shell", "-a", shell_line});
+}
+
+absl::Status WarmSsh::Playbook(const std::string& script) const {
+  const std::string path = folder_ + "/playbook.yml";
+  std::ofstream(path) << "- hosts: all\n  become: true\n  tasks:\n"
+                      << "    - ansible.builtin.copy: {dest: /var/lib/boot-script, mode: '0700', "
+                         "content: \""
+                      << script << "\\n\"}\n      register: script\n"
+                      << "    - ansible.builtin.command: sh /var/lib/boot-script\n"
+                      << "      when: script.changed\n";
+  return RunAnsible({"ansible-playbook", path});
+}
+
+absl::Status WarmSsh::RunAnsible(std::vector<std::string> argv) const {
   std::string common;
   const std::vector<std::string> words = Argv({});
   for (size_t i = 1; i < words.size(); ++i) absl::StrAppend(&common, words[i], " ");
   const size_t at = target_.find('@');
-  const e2e::Result result =
-      e2e::Run({"ansible", "all", "-i", target_.substr(at + 1) + ",", "-u", target_.substr(0, at),
-                "--become", "-m", "ansible.builtin.shell", "-a", shell_line},
-               {{"ANSIBLE_SSH_ARGS", common},
-                {"ANSIBLE_PIPELINING", "True"},
-                {"ANSIBLE_HOST_KEY_CHECKING", "False"},
-                {"ANSIBLE_PYTHON_INTERPRETER", "/usr/bin/python3"},
-                {"ANSIBLE_HOME", folder_ + "/ansible"}});
+  argv.insert(argv.end(), {"-i", target_.substr(at + 1) + ",", "-u", target_.substr(0, at)});
+  const e2e::Result result = e2e::Run(argv, {{"ANSIBLE_SSH_ARGS", common},
+                                             {"ANSIBLE_PIPELINING", "True"},
+                                             {"ANSIBLE_HOST_KEY_CHECKING", "False"},
+                                             {"ANSIBLE_PYTHON_INTERPRETER", "/usr/bin/python3"},
+                                             {"ANSIBLE_HOME", folder_ + "/ansible"}});
   if (result.exit_status == 0) return absl::OkStatus();
   return absl::InternalError(
-      absl::StrCat("ansible: exit status ", result.exit_status, " ", result.out, result.err));
+      absl::StrCat(argv[0], ": exit status ", result.exit_status, " ", result.out, result.err));
 }
 
 }  // namespace rum::bench

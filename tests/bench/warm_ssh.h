@@ -25,10 +25,15 @@ class WarmSsh {
   absl::Status Exec(const std::vector<std::string>& command) const;
   // The same for ansible, with pipelining and over that connection: a line of shell as root.
   absl::Status Ansible(const std::string& shell_line) const;
+  // The same as people keep it: a playbook that puts a script (one line, without quotes) in place
+  // and runs it when it has changed, with the facts that a playbook gathers unless told not to.
+  absl::Status Playbook(const std::string& script) const;
   // Begins with the ssh program and what it needs to get in; `more` comes after.
   std::vector<std::string> Argv(const std::vector<std::string>& more) const;
 
  private:
+  absl::Status RunAnsible(std::vector<std::string> argv) const;
+
   const std::string folder_;
   std::string target_;
 };
