@@ -102,6 +102,16 @@ TEST(Status, TellsWhatTheNextStartBrings) {
   EXPECT_NE(Find(status, "resources.memory_mb")->reason(), "");
 }
 
+TEST(Status, TellsOfAnAgentOfAnotherBuildThatGoesOn) {
+  Model model = Converged(SampleConfig());
+  model.observed.guest->set_not_replaced("the agent in the guest is 9.0.0: it goes on");
+  ExpectItem(model, "agent", Item::NEEDS_RESTART, Item::GUEST,
+             "the agent in the guest is 9.0.0: it goes on");
+  EXPECT_TRUE(model.Status().agent_connected());
+  model.observed.guest->clear_not_replaced();
+  EXPECT_EQ(Find(model.Status(), "agent"), nullptr);
+}
+
 TEST(Status, TellsWhatNeedsANewDisk) {
   Model model = Converged(SampleConfig());
   model.desired.mutable_user()->set_name("me");
