@@ -256,6 +256,14 @@ TEST_F(Forwards, AKilledAgentResetsItsConnectionsAndTheForwardComesBack) {
   }
 }
 
+// systemd gives a unit up that starts five times in ten seconds, unless it is told not to.
+TEST_F(Forwards, AnAgentThatDiesAgainAndAgainComesBackEachTime) {
+  for (int kill = 0; kill < 8; ++kill) {
+    world_->Rum({"exec", "--", "sh", "-c", "kill -9 $(pidof rum-agent)"});
+    ASSERT_EQ(world_->Rum({"exec", "true"}).exit_status, 0) << kill;
+  }
+}
+
 TEST_F(Forwards, APortThatRumChoosesStays) {
   world_->file.more = "[[ports]]\nauto = true\nguest = 7000\nbind = \"127.0.0.2\"\n";
   world_->file.ports.clear();
