@@ -21,8 +21,8 @@ namespace {
 
 constexpr std::chrono::milliseconds kPatience{10000};
 
-// -1: nobody listens. gRPC would go on trying, and its names, policies and attempts take longer than
-// a call.
+// -1: nobody listens. gRPC would go on trying, and its names, policies and attempts take longer
+// than a call.
 int ConnectTo(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;

@@ -6,8 +6,8 @@
 
 namespace rum {
 
-// A guest that is gone, with its kernel perhaps, says nothing; one that is there may have nothing to
-// say, so that it is asked.
+// A guest that is gone, with its kernel perhaps, says nothing; one that is there may have nothing
+// to say, so that it is asked.
 struct Keepalive {
   // Whether anybody waits for the guest: nobody minds its silence else. nullptr: never.
   std::function<bool()> waiting;
