@@ -5,16 +5,12 @@
 #include <grpcpp/grpcpp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
-#include <cstring>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -25,12 +21,13 @@
 #include "agent-api/channel/pump.h"
 #include "agent-api/client/change_stream.h"
 #include "agent-api/client/greeting.h"
+#include "agent-api/client/rpc_status.h"
+#include "agent-api/client/stream_forwards.h"
 
 namespace rum {
 namespace {
 
 using agent::Agent;
-using ForwardStream = grpc::ClientReaderWriter<agent::ForwardChunk, agent::ForwardChunk>;
 
 constexpr auto kUnaryDeadline = std::chrono::seconds(10);
 constexpr auto kStorageDeadline = std::chrono::minutes(30);  // terabytes on an emulated CPU
@@ -39,33 +36,6 @@ constexpr auto kFirstBackOff = std::chrono::milliseconds(50);
 // A session may break while a replacement is on its way.
 constexpr int kMostReplacements = 3;
 constexpr auto kMostBackOff = std::chrono::milliseconds(2000);
-
-absl::Status ToAbsl(const grpc::Status& status) {
-  if (status.ok()) return absl::OkStatus();
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
-                      absl::StrCat("agent: ", status.error_message()));
-}
-
-void SetBlocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK); }
-
-bool SendAll(int fd, const std::string& data) {
-  for (size_t done = 0; done < data.size();) {
-    const ssize_t n = send(fd, data.data() + done, data.size() - done, MSG_NOSIGNAL);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    done += static_cast<size_t>(n);
-  }
-  return true;
-}
-
-// Waits until both directions of a stream socket are closed, by whichever side.
-bool HungUp(int fd, int timeout_ms) {
-  pollfd ask{fd, 0, 0};
-  int ready = 0;
-  while ((ready = poll(&ask, 1, timeout_ms)) < 0 && errno == EINTR) {
-  }
-  return ready == 1 && (ask.revents & POLLHUP) != 0;
-}
 
 // Everything that lives as long as one session: RPCs that are under way keep it.
 struct Session {
@@ -92,11 +62,8 @@ class GrpcGuestAgent : public GuestAgent {
     {
       const std::lock_guard<std::mutex> guard(mutex_);
       stopping_ = true;
-      for (const auto& [context, socket] : forwards_) {
-        context->TryCancel();
-        if (socket >= 0) shutdown(socket, SHUT_RDWR);  // whoever does not read must not hold us up
-      }
     }
+    forwards_.Close();
     const uint64_t one = 1;
     if (write(wake_, &one, sizeof one) < 0) std::abort();  // an eventfd takes a one
     changed_.notify_all();
@@ -104,8 +71,6 @@ class GrpcGuestAgent : public GuestAgent {
     notifier_.join();
     greeter_.join();
     session_.reset();  // its stream's last word takes the lock
-    std::unique_lock<std::mutex> guard(mutex_);
-    changed_.wait(guard, [this] { return dialing_ == 0; });
     close(wake_);
   }
 
@@ -280,16 +245,8 @@ class GrpcGuestAgent : public GuestAgent {
   void Dial(uint16_t port, std::function<void(absl::StatusOr<int>)> done) override {
     const auto session = Current();
     if (session == nullptr) return done(NoSession());
-    {
-      const std::lock_guard<std::mutex> guard(mutex_);
-      ++dialing_;
-    }
-    std::thread([this, session, port, done = std::move(done)] {
-      Forward(*session, port, done);
-      const std::lock_guard<std::mutex> guard(mutex_);
-      --dialing_;
-      changed_.notify_all();
-    }).detach();
+    agent::Agent::Stub* const stub = session->stub.get();
+    forwards_.Dial(session, stub, port, std::move(done));
   }
 
  private:
@@ -330,84 +287,6 @@ class GrpcGuestAgent : public GuestAgent {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + deadline);
     return ToAbsl((session->stub.get()->*method)(&context, request, reply));
-  }
-
-  void Forward(const Session& session, uint16_t port,
-               const std::function<void(absl::StatusOr<int>)>& done) {
-    grpc::ClientContext context;
-    {
-      const std::lock_guard<std::mutex> guard(mutex_);
-      if (stopping_) return done(absl::CancelledError("the agent's client ends"));
-      forwards_[&context] = -1;
-    }
-    ForwardOn(session, &context, port, done);
-    const std::lock_guard<std::mutex> guard(mutex_);
-    forwards_.erase(&context);
-  }
-
-  void ForwardOn(const Session& session, grpc::ClientContext* context, uint16_t port,
-                 const std::function<void(absl::StatusOr<int>)>& done) {
-    const auto stream = session.stub->Forward(context);
-    agent::ForwardChunk chunk;
-    chunk.set_port(port);
-    const bool asked = stream->Write(chunk);
-    if (!asked || !stream->Read(&chunk)) {
-      stream->WritesDone();
-      absl::Status status = ToAbsl(stream->Finish());
-      return done(status.ok() ? absl::UnavailableError("agent: no connection") : status);
-    }
-    int ours = -1;
-    int theirs = -1;
-    if (!SocketPair(&ours, &theirs)) {
-      context->TryCancel();
-      stream->Finish();
-      return done(absl::ResourceExhaustedError(absl::StrCat("socketpair: ", strerror(errno))));
-    }
-    SetBlocking(ours);
-    done(theirs);
-    SetForwardSocket(context, ours);
-    std::atomic<bool> guest_ended = false;
-    std::thread sender([&] {
-      if (!SendFrom(ours, guest_ended, stream.get())) context->TryCancel();
-    });
-    while (stream->Read(&chunk)) {
-      if (!SendAll(ours, chunk.data())) break;
-      if (chunk.end()) guest_ended = true, shutdown(ours, SHUT_WR);
-    }
-    // Closing both ways before both ends were said is how a stream socket can say that the
-    // connection broke; after them it changes nothing.
-    shutdown(ours, SHUT_RDWR);
-    sender.join();
-    stream->Finish();
-    SetForwardSocket(context, -1);
-    close(ours);
-  }
-
-  // Sends until the socket's peer has closed both ways; true when each direction's end was said
-  // before.
-  static bool SendFrom(int fd, const std::atomic<bool>& guest_ended, ForwardStream* stream) {
-    std::string buffer(64 * 1024, '\0');
-    agent::ForwardChunk chunk;
-    for (;;) {
-      const ssize_t n = read(fd, buffer.data(), buffer.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return false;
-      if (n == 0) break;
-      chunk.set_data(buffer.data(), static_cast<size_t>(n));
-      if (!stream->Write(chunk)) return false;
-    }
-    if (HungUp(fd, 0) && !guest_ended) return false;
-    chunk.clear_data();
-    chunk.set_end(true);
-    if (!stream->Write(chunk) || !HungUp(fd, -1) || !guest_ended) return false;
-    stream->WritesDone();
-    return true;
-  }
-
-  void SetForwardSocket(grpc::ClientContext* context, int fd) {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    forwards_[context] = fd;
-    if (stopping_ && fd >= 0) shutdown(fd, SHUT_RDWR);
   }
 
   void KeepLink() {
@@ -527,10 +406,9 @@ class GrpcGuestAgent : public GuestAgent {
   // The last agent, by ours.
   std::chrono::steady_clock::time_point replaced_ = std::chrono::steady_clock::time_point::min();
   std::string last_error_;
-  std::map<grpc::ClientContext*, int> forwards_;  // with their sockets, -1: none
-  int dialing_ = 0;
   int changes_ = 0;
   bool stopping_ = false;
+  StreamForwards forwards_;
   std::thread link_;
   std::thread notifier_;
   std::thread greeter_;

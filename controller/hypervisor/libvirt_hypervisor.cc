@@ -23,13 +23,6 @@ absl::StatusOr<DomainFacts> FactsOf(virDomainPtr domain, unsigned flags,
   return ReadDomainXml(xml, auto_type);
 }
 
-// Not while libvirt itself holds it for a moment, as for a snapshot.
-bool IsPaused(virDomainPtr domain) {
-  int state = 0, reason = 0;
-  return virDomainGetState(domain, &state, &reason, 0) == 0 && state == VIR_DOMAIN_PAUSED &&
-         (reason == VIR_DOMAIN_PAUSED_USER || reason == VIR_DOMAIN_PAUSED_IOERROR);
-}
-
 // The sizes that the guest sees. What cannot be asked stays as the definition has it.
 void ReadSizes(virDomainPtr domain, const DomainFacts& facts, Config* config) {
   virDomainBlockInfo info;
@@ -55,10 +48,15 @@ absl::StatusOr<FoundDomain> LibvirtHypervisor::Find(const ConnectionHandle& conn
     if (LastLibvirtCode() == VIR_ERR_NO_DOMAIN) return found;
     return LibvirtError("looking for the domain");
   }
-  const int running = virDomainIsActive(found.domain.get());
+  int state = VIR_DOMAIN_NOSTATE;
+  int reason = 0;
   const int persistent = virDomainIsPersistent(found.domain.get());
-  if (running < 0 || persistent < 0) return LibvirtError("looking at the domain");
-  found.running = running == 1;
+  if (persistent < 0 || virDomainGetState(found.domain.get(), &state, &reason, 0) != 0)
+    return LibvirtError("looking at the domain");
+  found.running = state != VIR_DOMAIN_SHUTOFF;
+  // Not while libvirt itself holds it for a moment, as for a snapshot.
+  found.paused = state == VIR_DOMAIN_PAUSED &&
+                 (reason == VIR_DOMAIN_PAUSED_USER || reason == VIR_DOMAIN_PAUSED_IOERROR);
   const std::string auto_type = connection_.facts().auto_type;
   if (persistent == 1) {
     absl::StatusOr<DomainFacts> facts =
@@ -88,7 +86,7 @@ absl::StatusOr<DomainState> LibvirtHypervisor::Inspect(const MachineIdentity& ma
   state.running = found->running;
   if (state.defined) state.persistent = found->persistent->config;
   if (state.running) {
-    state.paused = IsPaused(found->domain.get());
+    state.paused = found->paused;
     state.live = found->live->config;
     state.virtiofs = found->live->virtiofs;
     if (!connection_.facts().remote) state.vsock_cid = found->live->vsock_cid;
@@ -117,10 +115,7 @@ absl::Status LibvirtHypervisor::StartNow(const ConnectionHandle& connection,
                                          const MachineIdentity& machine) {
   absl::StatusOr<FoundDomain> found = Find(connection, machine);
   if (!found.ok()) return found.status();
-  if (found->running && IsPaused(found->domain.get()) &&
-      virDomainResume(found->domain.get()) != 0) {
-    return LibvirtError("resume");
-  }
+  if (found->paused && virDomainResume(found->domain.get()) != 0) return LibvirtError("resume");
   if (found->running) return absl::OkStatus();
   if (!found->persistent.has_value()) {
     return absl::FailedPreconditionError("the machine is not defined");

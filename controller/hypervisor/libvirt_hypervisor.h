@@ -21,6 +21,7 @@ namespace rum {
 struct FoundDomain {
   DomainHandle domain;  // null: there is none
   bool running = false;
+  bool paused = false;  // by virsh, or as the host's disk is full
   std::optional<DomainFacts> persistent;
   std::optional<DomainFacts> live;
   std::optional<DomainFacts> saved;  // by `virsh managedsave`: what its next start goes on with

@@ -1,0 +1,155 @@
+#include "agent-api/client/stream_forwards.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "agent-api/channel/pump.h"
+#include "agent-api/client/rpc_status.h"
+
+namespace rum {
+namespace {
+
+using agent::Agent;
+using ForwardStream = grpc::ClientReaderWriter<agent::ForwardChunk, agent::ForwardChunk>;
+
+void SetBlocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK); }
+
+bool SendAll(int fd, const std::string& data) {
+  for (size_t done = 0; done < data.size();) {
+    const ssize_t n = send(fd, data.data() + done, data.size() - done, MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    done += static_cast<size_t>(n);
+  }
+  return true;
+}
+
+// Waits until both directions of a stream socket are closed, by whichever side.
+bool HungUp(int fd, int timeout_ms) {
+  pollfd ask{fd, 0, 0};
+  int ready = 0;
+  while ((ready = poll(&ask, 1, timeout_ms)) < 0 && errno == EINTR) {
+  }
+  return ready == 1 && (ask.revents & POLLHUP) != 0;
+}
+
+// Sends until the socket's peer has closed both ways; true when each direction's end was said
+// before.
+bool SendFrom(int fd, const std::atomic<bool>& guest_ended, ForwardStream* stream) {
+  std::string buffer(64 * 1024, '\0');
+  agent::ForwardChunk chunk;
+  for (;;) {
+    const ssize_t n = read(fd, buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return false;
+    if (n == 0) break;
+    chunk.set_data(buffer.data(), static_cast<size_t>(n));
+    if (!stream->Write(chunk)) return false;
+  }
+  if (HungUp(fd, 0) && !guest_ended) return false;
+  chunk.clear_data();
+  chunk.set_end(true);
+  if (!stream->Write(chunk) || !HungUp(fd, -1) || !guest_ended) return false;
+  stream->WritesDone();
+  return true;
+}
+
+}  // namespace
+
+StreamForwards::~StreamForwards() {
+  Close();
+  std::unique_lock<std::mutex> guard(mutex_);
+  changed_.wait(guard, [this] { return dialing_ == 0; });
+}
+
+void StreamForwards::Close() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  closed_ = true;
+  for (const auto& [context, socket] : sockets_) {
+    context->TryCancel();
+    if (socket >= 0) shutdown(socket, SHUT_RDWR);  // whoever does not read must not hold us up
+  }
+}
+
+void StreamForwards::Dial(std::shared_ptr<const void> session, Agent::Stub* stub, uint16_t port,
+                          Done done) {
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    ++dialing_;
+  }
+  std::thread([this, session = std::move(session), stub, port, done = std::move(done)]() mutable {
+    Forward(stub, port, done);
+    session.reset();  // before anybody may think that nothing is left
+    const std::lock_guard<std::mutex> guard(mutex_);
+    --dialing_;
+    changed_.notify_all();
+  }).detach();
+}
+
+void StreamForwards::Forward(Agent::Stub* stub, uint16_t port, const Done& done) {
+  grpc::ClientContext context;
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    if (closed_) return done(absl::CancelledError("the agent's client ends"));
+    sockets_[&context] = -1;
+  }
+  ForwardOn(stub, &context, port, done);
+  const std::lock_guard<std::mutex> guard(mutex_);
+  sockets_.erase(&context);
+}
+
+void StreamForwards::ForwardOn(Agent::Stub* stub, grpc::ClientContext* context, uint16_t port,
+                               const Done& done) {
+  const auto stream = stub->Forward(context);
+  agent::ForwardChunk chunk;
+  chunk.set_port(port);
+  const bool asked = stream->Write(chunk);
+  if (!asked || !stream->Read(&chunk)) {
+    stream->WritesDone();
+    absl::Status status = ToAbsl(stream->Finish());
+    return done(status.ok() ? absl::UnavailableError("agent: no connection") : status);
+  }
+  int ours = -1;
+  int theirs = -1;
+  if (!SocketPair(&ours, &theirs)) {
+    context->TryCancel();
+    stream->Finish();
+    return done(absl::ResourceExhaustedError(absl::StrCat("socketpair: ", strerror(errno))));
+  }
+  SetBlocking(ours);
+  done(theirs);
+  SetSocket(context, ours);
+  std::atomic<bool> guest_ended = false;
+  std::thread sender([&] {
+    if (!SendFrom(ours, guest_ended, stream.get())) context->TryCancel();
+  });
+  while (stream->Read(&chunk)) {
+    if (!SendAll(ours, chunk.data())) break;
+    if (chunk.end()) guest_ended = true, shutdown(ours, SHUT_WR);
+  }
+  // Closing both ways before both ends were said is how a stream socket can say that the
+  // connection broke; after them it changes nothing.
+  shutdown(ours, SHUT_RDWR);
+  sender.join();
+  stream->Finish();
+  SetSocket(context, -1);
+  close(ours);
+}
+
+void StreamForwards::SetSocket(grpc::ClientContext* context, int socket) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  sockets_[context] = socket;
+  if (closed_ && socket >= 0) shutdown(socket, SHUT_RDWR);
+}
+
+}  // namespace rum
