@@ -50,7 +50,7 @@ class Round {
         usleep(static_cast<useconds_t>(Pick(0, 600)) * 1000);
         const int victim = Pick(0, 3);
         if (victim == 0) ++killed_["agent"], agent_.Kill(), agent_.Start();
-        if (victim == 1) ++killed_["guest"], KillGuest(), Boot();
+        if (victim == 1) ++killed_["guest"], KillGuest(controller), Boot();
         if (victim >= 2) ++killed_["controller"], kill(controller, SIGKILL);
       }
       int status = 0;
@@ -89,20 +89,44 @@ class Round {
     agent_.Start();
   }
 
-  // As a power cut does: the agent, then all that has the boot's id in its environment.
-  void KillGuest() {
+  // As a power cut does: all that descends from us, but for the controller. Nothing else tells what
+  // belongs to the guest: a process in the middle of an exec has no environment.
+  void KillGuest(pid_t controller) {
     agent_.Kill();
-    const std::string mark = "RUM_BOOT_ID=" + boot_id_;
     for (bool any = true; any;) {
       any = false;
-      std::error_code error;
-      for (const auto& entry : fs::directory_iterator("/proc", error)) {
-        const int pid = std::atoi(entry.path().filename().c_str());
-        if (pid <= 1 || Slurp(entry.path() / "environ").find(mark) == std::string::npos) continue;
+      const std::map<pid_t, pid_t> parents = Parents();
+      for (const auto& [pid, parent] : parents) {
+        pid_t above = pid;
+        while (above > 1 && above != controller && above != getpid()) {
+          const auto next = parents.find(above);
+          above = next == parents.end() ? 0 : next->second;
+        }
+        if (above != getpid() || pid == getpid()) continue;
         kill(pid, SIGKILL);
         any = true;
       }
     }
+  }
+
+  // Of all processes that live.
+  static std::map<pid_t, pid_t> Parents() {
+    std::map<pid_t, pid_t> parents;
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator("/proc", error)) {
+      const int pid = std::atoi(entry.path().filename().c_str());
+      if (pid < 1) continue;
+      const std::string stat = Slurp(entry.path() / "stat");
+      const size_t name_end = stat.rfind(')');
+      char state = 'Z';
+      pid_t parent = 0;
+      if (name_end == std::string::npos ||
+          std::sscanf(stat.c_str() + name_end + 1, " %c %d", &state, &parent) != 2) {
+        continue;
+      }
+      if (state != 'Z' && state != 'X') parents[pid] = parent;
+    }
+    return parents;
   }
 
   void Check() {
