@@ -16,6 +16,7 @@
 #include <fstream>
 #include <map>
 #include <random>
+#include <set>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -36,11 +37,34 @@ namespace fs = std::filesystem;
 constexpr char kBootId[] = "/proc/sys/kernel/random/boot_id";
 constexpr int kMostUps = 40;  // until the machine is as its file says
 
+// Of all processes that live, by pid.
+std::map<pid_t, pid_t> Parents() {
+  std::map<pid_t, pid_t> parents;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator("/proc", error)) {
+    const int pid = std::atoi(entry.path().filename().c_str());
+    if (pid < 1) continue;
+    const std::string stat = Slurp(entry.path() / "stat");
+    const size_t name_end = stat.rfind(')');
+    char state = 'Z';
+    pid_t parent = 0;
+    if (name_end == std::string::npos ||
+        std::sscanf(stat.c_str() + name_end + 1, " %c %d", &state, &parent) != 2) {
+      continue;
+    }
+    if (state != 'Z' && state != 'X') parents[pid] = parent;
+  }
+  return parents;
+}
+
 // A guest on a disk of its own, the host beside it, and what kills them.
 class Round {
  public:
-  Round(const std::string& folder, uint32_t seed)
-      : folder_(folder), random_(seed), agent_((Prepare(), folder + "/disk")) {}
+  Round(const std::string& folder, const std::set<pid_t>& bystanders, uint32_t seed)
+      : folder_(folder),
+        bystanders_(bystanders),
+        random_(seed),
+        agent_((Prepare(), folder + "/disk")) {}
 
   void Run() {
     const int kills = Pick(0, 5);
@@ -89,8 +113,9 @@ class Round {
     agent_.Start();
   }
 
-  // As a power cut does: all that descends from us, but for the controller. Nothing else tells what
-  // belongs to the guest: a process in the middle of an exec has no environment.
+  // As a power cut does: all that descends from us, but for the controller and what was there
+  // before us. Nothing else tells what belongs to the guest: a process in the middle of an exec has
+  // no environment.
   void KillGuest(pid_t controller) {
     agent_.Kill();
     for (bool any = true; any;) {
@@ -98,7 +123,7 @@ class Round {
       const std::map<pid_t, pid_t> parents = Parents();
       for (const auto& [pid, parent] : parents) {
         pid_t above = pid;
-        while (above > 1 && above != controller && above != getpid()) {
+        while (above > 1 && above != controller && bystanders_.count(above) == 0) {
           const auto next = parents.find(above);
           above = next == parents.end() ? 0 : next->second;
         }
@@ -107,26 +132,6 @@ class Round {
         any = true;
       }
     }
-  }
-
-  // Of all processes that live.
-  static std::map<pid_t, pid_t> Parents() {
-    std::map<pid_t, pid_t> parents;
-    std::error_code error;
-    for (const auto& entry : fs::directory_iterator("/proc", error)) {
-      const int pid = std::atoi(entry.path().filename().c_str());
-      if (pid < 1) continue;
-      const std::string stat = Slurp(entry.path() / "stat");
-      const size_t name_end = stat.rfind(')');
-      char state = 'Z';
-      pid_t parent = 0;
-      if (name_end == std::string::npos ||
-          std::sscanf(stat.c_str() + name_end + 1, " %c %d", &state, &parent) != 2) {
-        continue;
-      }
-      if (state != 'Z' && state != 'X') parents[pid] = parent;
-    }
-    return parents;
   }
 
   void Check() {
@@ -162,12 +167,15 @@ class Round {
   }
 
   const std::string folder_;
+  const std::set<pid_t>& bystanders_;
   std::mt19937 random_;
   std::string boot_id_;
   AgentProcess agent_;
 };
 
 int Chaos(uint32_t seed, int rounds) {
+  std::set<pid_t> bystanders;
+  for (const auto& [pid, parent] : Parents()) bystanders.insert(pid);
   EnterPrivateEtc();
   prctl(PR_SET_CHILD_SUBREAPER, 1);  // what a guest's init does
   std::string folder = absl::StrCat(fs::temp_directory_path().string(), "/chaos-XXXXXX");
@@ -180,7 +188,7 @@ int Chaos(uint32_t seed, int rounds) {
   for (; round < rounds && !testing::Test::HasFailure(); ++round) {
     const std::string here = absl::StrCat(folder, "/", round);
     fs::create_directories(here);
-    Round one(here, seed + static_cast<uint32_t>(round));
+    Round one(here, bystanders, seed + static_cast<uint32_t>(round));
     one.Run();
     for (const auto& [what, times] : one.killed_) killed[what] += times;
     interrupted += one.interrupted_;
