@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "agent-api/channel/pump.h"
+#include "agent-api/channel/socket_io.h"
 
 namespace rum {
 namespace {

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "agent-api/channel/pump.h"
+#include "agent-api/channel/socket_io.h"
 
 namespace rum {
 namespace {

@@ -111,12 +111,4 @@ void Pump::WriteSession() {
   if (n < 0 && !Again()) to_session_.clear();  // reading it will tell that it is closed
 }
 
-bool SocketPair(int* one, int* other) {
-  int fds[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) != 0) return false;
-  *one = fds[0];
-  *other = fds[1];
-  return true;
-}
-
 }  // namespace rum

@@ -54,9 +54,6 @@ class Pump {
   FrameDecoder decoder_;
 };
 
-// A connected pair of non-blocking stream sockets; false: errno says why.
-bool SocketPair(int* one, int* other);
-
 }  // namespace rum
 
 #endif  // RUM_AGENT_API_CHANNEL_PUMP_H_

@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "agent-api/channel/pump.h"
+#include "agent-api/channel/socket_io.h"
 #include "agent-api/client/rpc_status.h"
 
 namespace rum {
@@ -23,16 +23,6 @@ using agent::Agent;
 using ForwardStream = grpc::ClientReaderWriter<agent::ForwardChunk, agent::ForwardChunk>;
 
 void SetBlocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK); }
-
-bool SendAll(int fd, const std::string& data) {
-  for (size_t done = 0; done < data.size();) {
-    const ssize_t n = send(fd, data.data() + done, data.size() - done, MSG_NOSIGNAL);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    done += static_cast<size_t>(n);
-  }
-  return true;
-}
 
 // Waits until both directions of a stream socket are closed, by whichever side.
 bool HungUp(int fd, int timeout_ms) {

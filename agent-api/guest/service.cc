@@ -19,6 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "agent-api/agent.grpc.pb.h"
 #include "agent-api/build_id.h"
+#include "agent-api/channel/socket_io.h"
 #include "agent-api/guest/authorized_keys.h"
 #include "agent-api/guest/calls.h"
 #include "agent-api/guest/cards.h"
@@ -67,16 +68,6 @@ int ConnectLocally(uint16_t port) {
   }
   errno = error;
   return -1;
-}
-
-bool SendAll(int fd, const std::string& data) {
-  for (size_t done = 0; done < data.size();) {
-    const ssize_t n = send(fd, data.data() + done, data.size() - done, MSG_NOSIGNAL);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    done += static_cast<size_t>(n);
-  }
-  return true;
 }
 
 bool HungUp(int fd) {

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "agent-api/agent.pb.h"
+#include "agent-api/channel/socket_io.h"
 #include "controller/service/known_hosts.h"
 
 namespace rum {
@@ -51,16 +52,6 @@ void PassToClient(int fd, DialStream* stream) {
   message.clear_data();
   message.set_end(true);
   stream->Write(message);
-}
-
-bool SendAll(int fd, const std::string& data) {
-  for (size_t done = 0; done < data.size();) {
-    const ssize_t n = send(fd, data.data() + done, data.size() - done, MSG_NOSIGNAL);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    done += static_cast<size_t>(n);
-  }
-  return true;
 }
 
 }  // namespace

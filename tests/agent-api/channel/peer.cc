@@ -13,7 +13,7 @@
 
 #include "agent-api/channel/guest_link.h"
 #include "agent-api/channel/host_link.h"
-#include "agent-api/channel/pump.h"
+#include "agent-api/channel/socket_io.h"
 
 namespace rum {
 namespace {
