@@ -3,9 +3,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "agent-api/forward/mux.h"
@@ -78,7 +78,7 @@ class ForwardEnd {
   std::unique_ptr<Mux> mux_;
   bool broken_ = false;
   Clock::time_point last_heard_;
-  std::unordered_map<Splice*, std::unique_ptr<Splice>> splices_;
+  std::map<Splice*, std::unique_ptr<Splice>> splices_;
   std::vector<std::unique_ptr<Splice>> over_;
 };
 
