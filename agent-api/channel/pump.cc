@@ -19,17 +19,13 @@ bool Again() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
 }  // namespace
 
 Pump::Pump(int channel, FrameDecoder::OnControl on_control)
-    : channel_(channel),
-      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+    : epoll_(epoll_create1(EPOLL_CLOEXEC)),
       decoder_(
           [this](const char* data, size_t size) {
             if (session_ >= 0) to_session_.append(data, size);
           },
           std::move(on_control)) {
-  // Edge-triggered: a virtio port without a listener on the host reports a hang-up all the time.
-  epoll_event event{};
-  event.events = EPOLLIN | EPOLLOUT | EPOLLET | EPOLLRDHUP;
-  epoll_ctl(epoll_, EPOLL_CTL_ADD, channel_, &event);
+  watch_.Begin(epoll_, channel);
 }
 
 Pump::~Pump() {
@@ -52,25 +48,23 @@ Pump::Event Pump::Step(int timeout_ms, int wake) {
   pollfd fds[3] = {{epoll_, POLLIN, 0}, {session_, 0, 0}, {wake, POLLIN, 0}};
   if (to_channel_.size() < kMostBuffered) fds[1].events |= POLLIN;
   if (!to_session_.empty()) fds[1].events |= POLLOUT;
-  const bool work_left = (channel_readable_ && to_session_.size() < kMostBuffered) ||
-                         (channel_writable_ && !to_channel_.empty());
+  const bool work_left = (watch_.readable() && to_session_.size() < kMostBuffered) ||
+                         (watch_.writable() && !to_channel_.empty());
   const int ready = poll(fds, 3, work_left ? 0 : timeout_ms);
   if (ready < 0) return Event::kWorked;  // a signal
   if ((fds[0].revents & POLLIN) != 0) {
     epoll_event event{};
-    if (epoll_wait(epoll_, &event, 1, 0) == 1) {
-      channel_readable_ = channel_writable_ = true;
-    }
+    if (epoll_wait(epoll_, &event, 1, 0) == 1) watch_.OnEvent();
   }
   bool open = true;
-  if (channel_readable_ && to_session_.size() < kMostBuffered) open = ReadChannel();
+  if (watch_.readable() && to_session_.size() < kMostBuffered) open = ReadChannel();
   if (session_ >= 0 && !to_session_.empty()) WriteSession();
   bool session_open = true;
   if (session_ >= 0 && fds[1].fd == session_ &&
       (fds[1].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
     session_open = ReadSession();
   }
-  if (channel_writable_ && !to_channel_.empty()) open = WriteChannel() && open;
+  if (watch_.writable() && !to_channel_.empty()) open = WriteChannel() && open;
   if (!open) return Event::kChannelClosed;
   if (!session_open) return Event::kSessionClosed;
   return ready == 0 && !work_left ? Event::kTimeout : Event::kWorked;
@@ -78,21 +72,19 @@ Pump::Event Pump::Step(int timeout_ms, int wake) {
 
 bool Pump::ReadChannel() {
   char buffer[kChunk];
-  const ssize_t n = read(channel_, buffer, sizeof buffer);
+  const ssize_t n = watch_.Read(buffer, sizeof buffer);
   if (n > 0) {
     received_ += static_cast<uint64_t>(n);
     decoder_.Feed(buffer, static_cast<size_t>(n));
     return true;
   }
-  channel_readable_ = false;
   if (n < 0 && !Again()) channel_error_ = errno;
   return n < 0 && Again();
 }
 
 bool Pump::WriteChannel() {
-  const ssize_t n = write(channel_, to_channel_.data(), std::min(to_channel_.size(), kChunk));
+  const ssize_t n = watch_.Write(to_channel_.data(), std::min(to_channel_.size(), kChunk));
   if (n > 0) to_channel_.erase(0, static_cast<size_t>(n));
-  if (n < 0) channel_writable_ = false;
   if (n < 0 && !Again()) channel_error_ = errno;
   return n >= 0 || Again();
 }

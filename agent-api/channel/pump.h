@@ -5,6 +5,7 @@
 #include <string>
 
 #include "agent-api/channel/frame.h"
+#include "agent-api/channel/port_watch.h"
 
 namespace rum {
 
@@ -42,11 +43,9 @@ class Pump {
   bool ReadSession();
   void WriteSession();
 
-  const int channel_;
   int session_ = -1;
   int epoll_;
-  bool channel_readable_ = true;
-  bool channel_writable_ = true;
+  PortWatch watch_;
   int channel_error_ = 0;
   uint64_t received_ = 0;
   std::string to_channel_;

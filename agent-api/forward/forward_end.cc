@@ -53,12 +53,7 @@ ForwardEnd::~ForwardEnd() {
 void ForwardEnd::Attach(int port) {
   Detach();
   port_ = port;
-  port_readable_ = port_writable_ = true;
-  // Edge-triggered: a virtio port without a client on the host reports a hang-up all the time.
-  epoll_event event{};
-  event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-  event.data.ptr = nullptr;
-  epoll_ctl(epoll_, EPOLL_CTL_ADD, port_, &event);
+  watch_.Begin(epoll_, port_);
   last_heard_ = Clock::now();
   link_.Start();
 }
@@ -105,17 +100,18 @@ void ForwardEnd::Restart() { broken_ = true; }
 
 bool ForwardEnd::Run(int timeout_ms) {
   epoll_event events[kEvents];
-  const bool busy = port_readable_;
+  const bool busy = watch_.readable();
   const int ready = epoll_wait(epoll_, events, kEvents, busy ? 0 : timeout_ms);
   for (int i = 0; i < ready; ++i) {
     auto* splice = static_cast<Splice*>(events[i].data.ptr);
     if (splice == nullptr) {
-      HandlePort(events[i].events);
+      watch_.OnEvent();
+      if ((events[i].events & (EPOLLHUP | EPOLLERR)) != 0) OnPortHangUp();
     } else if (splices_.count(splice) != 0) {
       OnSplice(splice, events[i].events);
     }
   }
-  if (port_ >= 0 && port_readable_) ReadPort();
+  if (port_ >= 0 && watch_.readable()) ReadPort();
   if (broken_) {
     broken_ = false;
     link_.End();
@@ -125,26 +121,20 @@ bool ForwardEnd::Run(int timeout_ms) {
   if (now >= deadline()) OnTime(now);
   const bool more = Flush(kMostInTurn);
   over_.clear();
-  return port_ >= 0 && (port_readable_ || more || broken_ || ready == kEvents);
-}
-
-void ForwardEnd::HandlePort(uint32_t events) {
-  port_readable_ = port_writable_ = true;
-  if ((events & (EPOLLHUP | EPOLLERR)) != 0) OnPortHangUp();
+  return port_ >= 0 && (watch_.readable() || more || broken_ || ready == kEvents);
 }
 
 void ForwardEnd::ReadPort() {
   std::array<char, kChunk>& buffer = Scratch();
-  for (int turn = 0; turn < kTurn && port_readable_ && port_ >= 0; ++turn) {
+  for (int turn = 0; turn < kTurn && watch_.readable() && port_ >= 0; ++turn) {
     // A virtio port gives 4 KiB at a time at most: gathered, they make less work further on.
     size_t size = 0;
     int error = -1;
     while (size < buffer.size() && error < 0) {
-      const ssize_t n = read(port_, buffer.data() + size, buffer.size() - size);
+      const ssize_t n = watch_.Read(buffer.data() + size, buffer.size() - size);
       if (n > 0) size += static_cast<size_t>(n);
       if (n <= 0) error = n == 0 ? 0 : errno;
     }
-    if (error >= 0 && error != EINTR) port_readable_ = false;
     if (size > 0) {
       last_heard_ = Clock::now();
       OnChunk(size);
@@ -160,7 +150,7 @@ void ForwardEnd::ReadPort() {
 
 bool ForwardEnd::Flush(size_t most) {
   size_t sent = 0;
-  while (port_ >= 0 && port_writable_) {
+  while (port_ >= 0 && watch_.writable()) {
     if (mux_ != nullptr && link_.pending() < kMostOut &&
         !mux_->Produce([this, &sent](const char* data, size_t size) {
           link_.Send(data, size);
@@ -171,20 +161,16 @@ bool ForwardEnd::Flush(size_t most) {
     }
     if (link_.pending() == 0) return false;
     WritePort();
-    if (sent >= most) return port_writable_;
+    if (sent >= most) return watch_.writable();
   }
   return false;
 }
 
 void ForwardEnd::WritePort() {
-  while (port_ >= 0 && port_writable_ && link_.pending() > 0) {
-    const ssize_t n = write(port_, link_.out(), link_.pending());
-    if (n > 0) {
-      link_.Sent(static_cast<size_t>(n));
-    } else {
-      port_writable_ = n < 0 && errno == EINTR;
-      if (n < 0 && !Again(errno)) return OnPortClosed(errno);
-    }
+  while (port_ >= 0 && watch_.writable() && link_.pending() > 0) {
+    const ssize_t n = watch_.Write(link_.out(), link_.pending());
+    if (n > 0) link_.Sent(static_cast<size_t>(n));
+    if (n < 0 && !Again(errno)) return OnPortClosed(errno);
   }
 }
 

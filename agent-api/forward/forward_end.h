@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "agent-api/channel/port_watch.h"
 #include "agent-api/forward/mux.h"
 #include "agent-api/forward/session_link.h"
 #include "agent-api/forward/splice.h"
@@ -64,7 +65,6 @@ class ForwardEnd {
   virtual void OnTime(Clock::time_point) {}
 
  private:
-  void HandlePort(uint32_t events);
   void ReadPort();
   void WritePort();
 
@@ -72,8 +72,7 @@ class ForwardEnd {
   const Mux::OnOpen open_;
   const int epoll_;
   int port_ = -1;
-  bool port_readable_ = false;
-  bool port_writable_ = false;
+  PortWatch watch_;
   SessionLink link_;
   std::unique_ptr<Mux> mux_;
   bool broken_ = false;

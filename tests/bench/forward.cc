@@ -178,7 +178,7 @@ absl::Status MeasureLatency(const Contenders& contenders, Contender who, Figures
     // Two threads in the guest for each connection: with more of them it does not connect in time.
     if (who == Contender::kGrpc && connections > 100) continue;
     const absl::StatusOr<Series> echo =
-        Echo(port, connections, std::max<size_t>(200, 3 * connections));
+        Echo(port, connections, std::max<size_t>(500, 5 * connections));
     if (!echo.ok()) return echo.status();
     std::vector<double>& all = figures->echo[connections].ms;
     all.insert(all.end(), echo->ms.begin(), echo->ms.end());

@@ -18,7 +18,7 @@ absl::StatusOr<double> Upload(uint16_t port, size_t bytes);
 absl::StatusOr<double> Download(uint16_t port, size_t bytes);
 
 // Round trips of 64 bytes, in ms, on so many connections that each have one under way all the time:
-// `samples` in all, without each connection's first.
+// `samples` in all, begun when each connection has had one that does not count.
 absl::StatusOr<Series> Echo(uint16_t port, size_t connections, size_t samples);
 
 // From connect() to the first byte of an answer, in ms, one connection after the other.

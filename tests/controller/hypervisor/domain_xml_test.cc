@@ -123,6 +123,23 @@ TEST(DomainXml, ReadsBackWhatItWrote) {
   }
 }
 
+// Each port has two queues and control has two; the rest has one vector.
+TEST(DomainXml, EveryQueueOfThePortsHasAnInterruptOfItsOwn) {
+  const std::string xml = MakeDomainXml(SomeParts());
+  const std::string controller = "/domain/devices/controller[@type='virtio-serial']/";
+  EXPECT_EQ(At(xml, controller + "@ports"), "8");
+  EXPECT_EQ(At(xml, controller + "@vectors"), "19");
+}
+
+TEST(DomainXml, OnlyAnEmulatedMachineHasArgumentsOfQemus) {
+  DomainParts parts = SomeParts();
+  const std::string argument = "/domain/qemu:commandline/qemu:arg[2]/@value";
+  EXPECT_EQ(At(MakeDomainXml(parts), argument), "virtio-serial-pci.ioeventfd=off");
+  parts.domain_type = "kvm";
+  EXPECT_EQ(At(MakeDomainXml(parts), argument), "");
+  EXPECT_EQ(MakeDomainXml(parts).find("qemu:"), std::string::npos);
+}
+
 TEST(DomainXml, KeepsPortsAndScriptsOut) {
   DomainParts parts = SomeParts();
   const std::string before = MakeDomainXml(parts);
