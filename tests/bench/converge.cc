@@ -10,9 +10,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <functional>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -21,6 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "tests/bench/guest_side.h"
 #include "tests/bench/table.h"
 #include "tests/e2e/world.h"
 
@@ -69,7 +68,9 @@ class Measurement {
     world_.file.auto_reconcile = true;
     world_.Save();
     if (world_.Rum({"up", "-d"}).exit_status != 0) return absl::InternalError("rum up failed");
-    if (const absl::Status served = StartServer(); !served.ok()) return served;
+    absl::Status served = PutInGuest(world_);
+    if (served.ok()) served = StartTrafficServer(world_, kServer);
+    if (!served.ok()) return served;
     if (!Await([&] { return Meet(kept_) == Met::kEcho; }))
       return absl::DeadlineExceededError("the guest's server does not answer");
     // Whoever shares the CPU with the agent gets half of it.
@@ -100,18 +101,6 @@ class Measurement {
   const std::vector<Line>& lines() const { return lines_; }
 
  private:
-  absl::Status StartServer() {
-    const char* path = std::getenv("RUM_TRAFFIC_SERVER");
-    std::ostringstream program;
-    if (path != nullptr) program << std::ifstream(path, std::ios::binary).rdbuf();
-    const e2e::Result started = world_.Rum(
-        {"exec", "--", "sh", "-c",
-         absl::StrCat("cat >/tmp/traffic && chmod +x /tmp/traffic && { setsid /tmp/traffic ",
-                      kServer, " </dev/null >/dev/null 2>&1 & }")},
-        program.str());
-    return started.exit_status == 0 ? absl::OkStatus() : absl::InternalError(started.err);
-  }
-
   static bool Await(const std::function<bool()>& holds) {
     const absl::Time deadline = absl::Now() + kPatience;
     while (!holds()) {

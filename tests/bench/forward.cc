@@ -10,10 +10,8 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <functional>
 #include <map>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -25,6 +23,7 @@
 #include "controller/listeners/listener_set.h"
 #include "state/identity.h"
 #include "tests/bench/forward_table.h"
+#include "tests/bench/guest_side.h"
 #include "tests/bench/qemu_agent.h"
 #include "tests/bench/traffic.h"
 #include "tests/bench/warm_ssh.h"
@@ -62,12 +61,6 @@ class Program {
  private:
   pid_t pid_ = -1;
 };
-
-std::string ReadFile(const std::string& path) {
-  std::ostringstream text;
-  text << std::ifstream(path, std::ios::binary).rdbuf();
-  return text.str();
-}
 
 absl::Status WaitForEcho(uint16_t port) {
   const absl::Time deadline = absl::Now() + kPatience;
@@ -172,25 +165,37 @@ absl::Status MeasureBulk(const Contenders& contenders, Contender who, const Flag
   return absl::OkStatus();
 }
 
+size_t Samples(size_t connections) { return std::max<size_t>(500, 5 * connections); }
+
+absl::Status Add(const absl::StatusOr<Series>& samples, Series* to) {
+  if (samples.ok()) to->ms.insert(to->ms.end(), samples->ms.begin(), samples->ms.end());
+  return samples.status();
+}
+
 absl::Status MeasureLatency(const Contenders& contenders, Contender who, Figures* figures) {
   const uint16_t port = contenders.port(who);
   for (const size_t connections : kConnections) {
     // Two threads in the guest for each connection: with more of them it does not connect in time.
     if (who == Contender::kGrpc && connections > 100) continue;
-    const absl::StatusOr<Series> echo =
-        Echo(port, connections, std::max<size_t>(500, 5 * connections));
-    if (!echo.ok()) return echo.status();
-    std::vector<double>& all = figures->echo[connections].ms;
-    all.insert(all.end(), echo->ms.begin(), echo->ms.end());
+    const absl::Status status =
+        Add(Echo(port, connections, Samples(connections)), &figures->echo[connections]);
+    if (!status.ok()) return status;
   }
-  const absl::StatusOr<Series> first = FirstByte(port, 40);
-  if (!first.ok()) return first.status();
-  figures->first_byte.ms.insert(figures->first_byte.ms.end(), first->ms.begin(), first->ms.end());
+  return Add(FirstByte(port, 40), &figures->first_byte);
+}
+
+absl::Status MeasureInGuest(const e2e::World& world, Figures* figures) {
+  for (const size_t connections : kConnections) {
+    const absl::Status status =
+        Add(EchoInGuest(world, kServerPort, connections, Samples(connections)),
+            &figures->echo[connections]);
+    if (!status.ok()) return status;
+  }
   return absl::OkStatus();
 }
 
-absl::Status Rounds(const Contenders& contenders, const std::vector<Contender>& who,
-                    const Flags& flags, Table* table) {
+absl::Status Rounds(const e2e::World& world, const Contenders& contenders,
+                    const std::vector<Contender>& who, const Flags& flags, Table* table) {
   for (int round = 0; round < flags.rounds; ++round) {
     for (size_t i = 0; i < who.size(); ++i) {
       // Each is first, second and last equally often.
@@ -198,26 +203,18 @@ absl::Status Rounds(const Contenders& contenders, const std::vector<Contender>& 
       std::fprintf(stderr, "\rround %d of %d, %s      ", round + 1, flags.rounds,
                    NameOf(contender).c_str());
       Figures* figures = &table->figures[contender];
-      absl::Status status = MeasureBulk(contenders, contender, flags, figures);
-      if (status.ok()) status = MeasureLatency(contenders, contender, figures);
+      absl::Status status;
+      if (contender == Contender::kGuest) {
+        status = MeasureInGuest(world, figures);
+      } else {
+        status = MeasureBulk(contenders, contender, flags, figures);
+        if (status.ok()) status = MeasureLatency(contenders, contender, figures);
+      }
       if (!status.ok()) return status;
     }
   }
   std::fprintf(stderr, "\n");
   return absl::OkStatus();
-}
-
-absl::Status StartServer(const e2e::World& world) {
-  const char* path = std::getenv("RUM_TRAFFIC_SERVER");
-  const std::string program = path == nullptr ? "" : ReadFile(path);
-  if (program.empty()) return absl::NotFoundError("RUM_TRAFFIC_SERVER names no program");
-  const e2e::Result started = world.Rum(
-      {"exec", "--", "sh", "-c",
-       absl::StrCat("cat >/tmp/traffic && chmod +x /tmp/traffic && { setsid /tmp/traffic ",
-                    kServerPort, " </dev/null >/dev/null 2>&1 & }")},
-      program);
-  if (started.exit_status == 0) return absl::OkStatus();
-  return absl::InternalError("the traffic server does not start: " + started.err);
 }
 
 absl::Status Measure(const Flags& flags, Table* table) {
@@ -239,19 +236,22 @@ absl::Status Measure(const Flags& flags, Table* table) {
   const absl::StatusOr<std::string> address = qemu_agent->GuestAddress(kPatience);
   if (!address.ok()) return address.status();
   status = ssh.Open(kUser, *address, kPatience);
-  if (status.ok()) status = StartServer(world);
+  if (status.ok()) status = PutInGuest(world);
+  if (status.ok()) status = StartTrafficServer(world, kServerPort);
   if (!status.ok()) return status;
   world.Rum({"exec", "--", "systemctl", "is-system-running", "--wait"});
   Contenders contenders(&world, &ssh, *address);
   status = contenders.Open();
   if (!status.ok()) return status;
   table->cipher = contenders.cipher();
-  status = Rounds(contenders, {Contender::kRum, Contender::kSsh, Contender::kSocat}, flags, table);
+  status = Rounds(world, contenders,
+                  {Contender::kRum, Contender::kSsh, Contender::kSocat, Contender::kGuest}, flags,
+                  table);
   if (!status.ok()) return status;
   // The agent's channel has one client at a time.
   world.StopController();
   status = contenders.OpenGrpc();
-  return status.ok() ? Rounds(contenders, {Contender::kGrpc}, flags, table) : status;
+  return status.ok() ? Rounds(world, contenders, {Contender::kGrpc}, flags, table) : status;
 }
 
 int Main(const Flags& flags) {

@@ -9,8 +9,8 @@
 namespace rum::bench {
 namespace {
 
-constexpr Contender kAll[] = {Contender::kRum, Contender::kSsh, Contender::kSocat,
-                              Contender::kGrpc};
+constexpr Contender kAll[] = {Contender::kRum, Contender::kSsh, Contender::kSocat, Contender::kGrpc,
+                              Contender::kGuest};
 
 double Median(const std::vector<double>& values) { return Series{values}.Median(); }
 
@@ -56,6 +56,8 @@ std::string NameOf(Contender contender) {
       return "ssh -L";
     case Contender::kSocat:
       return "socat";
+    case Contender::kGuest:
+      return "in guest";
     default:
       return "gRPC";
   }

@@ -10,7 +10,9 @@
 
 namespace rum::bench {
 
-enum class Contender { kRum, kSsh, kSocat, kGrpc };
+// kGuest: two processes in the guest, between which nothing is carried. Whatever ends at the
+// guest's loopback has that to do as well.
+enum class Contender { kRum, kSsh, kSocat, kGrpc, kGuest };
 std::string NameOf(Contender contender);
 
 inline constexpr size_t kConnections[] = {1, 10, 100, 1000};

@@ -79,6 +79,8 @@ std::string TextTable(const Circumstances& circumstances, const std::vector<Row>
                           absl::StrFormat("**%.3f** of %s", row.Ratio(), NameOf(row.rival)),
                           absl::StrFormat("< %.2g: %s", row.goal, row.Met() ? "met" : "missed"));
   }
+  absl::StrAppend(&out, "\n/usr/bin/true alone, started in the guest: ",
+                  Cell(circumstances.start_of_true), "\n");
   return out;
 }
 
@@ -94,9 +96,11 @@ std::string JsonTable(const Circumstances& circumstances, const std::vector<Row>
                         row.Ratio(), row.goal, row.Met() ? "true" : "false"));
   }
   return absl::StrFormat(
-      "{\"machine\": %s, \"rounds\": %d, \"optimized\": %s, \"rows\": [\n%s\n]}\n",
+      "{\"machine\": %s, \"rounds\": %d, \"optimized\": %s, \"start_of_true\": %s, \"rows\": "
+      "[\n%s\n]}\n",
       JsonText(circumstances.machine), circumstances.rounds,
-      circumstances.optimized ? "true" : "false", absl::StrJoin(items, ",\n"));
+      circumstances.optimized ? "true" : "false", JsonSeries(circumstances.start_of_true),
+      absl::StrJoin(items, ",\n"));
 }
 
 }  // namespace rum::bench

@@ -37,11 +37,14 @@ struct Circumstances {
   int rounds = 0;
   bool optimized = false;
   std::string machine;
+  // In the guest, by a process that is there: what every exec of it has in it.
+  Series start_of_true;
 };
 
 std::string TextTable(const Circumstances& circumstances, const std::vector<Row>& rows);
-// {"machine", "rounds", "optimized", "rows": [{"job", "rum": {"median_ms", "p90_ms", "samples_ms"},
-// "qemu_agent": … or null, "ssh" and "ansible" likewise, "rival", "ratio", "goal", "met"}]}
+// {"machine", "rounds", "optimized", "start_of_true", "rows": [{"job", "rum": {"median_ms",
+// "p90_ms", "samples_ms"}, "qemu_agent": … or null, "ssh" and "ansible" likewise, "rival", "ratio",
+// "goal", "met"}]}
 std::string JsonTable(const Circumstances& circumstances, const std::vector<Row>& rows);
 
 }  // namespace rum::bench

@@ -37,7 +37,7 @@ TEST(Row, AnsibleIsARivalWhereItWasMeasured) {
   row.ansible = Of({1000});
   EXPECT_EQ(row.Ratio(), 0.01);
   EXPECT_TRUE(row.Met());
-  EXPECT_THAT(TextTable({1, true, "a machine"}, {row}), HasSubstr("**0.010** of ansible"));
+  EXPECT_THAT(TextTable({1, true, "a machine", Of({7})}, {row}), HasSubstr("**0.010** of ansible"));
 }
 
 TEST(Row, AnEqualRivalIsNotBeaten) {
@@ -51,12 +51,13 @@ TEST(Row, WhatWasNotMeasuredIsNeverMet) {
 TEST(Table, ShowsWhatIsMetAndWhatIsMissed) {
   const std::vector<Row> rows = {{"no-op", Of({10}), std::nullopt, Of({100}), Rival::kSsh, 0.25},
                                  {"exec", Of({50}), Of({40}), Of({90}), Rival::kQemuAgent, 1}};
-  const std::string text = TextTable({1, true, "a machine"}, rows);
+  const std::string text = TextTable({1, true, "a machine", Of({7})}, rows);
   EXPECT_THAT(text, HasSubstr("**0.100** of ssh"));
   EXPECT_THAT(text, HasSubstr("< 0.25: met"));
   EXPECT_THAT(text, HasSubstr("**1.250** of qemu-ga"));
   EXPECT_THAT(text, HasSubstr("< 1: missed"));
-  const std::string json = JsonTable({1, true, "a \"machine\""}, rows);
+  EXPECT_THAT(text, HasSubstr("started in the guest: 7.0 / 7.0"));
+  const std::string json = JsonTable({1, true, "a \"machine\"", Of({7})}, rows);
   EXPECT_THAT(json, HasSubstr(R"("machine": "a \"machine\"")"));
   EXPECT_THAT(json, HasSubstr(R"("qemu_agent": null)"));
   EXPECT_THAT(json, HasSubstr(R"("samples_ms": [50.000])"));

@@ -9,7 +9,7 @@
 
 namespace rum::bench {
 
-// What is measured over 127.0.0.1:`port`, behind which tests/bench/traffic_server.cc is, however
+// What is measured over 127.0.0.1:`port`, behind which tests/bench/traffic_server.h is, however
 // its connections get there.
 
 // Megabytes (10^6) a second of one connection, to the server and from it, from the first byte to

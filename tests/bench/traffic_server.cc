@@ -1,11 +1,8 @@
-// The guest's side of //tests/bench:forward, static: a server on 0.0.0.0:PORT whose connections say
-// by their first byte what they want. E: everything back. S: nothing back until the end, then one
-// byte. D and 8 hex digits: so many bytes, then the end.
+#include "tests/bench/traffic_server.h"
+
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <signal.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,6 +13,7 @@
 #include <memory>
 #include <string>
 
+namespace rum::bench {
 namespace {
 
 constexpr size_t kChunk = 256 * 1024;
@@ -71,18 +69,13 @@ bool Receive(int fd, Connection* connection) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  signal(SIGPIPE, SIG_IGN);
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
+int ServeTraffic(uint16_t port) {
   const int on = 1;
   const int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   sockaddr_in address{};
   address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(argc > 1 ? std::atoi(argv[1]) : 7000));
+  address.sin_port = htons(port);
   if (bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return 1;
   if (listen(listener, 4096) != 0) return 1;
   const int epoll = epoll_create1(0);
@@ -116,3 +109,5 @@ int main(int argc, char** argv) {
     }
   }
 }
+
+}  // namespace rum::bench

@@ -176,10 +176,10 @@ class Forwards : public testing::Test {
     world_->Save();
     up_ = world_->Rum({"up", "-d"});
     std::ostringstream server;
-    server << std::ifstream("traffic_server", std::ios::binary).rdbuf();
+    server << std::ifstream("in_guest", std::ios::binary).rdbuf();
     started_ = world_->Rum({"exec", "--", "sh", "-c",
                             "cat >/tmp/traffic && chmod +x /tmp/traffic && "
-                            "{ setsid /tmp/traffic 7000 </dev/null >/dev/null 2>&1 & }"},
+                            "{ setsid /tmp/traffic serve 7000 </dev/null >/dev/null 2>&1 & }"},
                            server.str());
   }
   static void TearDownTestSuite() {

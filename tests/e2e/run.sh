@@ -19,7 +19,7 @@ cp "$5" "$stage/rum-agent"
 [ ! -e agent-api/guest/previous-rum-agent ] || cp agent-api/guest/previous-rum-agent "$stage"
 [ ! -e tests/testdata/bad_files.txt ] || cp tests/testdata/bad_files.txt "$stage"
 [ ! -e tests/controller/listeners/stream_carrier_in_guest ] || cp tests/controller/listeners/stream_carrier_in_guest "$stage"
-[ ! -e tests/bench/traffic_server ] || cp tests/bench/traffic_server "$stage"
+[ ! -e tests/bench/in_guest ] || cp tests/bench/in_guest "$stage"
 chmod 755 "$stage"/*
 ln "$RUM_TEST_IMAGE" "$stage/image.qcow2" 2>/dev/null || cp "$RUM_TEST_IMAGE" "$stage/image.qcow2"
 chmod a+r "$stage/image.qcow2"
