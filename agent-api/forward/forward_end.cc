@@ -102,6 +102,7 @@ bool ForwardEnd::Run(int timeout_ms) {
   epoll_event events[kEvents];
   const bool busy = watch_.readable();
   const int ready = epoll_wait(epoll_, events, kEvents, busy ? 0 : timeout_ms);
+  idle_ = ready <= 0 && !busy;
   for (int i = 0; i < ready; ++i) {
     auto* splice = static_cast<Splice*>(events[i].data.ptr);
     if (splice == nullptr) {

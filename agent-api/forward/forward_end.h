@@ -29,6 +29,8 @@ class ForwardEnd {
   // Does a bounded amount of what there is to do, after waiting for it up to `timeout_ms` (-1: for
   // ever). True: there is more, though fd() may not say so.
   bool Run(int timeout_ms);
+  // Whether the last Run found nothing to do.
+  bool idle() const { return idle_; }
   // When Run is to be called though fd() is not readable; max(): never.
   virtual Clock::time_point deadline() const = 0;
   size_t connections() const { return splices_.size(); }
@@ -76,6 +78,7 @@ class ForwardEnd {
   SessionLink link_;
   std::unique_ptr<Mux> mux_;
   bool broken_ = false;
+  bool idle_ = false;
   Clock::time_point last_heard_;
   std::map<Splice*, std::unique_ptr<Splice>> splices_;
   std::vector<std::unique_ptr<Splice>> over_;

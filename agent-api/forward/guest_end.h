@@ -10,14 +10,18 @@ namespace rum {
 // The guest's end of the forward channel: connects streams to ports of this machine's loopback.
 class GuestEnd : public ForwardEnd {
  public:
-  // Owns `port`, a non-blocking descriptor.
-  explicit GuestEnd(int port);
+  // Owns `port`, a non-blocking descriptor. Serve looks out for more for `lookout` before it
+  // sleeps, while whoever else has something to do has the CPU.
+  explicit GuestEnd(int port, Clock::duration lookout = DefaultLookout());
   ~GuestEnd() override;
 
   // Serves until the port is gone; says why.
   std::string Serve();
   Clock::time_point deadline() const override;
   bool gone() const { return gone_ != 0; }
+  // On a CPU that QEMU emulates about as long as the host takes to answer, for there it takes as
+  // long again to fall asleep and to be woken; else 0.
+  static Clock::duration DefaultLookout();
   // For tests: resets all connections and says nothing to the host, as the end of the process does.
   void Vanish();
 
@@ -34,6 +38,10 @@ class GuestEnd : public ForwardEnd {
   void OnSplice(Splice* splice, uint32_t events) override;
   void OnTime(Clock::time_point now) override;
 
+  bool LooksOut();
+
+  const Clock::duration lookout_;
+  Clock::time_point awake_until_;
   int gone_ = 0;  // an errno
   bool undisturbed_ = false;
   int delivered_ = 0;  // since then
