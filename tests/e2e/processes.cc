@@ -24,8 +24,14 @@ std::vector<pid_t> ProcessesOf(const std::set<std::string>& binaries) {
 }
 
 void KillAll(const std::set<std::string>& binaries) {
-  for (pid_t pid : ProcessesOf(binaries)) kill(pid, SIGKILL);
-  while (!ProcessesOf(binaries).empty()) usleep(1000);
+  // Not until there is none: a client of libvirtd's may start the next one at once.
+  const std::vector<pid_t> killed = ProcessesOf(binaries);
+  for (pid_t pid : killed) kill(pid, SIGKILL);
+  const auto lives = [&](pid_t pid) {
+    const std::vector<pid_t> now = ProcessesOf(binaries);
+    return std::find(now.begin(), now.end(), pid) != now.end();
+  };
+  while (std::any_of(killed.begin(), killed.end(), lives)) usleep(1000);
 }
 
 long PeakKbOf(const std::string& binary) {

@@ -13,7 +13,7 @@ namespace rum::e2e {
 // own.
 std::vector<pid_t> ProcessesOf(const std::set<std::string>& binaries);
 
-// kill -9, and waits until they are gone.
+// kill -9 of those that are there now, and waits until they are gone.
 void KillAll(const std::set<std::string>& binaries);
 
 // The most memory that a process of `binary` has had, in KiB: of those that live.
