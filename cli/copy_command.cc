@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <condition_variable>
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -24,6 +25,7 @@
 #include "cli/copy_progress.h"
 #include "cli/interrupts.h"
 #include "cli/render.h"
+#include "cli/ssh_words.h"
 #include "cli/terminal_text.h"
 
 namespace rum {
@@ -33,6 +35,10 @@ using Stream = grpc::ClientReaderWriter<control::ExecMessage, control::ExecMessa
 
 constexpr char kStandard[] = "-";
 constexpr int kInterrupted = 130;
+// Else the same words would mean another place once the copy's own folder is there.
+constexpr char kFolderToResume[] =
+    ": with --resume a folder goes into one that is there (or end the source with \"/.\" and say "
+    "how the copy itself is called)";
 
 bool IsInGuest(const std::string& word) { return !word.empty() && word[0] == ':'; }
 
@@ -42,13 +48,21 @@ std::string GuestPath(const std::string& word) { return word == ":" ? "." : word
 // The name that a source has in a folder; "": what it holds goes there.
 std::string NameOf(const std::string& path) { return LastName(path); }
 
-agent::CopyMessage StartOf(const std::string& source, const std::string& target, bool many) {
+bool IsFolder(const std::string& path) {
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+agent::CopyMessage StartOf(const std::string& source, const std::string& target, bool many,
+                           bool resume) {
   agent::CopyMessage message;
   agent::CopyStart* start = message.mutable_start();
   start->set_to_guest(IsInGuest(target));
   start->set_path(GuestPath(start->to_guest() ? target : source));
   if (start->to_guest() && source != kStandard) start->set_name(NameOf(source));
-  start->set_must_be_folder(start->to_guest() && many);
+  const bool named_folder = resume && !start->name().empty() && IsFolder(source);
+  start->set_must_be_folder(start->to_guest() && (many || named_folder));
+  start->set_resume(resume);
   return message;
 }
 
@@ -66,6 +80,8 @@ class CopyCall {
   bool Upload(const agent::CopyMessage& start, const std::string& source);
   bool Download(const agent::CopyMessage& start, const std::string& target, bool many);
   void Cancel() { context_.TryCancel(); }
+  // After one that broke off: what to type to copy the rest. Empty: nothing did.
+  std::string HowToResume(const std::string& source) const;
 
  private:
   bool Send(const agent::CopyMessage& message) {
@@ -94,10 +110,15 @@ class CopyCall {
     if (!std::exchange(writes_done_, true)) stream_->WritesDone();
   }
 
+  void NoteFirst(const agent::CopyItem& item) {
+    if (!std::exchange(begun_, true)) is_folder_ = item.kind() == agent::CopyItem::FOLDER;
+  }
   bool PassOn(const agent::CopyMessage& message);  // of the upload's source
   absl::Status SendStandardInput();
+  bool Ask(const agent::CopyOffer& offer, agent::CopyHave* have);
   void HearGuest();
   absl::Status Receive(const agent::CopyMessage& message);
+  absl::Status Answer(const agent::CopyOffer& offer, const std::string& target);
   absl::Status ToStandardOutput(const agent::CopyMessage& message);
   bool End(bool ended, const std::string& error);
 
@@ -108,6 +129,15 @@ class CopyCall {
   std::atomic<bool> failed_ = false;
   std::atomic<bool> guest_ended_ = false;
   std::string guest_error_;
+  std::mutex answer_mutex_;
+  std::condition_variable answered_;
+  std::optional<agent::CopyHave> answer_;
+  bool no_answer_ = false;     // will come any more
+  bool needs_folder_ = false;  // the target must be one, if the source is
+  std::string place_;          // of the first item; empty: not known
+  bool begun_ = false;
+  bool is_folder_ = false;  // the first item
+  bool broke_ = false;
   std::optional<TreeWriter> writer_;
   std::string config_path_;
   grpc::ClientContext context_;
@@ -121,6 +151,7 @@ bool CopyCall::PassOn(const agent::CopyMessage& message) {
     return true;
   }
   Show(message);
+  if (message.has_item()) NoteFirst(message.item());
   return !guest_ended_ && Send(message);
 }
 
@@ -142,16 +173,43 @@ absl::Status CopyCall::SendStandardInput() {
   return wanted && PassOn(message) ? absl::OkStatus() : absl::CancelledError();
 }
 
+bool CopyCall::Ask(const agent::CopyOffer& offer, agent::CopyHave* have) {
+  agent::CopyMessage message;
+  *message.mutable_offer() = offer;
+  if (!Send(message)) return false;
+  std::unique_lock<std::mutex> lock(answer_mutex_);
+  answered_.wait(lock, [this] { return answer_.has_value() || no_answer_; });
+  if (!answer_.has_value()) return false;
+  *have = *std::exchange(answer_, std::nullopt);
+  return true;
+}
+
 void CopyCall::HearGuest() {
   agent::CopyMessage message;
   while (!guest_ended_ && Read(&message)) {
-    if (message.has_problem()) {
+    if (message.has_have()) {
+      const std::lock_guard<std::mutex> guard(answer_mutex_);
+      answer_ = message.have();
+      answered_.notify_one();
+    } else if (message.message_case() == agent::CopyMessage::kPlace) {
+      place_ = absl::StrCat(":", message.place());
+    } else if (message.has_problem()) {
       Say(absl::StrCat(":", message.problem().path(), ": ", message.problem().text()));
     } else if (message.has_end()) {
       guest_error_ = message.end().error();
       guest_ended_ = true;
     }
   }
+  const std::lock_guard<std::mutex> guard(answer_mutex_);
+  no_answer_ = true;
+  answered_.notify_one();
+}
+
+std::string CopyCall::HowToResume(const std::string& source) const {
+  if (!broke_ || !begun_ || place_.empty() || source == kStandard) return "";
+  const std::string all_of = source.back() == '/' ? "." : "/.";
+  return absl::StrCat("rum cp --resume ", ShellWord(is_folder_ ? source + all_of : source), " ",
+                      ShellWord(place_));
 }
 
 // What the call came to. `error`: of our own side.
@@ -159,6 +217,7 @@ bool CopyCall::End(bool ended, const std::string& error) {
   if (!error.empty()) Cancel();
   StopWriting();
   const grpc::Status status = stream_->Finish();
+  broke_ = !error.empty() || !status.ok() || !ended || !guest_error_.empty();
   if (!error.empty()) {
     Say(error);
   } else if (status.error_code() == grpc::StatusCode::CANCELLED) {
@@ -168,7 +227,8 @@ bool CopyCall::End(bool ended, const std::string& error) {
   } else if (!ended) {
     Say("the controller went away");
   } else if (!guest_error_.empty()) {
-    Say((guest_error_[0] == '/' ? ":" : "") + guest_error_);
+    Say(absl::StrCat(guest_error_[0] == '/' ? ":" : "", guest_error_,
+                     needs_folder_ && place_.empty() ? kFolderToResume : ""));
   } else if (shows_progress_ && !failed_) {
     std::fprintf(stderr, "%s  %s\n", progress_.Clear().c_str(), progress_.Summary().c_str());
   }
@@ -176,12 +236,19 @@ bool CopyCall::End(bool ended, const std::string& error) {
 }
 
 bool CopyCall::Upload(const agent::CopyMessage& start, const std::string& source) {
+  needs_folder_ =
+      start.start().resume() && start.start().must_be_folder() && IsFolder(source);
   Send(start);
   std::thread ear([this] { HearGuest(); });
-  absl::Status sent =
+  CopyAsk ask;
+  if (start.start().resume()) {
+    ask = [this](const agent::CopyOffer& offer, agent::CopyHave* have) { return Ask(offer, have); };
+  }
+  const absl::Status sent =
       source == kStandard
           ? SendStandardInput()
-          : TellTree(source, [this](const agent::CopyMessage& message) { return PassOn(message); });
+          : TellTree(
+                source, [this](const agent::CopyMessage& message) { return PassOn(message); }, ask);
   agent::CopyMessage end;
   end.mutable_end();
   if (sent.ok()) Send(end);
@@ -213,26 +280,42 @@ absl::Status CopyCall::Receive(const agent::CopyMessage& message) {
     return absl::OkStatus();
   }
   Show(message);
+  if (message.has_item()) NoteFirst(message.item());
   return writer_.has_value() ? writer_->Take(message) : ToStandardOutput(message);
 }
 
+absl::Status CopyCall::Answer(const agent::CopyOffer& offer, const std::string& target) {
+  const bool is_folder = offer.items_size() > 0 && offer.items(0).kind() == agent::CopyItem::FOLDER;
+  if (needs_folder_ && !begun_ && is_folder)
+    return absl::FailedPreconditionError(absl::StrCat(target, kFolderToResume));
+  agent::CopyMessage answer;
+  *answer.mutable_have() = writer_->Answer(offer);
+  Send(answer);
+  return absl::OkStatus();
+}
+
 bool CopyCall::Download(const agent::CopyMessage& start, const std::string& target, bool many) {
+  needs_folder_ = start.start().resume() && !NameOf(start.start().path()).empty() &&
+                  target != kStandard && !IsFolder(target);
   if (target != kStandard) {
     auto destination = FindDestination(target, NameOf(start.start().path()), many);
     if (!destination.ok()) return Say(std::string(destination.status().message())), Cancel(), false;
-    writer_.emplace(*std::move(destination), false,
+    place_ = destination->path;
+    writer_.emplace(*std::move(destination), TreeWriter::Options{.resume = start.start().resume()},
                     [this](const std::string& path, const std::string& text) {
                       Say(absl::StrCat(path, ": ", text));
                     });
   }
   Send(start);
-  StopWriting();
+  if (!start.start().resume()) StopWriting();
   agent::CopyMessage message;
   absl::Status taken;
   while (taken.ok() && !guest_ended_ && Read(&message)) {
     guest_ended_ = message.has_end();
     if (message.has_end()) {
       guest_error_ = message.end().error();
+    } else if (message.has_offer() && writer_.has_value()) {
+      taken = Answer(message.offer(), target);
     } else {
       taken = Receive(message);
     }
@@ -240,7 +323,7 @@ bool CopyCall::Download(const agent::CopyMessage& start, const std::string& targ
   return End(guest_ended_, std::string(taken.message()));
 }
 
-void Copy(const std::vector<std::string>& words, Globals* globals) {
+void Copy(const std::vector<std::string>& words, bool resume, Globals* globals) {
   const std::string& target = words.back();
   const std::vector<std::string> sources(words.begin(), words.end() - 1);
   for (const std::string& source : sources) {
@@ -250,13 +333,16 @@ void Copy(const std::vector<std::string>& words, Globals* globals) {
           "if "
           "it has to");
     }
+    if (resume && (source == kStandard || target == kStandard)) {
+      throw CLI::ValidationError("--resume: \"-\" has no time and size to be known again by");
+    }
   }
   Interrupts interrupts;  // before gRPC makes threads
   MachineClient client;
   if (!ConnectToKnown(globals, &client)) return;
   for (const std::string& source : sources) {
     const bool many = sources.size() > 1;
-    const agent::CopyMessage start = StartOf(source, target, many);
+    const agent::CopyMessage start = StartOf(source, target, many, resume);
     CopyCall call(client, globals);
     interrupts.SetAtWork([&call] { call.Cancel(); });
     const bool copied =
@@ -267,6 +353,8 @@ void Copy(const std::vector<std::string>& words, Globals* globals) {
       globals->exit_status = kInterrupted;
       return;
     }
+    const std::string rest = call.HowToResume(source);
+    if (!rest.empty()) std::fprintf(stderr, "rum: what is missing: %s\n", rest.c_str());
   }
 }
 
@@ -274,13 +362,17 @@ void Copy(const std::vector<std::string>& words, Globals* globals) {
 
 void AddCopyCommand(CLI::App* app, Globals* globals) {
   const auto words = std::make_shared<std::vector<std::string>>();
+  const auto resume = std::make_shared<bool>(false);
   CLI::App* copy = app->add_subcommand(
       "cp",
       "copy files and folders: rum cp SOURCE... TARGET; a path in the guest begins with \":\"");
   copy->add_option("path", *words, "SOURCE... TARGET; - is standard input or output")
       ->required()
       ->expected(2, 1 << 20);
-  copy->callback([words, globals] { Copy(*words, globals); });
+  copy->add_flag("--resume", *resume,
+                 "copy only what is missing: leave files that have the same size, time and mode, "
+                 "and keep and go on with what arrived of a file that broke off");
+  copy->callback([words, resume, globals] { Copy(*words, *resume, globals); });
 }
 
 }  // namespace rum

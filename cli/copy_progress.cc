@@ -30,10 +30,10 @@ std::string BytesText(uint64_t bytes) {
 
 std::string CopyProgress::Next(const agent::CopyMessage& message, absl::Time now) {
   if (message.has_item() && message.item().kind() != agent::CopyItem::FOLDER) {
-    ++files_;
+    ++(message.item().kept() ? kept_ : files_);
     name_ = message.item().name();
     size_ = message.item().size();
-    done_ = 0;
+    done_ = message.item().offset();
   }
   done_ += message.data().size();
   bytes_ += message.data().size();
@@ -48,7 +48,8 @@ std::string CopyProgress::Next(const agent::CopyMessage& message, absl::Time now
 }
 
 std::string CopyProgress::Summary() const {
-  return absl::StrCat(files_, files_ == 1 ? " file, " : " files, ", BytesText(bytes_));
+  return absl::StrCat(files_, files_ == 1 ? " file, " : " files, ", BytesText(bytes_),
+                      kept_ > 0 ? absl::StrCat(", ", kept_, " there already") : "");
 }
 
 std::string CopyProgress::Clear() {

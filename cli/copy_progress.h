@@ -17,7 +17,7 @@ class CopyProgress {
 
   // What to write after this message; empty: nothing now.
   std::string Next(const agent::CopyMessage& message, absl::Time now);
-  // The line that stays: "3 files, 1.2 MB".
+  // The line that stays: "3 files, 1.2 MB, 2 there already".
   std::string Summary() const;
   // Takes the line away, so that something else can be written.
   std::string Clear();
@@ -25,6 +25,7 @@ class CopyProgress {
  private:
   const bool utf8_;
   uint64_t files_ = 0;
+  uint64_t kept_ = 0;   // by the other side, of a copy that is resumed
   uint64_t bytes_ = 0;  // of all files
   uint64_t done_ = 0;   // of the present one
   uint64_t size_ = 0;

@@ -210,12 +210,20 @@ class GrpcGuestAgent : public GuestAgent {
                     const std::function<void(const agent::CopyMessage&)>& output) override {
     const auto session = Current();
     if (session == nullptr) return NoSession();
+    agent::CopyMessage start;
+    if (!next_input(&start)) return absl::CancelledError("nothing to copy");
+    if (start.start().resume() && session->protocol < 3) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("the agent in the guest is of an older rum (protocol ", session->protocol,
+                       ") and cannot resume a copy: copy without --resume, or restart the machine, "
+                       "which brings it this rum's"));
+    }
     grpc::ClientContext context;
     context.set_initial_metadata_corked(true);  // one message with the start
     const auto stream = session->stub->Copy(&context);
     std::thread sender([&] {
-      agent::CopyMessage input;
-      while (next_input(&input) && stream->Write(input)) {
+      agent::CopyMessage input = std::move(start);
+      while (stream->Write(input) && next_input(&input)) {
       }
       stream->WritesDone();
     });

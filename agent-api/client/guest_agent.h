@@ -48,8 +48,9 @@ class GuestAgent {
   // one with exit_status or signal.
   virtual absl::Status Exec(const std::function<bool(agent::ExecInput*)>& next_input,
                             const std::function<void(const agent::ExecOutput&)>& output) = 0;
-  // Copies a tree, in the same manner; the last message that `output` sees is an end, which also
-  // tells of a session that broke.
+  // Copies a tree, in the same manner, but asks for the first message on the calling thread; once
+  // it is sent, the last message that `output` sees is an end, which also tells of a session that
+  // broke. FailedPrecondition: the agent is too old to resume a copy.
   virtual absl::Status Copy(const std::function<bool(agent::CopyMessage*)>& next_input,
                             const std::function<void(const agent::CopyMessage&)>& output) = 0;
   // The guest's ssh host keys, each as "TYPE DATA"; none: it has no sshd.

@@ -12,11 +12,16 @@ namespace rum {
 // Gets one message; false: nobody wants more.
 using CopySink = std::function<bool(const agent::CopyMessage&)>;
 
+// Hands an offer to whoever makes the tree and waits for the answer; false: none will come.
+using CopyAsk = std::function<bool(const agent::CopyOffer&, agent::CopyHave*)>;
+
 // Tells the file or folder at `path` as items, data and ends; see CopyItem. A link at `path` itself
 // is followed, links below are told as links. What cannot be read, and what is neither file, folder
 // nor link, is told as a problem, and the rest goes on. An error: there is nothing to tell at
 // `path`, or nobody wants more (Cancelled). Keeps one descriptor for each level of the tree.
-absl::Status TellTree(const std::string& path, const CopySink& sink);
+// With `ask`, files that are there already are only named, and one that broke off is told from
+// there on. It costs one question, and one for each folder that is there.
+absl::Status TellTree(const std::string& path, const CopySink& sink, const CopyAsk& ask = {});
 
 }  // namespace rum
 

@@ -1,6 +1,8 @@
 #include "agent-api/files/tree_writer.h"
 
 #include <fcntl.h>
+#include <openssl/sha.h>
+#include <sys/file.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -8,6 +10,7 @@
 #include <random>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 
 namespace rum {
@@ -25,12 +28,32 @@ absl::Status NoTree(const char* why) {
   return absl::InvalidArgumentError(absl::StrCat("the messages make no tree: ", why));
 }
 
+constexpr char kTemporary[] = ".rum-cp-";
+
 // A name beside the item's own that nothing has.
 std::string TemporaryName() {
   static thread_local std::random_device random;
   char name[32];
-  std::snprintf(name, sizeof name, ".rum-cp-%08x%08x", random(), random());
+  std::snprintf(name, sizeof name, "%s%08x%08x", kTemporary, random(), random());
   return name;
+}
+
+// The name of what has arrived of `name`, found again by the next copy.
+std::string PartName(const std::string& name) {
+  unsigned char digest[SHA256_DIGEST_LENGTH];
+  SHA256(reinterpret_cast<const unsigned char*>(name.data()), name.size(), digest);
+  return kTemporary + absl::BytesToHexString({reinterpret_cast<const char*>(digest), 12});
+}
+
+// Nobody else can have written it or kept a hold of it by another name.
+bool IsOurPart(const struct stat& info) {
+  return S_ISREG(info.st_mode) && info.st_uid == geteuid() && info.st_nlink == 1 &&
+         (info.st_mode & 077) == 0;
+}
+
+bool HasTimeOf(const agent::CopyItem& item, const struct stat& info) {
+  return info.st_mtim.tv_sec == item.mtime_s() &&
+         info.st_mtim.tv_nsec == static_cast<long>(item.mtime_ns());
 }
 
 void TimesOf(const agent::CopyItem& item, timespec times[2]) {
@@ -39,10 +62,13 @@ void TimesOf(const agent::CopyItem& item, timespec times[2]) {
 
 }  // namespace
 
-TreeWriter::TreeWriter(Destination destination, bool give_away, OnProblem on_problem)
-    : top_(std::move(destination)), give_away_(give_away), on_problem_(std::move(on_problem)) {}
+TreeWriter::TreeWriter(Destination destination, Options options, OnProblem on_problem)
+    : top_(std::move(destination)), options_(options), on_problem_(std::move(on_problem)) {}
 
-TreeWriter::~TreeWriter() { DropFile(); }
+TreeWriter::~TreeWriter() {
+  LeaveFile();
+  while (!levels_.empty()) EndFolder();
+}
 
 absl::Status TreeWriter::Take(const agent::CopyMessage& message) {
   switch (message.message_case()) {
@@ -55,6 +81,31 @@ absl::Status TreeWriter::Take(const agent::CopyMessage& message) {
     default:
       return NoTree("not an item");
   }
+}
+
+agent::CopyHave TreeWriter::Answer(const agent::CopyOffer& offer) const {
+  agent::CopyHave have;
+  for (const agent::CopyItem& item : offer.items()) {
+    agent::CopyHave::One* one = have.add_items();
+    const std::string& name = started_ ? item.name() : top_.name;
+    if (skipped_ > 0 || (started_ && (levels_.empty() || !IsName(name)))) continue;
+    struct stat info {};
+    const bool is_there = fstatat(folder(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0;
+    if (item.kind() == agent::CopyItem::FOLDER) {
+      one->set_there(is_there && S_ISDIR(info.st_mode));
+      continue;
+    }
+    one->set_there(is_there && S_ISREG(info.st_mode) &&
+                   static_cast<uint64_t>(info.st_size) == item.size() && HasTimeOf(item, info) &&
+                   (info.st_mode & kPermissions) == item.mode());
+    if (!one->there() && options_.resume &&
+        fstatat(folder(), PartName(name).c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+        IsOurPart(info) && HasTimeOf(item, info) &&
+        static_cast<uint64_t>(info.st_size) <= item.size()) {
+      one->set_bytes(static_cast<uint64_t>(info.st_size));
+    }
+  }
+  return have;
 }
 
 absl::Status TreeWriter::Problem(const std::string& text) {
@@ -92,31 +143,73 @@ absl::Status TreeWriter::BeginFolder(const agent::CopyItem& item) {
   Level level;
   level.path = path_ == "/" ? "" : path_;
   level.item = item;
-  level.made = name_ != "." && mkdirat(folder(), name_.c_str(), 0700) == 0;
+  const bool made = name_ != "." && mkdirat(folder(), name_.c_str(), 0700) == 0;
   const int made_error = errno;
   level.folder =
       OwnedFd(openat(folder(), name_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (level.folder.ok()) {
+    const int fd = level.folder.get();
     uid_t uid = 0;
     gid_t gid = 0;
-    if (level.made && GiveAway(nullptr, &uid, &gid) && fchown(level.folder.get(), uid, gid) != 0)
+    if (made && GiveAway(nullptr, &uid, &gid) && fchown(fd, uid, gid) != 0) {
+      skipped_ = 1;
       return Problem(errno);
+    }
+    // Ours to write in until its end, but already as open to others as it will be: we may be
+    // killed.
+    level.gets_mode = (made || (options_.resume && IsAsTold(fd, item))) &&
+                      fchmod(fd, (item.mode() & kPermissions) | S_IRWXU) == 0;
     levels_.push_back(std::move(level));
     return absl::OkStatus();
   }
   const int error = errno;
   skipped_ = 1;
   if (error == ENOTDIR || error == ELOOP) return Problem("in the way of a folder");
-  return Problem(made_error != EEXIST && !level.made ? made_error : error);
+  return Problem(made_error != EEXIST && !made ? made_error : error);
 }
 
-absl::Status TreeWriter::BeginFile(const agent::CopyItem&) {
+absl::Status TreeWriter::BeginFile(const agent::CopyItem& item) {
+  arrived_ = item.offset();
+  if (item.kept()) {
+    skips_file_ = true;
+    return absl::OkStatus();
+  }
+  if (options_.resume) return OpenPart(item.offset());
+  if (item.offset() > 0) return NoTree("a part of a file");
   temporary_ = TemporaryName();
   file_ = OwnedFd(openat(folder(), temporary_.c_str(),
                          O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (file_.ok()) return absl::OkStatus();
   skips_file_ = true;
   return Problem(errno);
+}
+
+absl::Status TreeWriter::OpenPart(uint64_t offset) {
+  temporary_ = PartName(name_);
+  skips_file_ = true;  // unless all goes well
+  OwnedFd file(openat(folder(), temporary_.c_str(),
+                      O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600));
+  struct stat info {};
+  struct stat named {};
+  if (!file.ok() || fstat(file.get(), &info) != 0) return Problem(errno);
+  if (!IsOurPart(info)) return Problem(absl::StrCat(temporary_, " is in the way"));
+  // Whoever has it locked may have given it its place meanwhile.
+  if (flock(file.get(), LOCK_EX | LOCK_NB) != 0 ||
+      fstatat(folder(), temporary_.c_str(), &named, AT_SYMLINK_NOFOLLOW) != 0 ||
+      named.st_ino != info.st_ino) {
+    return Problem("another copy is making it");
+  }
+  if (fstat(file.get(), &info) != 0) return Problem(errno);
+  if (static_cast<uint64_t>(info.st_size) < offset) return Problem(ESTALE);
+  // Only if it has to be: it would have another time, and so be of no file.
+  const auto size = static_cast<off_t>(offset);
+  if ((info.st_size > size && ftruncate(file.get(), size) != 0) ||
+      lseek(file.get(), size, SEEK_SET) != size) {
+    return Problem(errno);
+  }
+  file_ = std::move(file);
+  skips_file_ = false;
+  return absl::OkStatus();
 }
 
 absl::Status TreeWriter::TakeData(const std::string& data) {
@@ -133,7 +226,13 @@ absl::Status TreeWriter::TakeData(const std::string& data) {
     }
     done += static_cast<size_t>(n);
   }
-  return absl::OkStatus();
+  arrived_ += data.size();
+  if (!options_.resume) return absl::OkStatus();
+  // Says which file the part is of, also when we are killed. One that is killed in between has the
+  // time of the write, and so is of none.
+  timespec times[2];
+  TimesOf(item_, times);
+  return futimens(file_.get(), times) == 0 ? absl::OkStatus() : Problem(errno);
 }
 
 absl::Status TreeWriter::TakeEnd(bool whole) {
@@ -164,7 +263,7 @@ absl::Status TreeWriter::MayReplace(struct stat* there, bool* is_there) const {
 
 bool TreeWriter::GiveAway(const struct stat* there, uid_t* uid, gid_t* gid) const {
   struct stat parent {};
-  if (!give_away_ || (there == nullptr && fstat(folder(), &parent) != 0)) return false;
+  if (!options_.give_away || (there == nullptr && fstat(folder(), &parent) != 0)) return false;
   *uid = there != nullptr ? there->st_uid : parent.st_uid;
   *gid = there != nullptr ? there->st_gid : parent.st_gid;
   return true;
@@ -190,6 +289,11 @@ absl::Status TreeWriter::EndFile() {
   }
   temporary_.clear();
   return absl::OkStatus();
+}
+
+void TreeWriter::LeaveFile() {
+  if (options_.resume && arrived_ > 0) temporary_.clear();
+  DropFile();
 }
 
 void TreeWriter::DropFile() {
@@ -222,11 +326,17 @@ absl::Status TreeWriter::MakeLink(const agent::CopyItem& item) {
   return Problem(error);
 }
 
+bool TreeWriter::IsAsTold(int fd, const agent::CopyItem& item) {
+  struct stat info {};
+  return fstat(fd, &info) == 0 && HasTimeOf(item, info) &&
+         (info.st_mode & kPermissions) == item.mode();
+}
+
 // Last of all, as a folder's time changes with what is put in it, and its mode may forbid that.
 void TreeWriter::EndFolder() {
   const Level level = std::move(levels_.back());
   levels_.pop_back();
-  if (!level.made) return;
+  if (!level.gets_mode) return;
   timespec times[2];
   TimesOf(level.item, times);
   if (fchmod(level.folder.get(), level.item.mode() & kPermissions) != 0 ||

@@ -30,6 +30,19 @@ TEST(CopyProgress, TellsBytesAndThePresentFileAtMostFiveTimesASecond) {
   EXPECT_EQ(progress.Summary(), "2 files, 2.0 kB");
 }
 
+TEST(CopyProgress, OfAResumedCopyTellsWhatIsThereAlready) {
+  CopyProgress progress(true);
+  absl::Time now = absl::UnixEpoch();
+  agent::CopyMessage kept = File("a", 4000);
+  kept.mutable_item()->set_kept(true);
+  progress.Next(kept, now);
+  agent::CopyMessage part = File("b", 4000);
+  part.mutable_item()->set_offset(3000);
+  progress.Next(part, now);
+  now += absl::Milliseconds(200);
+  EXPECT_EQ(progress.Next(Data(500), now), "\r\033[K  1 file, 500 B, 1 there already  b  87%");
+}
+
 TEST(CopyProgress, ANameOfTheGuestCannotMoveTheCursor) {
   CopyProgress progress(true);
   EXPECT_EQ(progress.Next(File("\033[2Jx\n", 0), absl::UnixEpoch()).find("\033[2J"),

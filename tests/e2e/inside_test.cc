@@ -170,6 +170,63 @@ TEST_F(Inside, ATreeGoesInAndComesBackAsItWas) {
   EXPECT_EQ(fs::last_write_time(Here("back/run")), fs::last_write_time(tree + "/run"));
 }
 
+// What arrived of the file that was on its way in this folder, in bytes.
+uintmax_t ArrivedIn(const std::string& folder) {
+  std::error_code not_there;
+  uintmax_t size = 0;
+  for (const auto& entry : fs::directory_iterator(folder, not_there)) {
+    if (entry.path().filename().string().rfind(".rum-cp-", 0) == 0) size = entry.file_size();
+  }
+  return size;
+}
+
+TEST_F(Inside, ACopyThatItsControllersDeathBrokeOffIsResumedBothWays) {
+  constexpr uintmax_t kEnough = 1 << 20;
+  const std::string tree = Here("long");
+  fs::create_directories(tree + "/small");
+  for (int i = 0; i < 50; ++i) std::ofstream(tree + "/small/" + std::to_string(i)) << i;
+  const std::string large =
+      "for i in $(seq 64); do echo $i; head -c 1048570 /dev/urandom; done >'" + tree + "/z'";
+  ASSERT_EQ(e2e::Run({"bash", "-c", large}).exit_status, 0);
+  Result broken;
+  std::thread in([&] { broken = world_->Rum({"cp", "--resume", tree, ":/srv"}); });
+  const std::string arrived = "stat -c %s /srv/long/.rum-cp-* 2>/dev/null || echo 0";
+  while (broken.exit_status < 0 && std::stoull(world_->Guest(arrived)) < kEnough) {
+  }
+  KillAll({"rum-controller"});
+  in.join();
+  EXPECT_EQ(broken.exit_status, 1);
+  EXPECT_TRUE(
+      Contains(broken.err, "rum: what is missing: rum cp --resume '" + tree + "/.' ':/srv/long'\n"))
+      << broken.err;
+  const std::string whole = "cd /srv/long/small && stat -c '%n %i %z' * && stat -c %a . ..";
+  const std::string before = world_->Guest(whole);
+  EXPECT_GE(std::stoull(world_->Guest(arrived)), kEnough);
+  Result resumed = world_->Rum({"cp", "--resume", tree, ":/srv"});
+  EXPECT_EQ(resumed.exit_status, 0) << resumed.err;
+  EXPECT_EQ(world_->Guest(whole), before) << "what was there is not written again";
+  EXPECT_EQ(world_->Guest("cd /srv/long && sha256sum z small/* && ls -A") + "\n",
+            e2e::Run({"bash", "-c", "cd '" + tree + "' && sha256sum z small/* && ls -A"}).out);
+
+  // The same words would mean /again the first time and /again/long the next.
+  const std::vector<std::string> unclear = {"cp", "--resume", ":/srv/long", Here("again")};
+  EXPECT_TRUE(Contains(world_->Rum(unclear).err, "/again: with --resume a folder goes into one"));
+  EXPECT_TRUE(Contains(world_->Rum({"cp", "--resume", tree, ":/srv/new"}).err,
+                       "rum: :/srv/new: there is no such folder: with --resume a folder goes"));
+  const std::vector<std::string> words = {"cp", "--resume", ":/srv/long/.", Here("again")};
+  std::thread out([&] { broken = world_->Rum(words); });
+  while (ArrivedIn(Here("again")) < kEnough) std::this_thread::yield();
+  KillAll({"rum-controller"});
+  out.join();
+  EXPECT_EQ(broken.exit_status, 1);
+  EXPECT_FALSE(fs::exists(Here("again/z")));
+  EXPECT_GE(ArrivedIn(Here("again")), kEnough);
+  resumed = world_->Rum(words);
+  EXPECT_EQ(resumed.exit_status, 0) << resumed.err;
+  const Result differ = e2e::Run({"diff", "-r", tree, Here("again")});
+  EXPECT_EQ(differ.exit_status, 0) << differ.out;
+}
+
 TEST_F(Inside, FilesBelongToTheirFoldersOwnerAndErrorsNameWhatTheyAreAbout) {
   const Result in = world_->Rum({"cp", "-", ":/home/rum/note"}, "hello\n");
   EXPECT_EQ(in.exit_status, 0) << in.err;

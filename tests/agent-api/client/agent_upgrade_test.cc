@@ -143,6 +143,15 @@ class StrangeAgent : public agent::Agent::Service {
     stream->Write(output);
     return grpc::Status::OK;
   }
+  grpc::Status Copy(
+      grpc::ServerContext*,
+      grpc::ServerReaderWriter<agent::CopyMessage, agent::CopyMessage>* stream) override {
+    ++copies;
+    agent::CopyMessage message;
+    message.mutable_end();
+    stream->Write(message);
+    return grpc::Status::OK;
+  }
   grpc::Status Upgrade(grpc::ServerContext*, grpc::ServerReader<agent::UpgradeChunk>* reader,
                        agent::UpgradeReply*) override {
     agent::UpgradeChunk chunk;
@@ -156,6 +165,7 @@ class StrangeAgent : public agent::Agent::Service {
   }
 
   std::atomic<int> upgrades = 0;
+  std::atomic<int> copies = 0;
 
  private:
   const AgentBuild build_;
@@ -222,6 +232,24 @@ TEST(StrangeAgents, OneOfTheFirstProtocolIsUsedAndWaitsForTheNextBoot) {
   EXPECT_TRUE(status.ok()) << status;
   EXPECT_EQ(taken, 1000u);
   EXPECT_EQ(out, "1000");
+}
+
+// It would take an offer for a broken tree, and a copy that was to be resumed for a whole one.
+TEST(StrangeAgents, OneThatCannotResumeACopyIsNotAskedTo) {
+  StrangeAgent strange({"0.1.0", 2, 1, "x"});
+  const auto agent = ConnectGuestAgent(strange.opener(), nullptr);  // and no other one to send
+  ASSERT_TRUE(agent->WaitConnected(kPatience).ok());
+  for (const bool resume : {true, false}) {
+    const absl::Status status = agent->Copy(
+        [&](agent::CopyMessage* message) {
+          message->mutable_start()->set_resume(resume);
+          return true;
+        },
+        [](const agent::CopyMessage&) {});
+    EXPECT_EQ(strange.copies, resume ? 0 : 1);
+    EXPECT_EQ(absl::IsFailedPrecondition(status), resume) << status;
+    if (resume) EXPECT_THAT(std::string(status.message()), HasSubstr("without --resume"));
+  }
 }
 
 }  // namespace

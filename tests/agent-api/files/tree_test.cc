@@ -68,7 +68,7 @@ class TreeTest : public testing::Test {
                     bool must_be_folder = false) {
     auto destination = FindDestination(target, LastName(source), must_be_folder);
     if (!destination.ok()) return destination.status();
-    TreeWriter writer(*std::move(destination), give_away_, OnProblem());
+    TreeWriter writer(*std::move(destination), {.give_away = give_away_}, OnProblem());
     absl::Status taken;
     const absl::Status told = TellTree(source, [&](const agent::CopyMessage& message) {
       if (message.has_problem()) {
@@ -132,43 +132,183 @@ TEST_F(TreeTest, ATreeArrivesWithNamesModesTimesAndLinks) {
   EXPECT_EQ(Describe(Target()), Describe(tree));
 }
 
+// Below `path`.
+void MakeAnyTree(const std::string& path) {
+  const auto names = *rc::gen::container<std::vector<std::string>>(
+      rc::gen::nonEmpty(rc::gen::container<std::string>(rc::gen::suchThat<char>(
+          rc::gen::arbitrary<char>(), [](char c) { return c != '/' && c != '\0'; }))));
+  fs::create_directory(path);
+  std::string in = path;
+  for (const std::string& name : names) {
+    const std::string entry = in + "/" + name.substr(0, 200);
+    if (name == "." || name == ".." || fs::exists(fs::symlink_status(entry))) continue;
+    switch (*rc::gen::inRange(0, 4)) {
+      case 0:
+        fs::create_directory(entry);
+        break;
+      case 1:
+        fs::create_directory(entry);
+        in = entry;
+        break;
+      case 2:
+        fs::create_symlink(name, entry);
+        break;
+      default:
+        Write(entry, *rc::gen::arbitrary<std::string>());
+        chmod(entry.c_str(), *rc::gen::inRange<mode_t>(0, 01000));
+    }
+  }
+}
+
+void NoProblem(const std::string& path, const std::string& text) { RC_FAIL(path + ": " + text); }
+
 TEST_F(TreeTest, AnyTreeArrivesAsItIs) {
   EXPECT_TRUE(rc::check("cp TREE TARGET", [] {
     const Folder folder;
-    const auto names = *rc::gen::container<std::vector<std::string>>(
-        rc::gen::nonEmpty(rc::gen::container<std::string>(rc::gen::suchThat<char>(
-            rc::gen::arbitrary<char>(), [](char c) { return c != '/' && c != '\0'; }))));
-    fs::create_directory(folder / "tree");
-    std::string in = folder / "tree";
-    for (const std::string& name : names) {
-      const std::string path = in + "/" + name.substr(0, 200);
-      if (name == "." || name == ".." || fs::exists(fs::symlink_status(path))) continue;
-      switch (*rc::gen::inRange(0, 4)) {
-        case 0:
-          fs::create_directory(path);
-          break;
-        case 1:
-          fs::create_directory(path);
-          in = path;
-          break;
-        case 2:
-          fs::create_symlink(name, path);
-          break;
-        default:
-          Write(path, *rc::gen::arbitrary<std::string>());
-          chmod(path.c_str(), *rc::gen::inRange<mode_t>(0, 01000));
-      }
-    }
+    MakeAnyTree(folder / "tree");
     auto destination = FindDestination(folder / "copy", "", false);
     RC_ASSERT(destination.ok());
-    TreeWriter writer(
-        *std::move(destination), false,
-        [](const std::string& path, const std::string& text) { RC_FAIL(path + text); });
+    TreeWriter writer(*std::move(destination), {}, NoProblem);
     RC_ASSERT(TellTree(folder / "tree", [&](const agent::CopyMessage& message) {
                 return writer.Take(message).ok();
               }).ok());
     RC_ASSERT(Describe(folder / "copy") == Describe(folder / "tree"));
   }));
+}
+
+// A copy that is resumed, and ends after `most` messages. The bytes of files that were sent.
+size_t Resume(const std::string& source, const std::string& target, size_t most,
+              const TreeWriter::OnProblem& on_problem = NoProblem) {
+  auto destination = FindDestination(target, "", false);
+  RC_ASSERT(destination.ok());
+  TreeWriter writer(*std::move(destination), {.resume = true}, on_problem);
+  size_t messages = 0;
+  size_t bytes = 0;
+  const absl::Status told = TellTree(
+      source,
+      [&](const agent::CopyMessage& message) {
+        if (messages++ == most) return false;
+        bytes += message.data().size();
+        return writer.Take(message).ok();
+      },
+      [&](const agent::CopyOffer& offer, agent::CopyHave* have) {
+        *have = writer.Answer(offer);
+        return true;
+      });
+  RC_ASSERT(told.ok() || (absl::IsCancelled(told) && messages > most));
+  return bytes;
+}
+
+TEST_F(TreeTest, AnyCopyThatBreaksOffAnywhereIsResumedWithoutSendingAByteTwice) {
+  EXPECT_TRUE(rc::check("cp --resume TREE TARGET", [] {
+    const Folder folder;
+    const std::string tree = folder / "tree";
+    const std::string copy = folder / "copy";
+    MakeAnyTree(tree);
+    if (*rc::gen::arbitrary<bool>()) Write(tree + "/large", std::string(200000, 'x'));
+    size_t sent = 0;
+    for (const size_t most : *rc::gen::container<std::vector<size_t>>(rc::gen::inRange(0, 20)))
+      sent += Resume(tree, copy, most);
+    sent += Resume(tree, copy, SIZE_MAX);
+    RC_ASSERT(Describe(copy) == Describe(tree));
+    size_t all = 0;
+    for (const auto& entry : fs::recursive_directory_iterator(tree))
+      all += !entry.is_symlink() && entry.is_regular_file() ? entry.file_size() : 0;
+    RC_ASSERT(sent == all);
+    RC_ASSERT(Resume(tree, copy, SIZE_MAX) == 0u);
+    RC_ASSERT(Describe(copy) == Describe(tree));
+  }));
+}
+
+std::string PartIn(const std::string& folder) {
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().filename().string().rfind(".rum-cp-", 0) == 0) return entry.path();
+  }
+  return "";
+}
+
+TEST_F(TreeTest, AFileThatChangedSinceItBrokeOffIsCopiedFromItsBeginning) {
+  Write(folder_ / "file", std::string(200000, 'a'));
+  EXPECT_EQ(Resume(folder_ / "file", Target(), 2), 65536u);
+  EXPECT_EQ(fs::file_size(PartIn(folder_.path())), 65536u);
+  EXPECT_FALSE(fs::exists(Target())) << "it takes its place only when it is whole";
+  Write(folder_ / "file", std::string(200000, 'b'));
+  const timespec times[2] = {{1, 2}, {3, 4}};
+  utimensat(AT_FDCWD, (folder_ / "file").c_str(), times, 0);
+  EXPECT_EQ(Resume(folder_ / "file", Target(), SIZE_MAX), 200000u);
+  EXPECT_EQ(Read(Target()), std::string(200000, 'b'));
+  EXPECT_EQ(PartIn(folder_.path()), "");
+}
+
+TEST_F(TreeTest, APartWhoseWriterWasKilledInAWriteIsNotGoneOnWith) {
+  Write(folder_ / "file", std::string(200000, 'a'));
+  EXPECT_EQ(Resume(folder_ / "file", Target(), 2), 65536u);
+  Write(PartIn(folder_.path()), "torn");  // and has the time of now
+  EXPECT_EQ(Resume(folder_ / "file", Target(), SIZE_MAX), 200000u);
+  EXPECT_EQ(Read(Target()), std::string(200000, 'a'));
+}
+
+TEST_F(TreeTest, AFileThatDiffersInTimeSizeOrModeIsCopiedAgain) {
+  const auto set_time = [](const std::string& path, long ns) {
+    const timespec times[2] = {{1, ns}, {1234567890, ns}};
+    utimensat(AT_FDCWD, path.c_str(), times, 0);
+  };
+  Write(folder_ / "file", "new");
+  set_time(folder_ / "file", 7);
+  const auto sent = [&] { return Resume(folder_ / "file", Target(), SIZE_MAX); };
+  EXPECT_EQ(sent(), 3u);
+  EXPECT_EQ(sent(), 0u);
+  Write(Target(), "odd"), set_time(Target(), 8);
+  EXPECT_EQ(sent(), 3u);
+  Write(Target(), "longer"), set_time(Target(), 7);
+  EXPECT_EQ(sent(), 3u);
+  chmod(Target().c_str(), 0600);
+  EXPECT_EQ(sent(), 3u);
+  EXPECT_EQ(sent(), 0u);
+  EXPECT_EQ(Describe(Target()), Describe(folder_ / "file"));
+}
+
+TEST_F(TreeTest, AFileThatChangesAfterItWasOfferedIsTold) {
+  Write(folder_ / "file", "old");
+  EXPECT_EQ(Resume(folder_ / "file", Target(), SIZE_MAX), 3u);
+  TreeWriter writer(*FindDestination(Target(), "", false), {.resume = true}, OnProblem());
+  EXPECT_TRUE(TellTree(
+                  folder_ / "file",
+                  [&](const agent::CopyMessage& message) { return writer.Take(message).ok(); },
+                  [&](const agent::CopyOffer& offer, agent::CopyHave* have) {
+                    *have = writer.Answer(offer);
+                    EXPECT_TRUE(have->items(0).there());
+                    Write(folder_ / "file", "newer");
+                    return true;
+                  })
+                  .ok());
+  EXPECT_EQ(Read(Target()), "newer");
+}
+
+TEST_F(TreeTest, TwoCopiesDoNotWriteOnePart) {
+  Write(folder_ / "file", std::string(200000, 'a'));
+  TreeWriter writer(*FindDestination(Target(), "", false), {.resume = true}, OnProblem());
+  ASSERT_TRUE(writer.Take(Item(agent::CopyItem::FILE, "f")).ok());
+  ASSERT_TRUE(writer.Take(Data("half")).ok());
+  Resume(folder_ / "file", Target(), SIZE_MAX, OnProblem());
+  EXPECT_THAT(problems_, ElementsAre(HasSubstr("/target: another copy is making it")));
+  ASSERT_TRUE(writer.Take(End()).ok());
+  EXPECT_EQ(Read(Target()), "half");
+}
+
+TEST_F(TreeTest, APartThatSomebodyElseCouldHaveMadeIsNotWrittenTo) {
+  Write(folder_ / "file", std::string(200000, 'a'));
+  Resume(folder_ / "file", Target(), 2);
+  const std::string part = PartIn(folder_.path());
+  fs::create_hard_link(part, folder_ / "another");
+  Resume(folder_ / "file", Target(), SIZE_MAX, OnProblem());
+  EXPECT_EQ(fs::file_size(folder_ / "another"), 65536u);
+  fs::remove(part);
+  fs::create_symlink(folder_ / "another", part);
+  Resume(folder_ / "file", Target(), SIZE_MAX, OnProblem());
+  EXPECT_EQ(fs::file_size(folder_ / "another"), 65536u);
+  EXPECT_EQ(problems_.size(), 2u);
+  EXPECT_FALSE(fs::exists(Target()));
 }
 
 TEST_F(TreeTest, AFolderThatIsThereGetsTheItemUnderItsName) {
@@ -236,7 +376,7 @@ TEST_F(TreeTest, NamesThatLeaveTheDestinationAreRefused) {
        {std::string("../evil"), std::string(".."), std::string("."), std::string("/etc/passwd"),
         std::string(""), std::string("a/b"), std::string("a\0b", 3)}) {
     fs::remove_all(Target());
-    TreeWriter writer(*FindDestination(Target(), "", false), false, OnProblem());
+    TreeWriter writer(*FindDestination(Target(), "", false), {}, OnProblem());
     ASSERT_TRUE(writer.Take(Item(agent::CopyItem::FOLDER, "any/../thing")).ok());
     for (const auto kind :
          {agent::CopyItem::FILE, agent::CopyItem::FOLDER, agent::CopyItem::SYMLINK}) {
@@ -247,7 +387,7 @@ TEST_F(TreeTest, NamesThatLeaveTheDestinationAreRefused) {
   // A link that is made and then entered.
   fs::remove_all(Target());
   fs::create_directories(folder_ / "elsewhere");
-  TreeWriter writer(*FindDestination(Target(), "", false), false, OnProblem());
+  TreeWriter writer(*FindDestination(Target(), "", false), {}, OnProblem());
   ASSERT_TRUE(writer.Take(Item(agent::CopyItem::FOLDER, "x")).ok());
   agent::CopyMessage link = Item(agent::CopyItem::SYMLINK, "sub");
   link.mutable_item()->set_link(folder_ / "elsewhere");
@@ -267,7 +407,7 @@ TEST_F(TreeTest, MessagesThatMakeNoTreeAreRefused) {
        {Messages{Data("x")}, Messages{End()}, Messages{file, file}, Messages{file, End(), file},
         Messages{file, End(), End()}, Messages{Item(agent::CopyItem::FOLDER, "d"), Data("x")},
         Messages{agent::CopyMessage()}}) {
-    TreeWriter writer(*FindDestination(folder_ / "other", "", false), false, OnProblem());
+    TreeWriter writer(*FindDestination(folder_ / "other", "", false), {}, OnProblem());
     absl::Status status;
     for (const agent::CopyMessage& message : messages) {
       if (status.ok()) status = writer.Take(message);
@@ -280,14 +420,14 @@ TEST_F(TreeTest, MessagesThatMakeNoTreeAreRefused) {
 TEST_F(TreeTest, AFileTakesItsPlaceOnlyWhenItIsWhole) {
   Write(Target(), "old");
   {
-    TreeWriter writer(*FindDestination(Target(), "", false), false, OnProblem());
+    TreeWriter writer(*FindDestination(Target(), "", false), {}, OnProblem());
     ASSERT_TRUE(writer.Take(Item(agent::CopyItem::FILE, "f")).ok());
     ASSERT_TRUE(writer.Take(Data("half")).ok());
     EXPECT_EQ(Read(Target()), "old");
   }  // broke off
   EXPECT_EQ(Read(Target()), "old");
   {
-    TreeWriter writer(*FindDestination(Target(), "", false), false, OnProblem());
+    TreeWriter writer(*FindDestination(Target(), "", false), {}, OnProblem());
     ASSERT_TRUE(writer.Take(Item(agent::CopyItem::FILE, "f")).ok());
     ASSERT_TRUE(writer.Take(Data("half")).ok());
     ASSERT_TRUE(writer.Take(End(false)).ok());  // could not be read
@@ -338,7 +478,7 @@ TEST_F(TreeTest, WhatIsGivenAwayBelongsToTheFoldersOwnerOrToThatOfTheFileBefore)
 TEST_F(TreeTest, AnyModeIsThatOfTheFileBefore) {
   for (const mode_t before : {0u, 0640u}) {
     if (before != 0) Write(Target(), "old"), chmod(Target().c_str(), before);
-    TreeWriter writer(*FindDestination(Target(), "", false), false, OnProblem());
+    TreeWriter writer(*FindDestination(Target(), "", false), {}, OnProblem());
     agent::CopyMessage item = Item(agent::CopyItem::FILE, "");
     item.mutable_item()->set_any_mode(true);
     ASSERT_TRUE(writer.Take(item).ok() && writer.Take(End()).ok());
@@ -350,7 +490,7 @@ TEST_F(TreeTest, WhatCannotBeMadeIsAProblemAndItsDataIsPassedOver) {
   // A file in a filesystem that cannot take any: /proc.
   auto destination = FindDestination("/proc/self", "x", false);
   ASSERT_TRUE(destination.ok());
-  TreeWriter writer(*std::move(destination), false, OnProblem());
+  TreeWriter writer(*std::move(destination), {}, OnProblem());
   EXPECT_TRUE(writer.Take(Item(agent::CopyItem::FILE, "x")).ok());
   EXPECT_EQ(problems_.size(), 1u) << "refused, and its data is passed over";
   EXPECT_TRUE(writer.Take(Data("x")).ok());
