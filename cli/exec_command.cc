@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -216,20 +217,23 @@ void Fill(const ExecFlags& flags, const std::vector<std::string>& argv, agent::E
   }
 }
 
-// The command from its start to its end; its exit status, or -1: the stream's own end says why not.
-int Converse(const agent::ExecInput& first, const MachineClient& client, int signals,
-             grpc::ClientContext* context, Stream* stream) {
+// The command from its start to its end, and ours with it. Returns when it has none: the stream's
+// own end says why.
+void Converse(const agent::ExecInput& first, const MachineClient& client, int signals,
+              Stream* stream) {
   Told told;
-  const RawTerminal raw(first.start().pty());
+  std::optional<RawTerminal> raw(std::in_place, first.start().pty());
   Send(stream, first, client.identity.config_path);
   std::thread input([&] { PassInput(stream, &told, signals, first.start()); });
   const int exit_status = ShowOutput(stream, &told);
-  if (exit_status >= 0) context->TryCancel();  // of what is over it ends nothing
+  raw.reset();
+  // Nothing is left to say. Our threads would have to wait for their turn on a CPU that the guest
+  // may be using.
+  if (exit_status >= 0) std::fflush(nullptr), _exit(exit_status);
   told.ended = true;
   eventfd_write(told.wake, 1);
   input.join();
   close(told.wake);
-  return exit_status;
 }
 
 void Exec(const ExecFlags& flags, const std::vector<std::string>& argv, Globals* globals) {
@@ -251,11 +255,7 @@ void Exec(const ExecFlags& flags, const std::vector<std::string>& argv, Globals*
   grpc::ClientContext context;
   context.set_initial_metadata_corked(true);  // one message with the start
   const auto stream = client.stub->Exec(&context);
-  const int exit_status = Converse(first, client, signals, &context, stream.get());
-  if (exit_status >= 0) {
-    globals->exit_status = exit_status;
-    return;  // the stream's own end has nothing more to say
-  }
+  Converse(first, client, signals, stream.get());
   const grpc::Status status = stream->Finish();
   Fail(globals, status.ok() ? "the command ended without a status" : status.error_message());
 }

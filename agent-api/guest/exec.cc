@@ -26,6 +26,9 @@ namespace {
 
 constexpr size_t kChunk = 32 * 1024;
 constexpr int kLookForHostMs = 500;
+// To a command without input the host has nothing to say but signals: those may be so late, and one
+// that ends before costs no thread.
+constexpr int kHearSignalsMs = 100;
 constexpr auto kKillAfterTerm = std::chrono::seconds(10);
 constexpr int kTimedOut = 124;  // as timeout(1) has it
 
@@ -120,6 +123,8 @@ class TakenTeller {
 bool Converse(const ExecStreams& streams, int pidfd, uint32_t window, ExecInputQueue* input,
               const Writer& write, const std::function<bool()>& cancelled) {
   bool host_there = true;
+  const auto hear_at = std::chrono::steady_clock::now() + std::chrono::milliseconds(kHearSignalsMs);
+  if (streams.in() >= 0) input->Start();
   TakenTeller teller(window, write);
   pollfd fds[5] = {{streams.out(), POLLIN, 0},
                    {streams.err(), POLLIN, 0},
@@ -128,7 +133,10 @@ bool Converse(const ExecStreams& streams, int pidfd, uint32_t window, ExecInputQ
                    {-1, POLLOUT, 0}};
   while ((fds[2].revents & POLLIN) == 0 && host_there) {
     fds[4].fd = input->HasInput() ? streams.in() : -1;
-    if (poll(fds, 5, kLookForHostMs) <= 0) {
+    const bool heard = input->started();
+    const int ready = poll(fds, 5, heard ? kLookForHostMs : kHearSignalsMs);
+    if (!heard && (ready == 0 || std::chrono::steady_clock::now() >= hear_at)) input->Start();
+    if (ready <= 0) {
       host_there = !cancelled();
       continue;
     }

@@ -16,20 +16,24 @@ constexpr char kEndOfFile = '\x04';  // ^D, as a terminal has it
 
 ExecInputQueue::ExecInputQueue(const std::function<bool(agent::ExecInput*)>& read,
                                ExecStreams* streams, pid_t pid)
-    : streams_(streams),
+    : read_(read),
+      streams_(streams),
       pid_(pid),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      done_(streams->in() < 0),
-      reader_([this, read] { Read(read); }) {}
+      done_(streams->in() < 0) {}
 
 ExecInputQueue::~ExecInputQueue() {
-  reader_.join();
+  if (reader_.joinable()) reader_.join();
   close(wake_);
 }
 
-void ExecInputQueue::Read(const std::function<bool(agent::ExecInput*)>& read) {
+void ExecInputQueue::Start() {
+  reader_ = std::thread([this] { Read(); });
+}
+
+void ExecInputQueue::Read() {
   agent::ExecInput input;
-  while (read(&input)) Take(input);
+  while (read_(&input)) Take(input);
   input.Clear();
   input.set_close_input(true);
   Take(input);

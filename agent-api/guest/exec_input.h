@@ -15,17 +15,20 @@
 
 namespace rum::guest {
 
-// What the host says to a running command. A thread of its own reads: signals and windows act at
-// once, whatever else is under way; input is kept, at most 1 MiB of it, until the command takes it.
+// What the host says to a running command. From Start() on a thread of its own reads: signals and
+// windows act at once, whatever else is under way; input is kept, at most 1 MiB of it, until the
+// command takes it.
 class ExecInputQueue {
  public:
   // `streams` and `read` (see Exec) outlive it. `pid` leads the command's process group.
   ExecInputQueue(const std::function<bool(agent::ExecInput*)>& read, ExecStreams* streams,
                  pid_t pid);
-  ~ExecInputQueue();  // waits until `read` returns false
+  ~ExecInputQueue();  // waits until `read` returns false, if it was ever called
   ExecInputQueue(const ExecInputQueue&) = delete;
   ExecInputQueue& operator=(const ExecInputQueue&) = delete;
 
+  void Start();  // once
+  bool started() const { return reader_.joinable(); }
   int wake() const { return wake_; }  // readable: there may be something new
   bool HasInput();                    // that in() of the streams has to take, its end counted
   void Feed();                        // writes what the command takes now, and closes at the end
@@ -35,9 +38,10 @@ class ExecInputQueue {
   void SetEnded();
 
  private:
-  void Read(const std::function<bool(agent::ExecInput*)>& read);
+  void Read();
   void Take(const agent::ExecInput& input);
 
+  const std::function<bool(agent::ExecInput*)>& read_;
   ExecStreams* const streams_;
   const pid_t pid_;
   const int wake_;

@@ -25,6 +25,7 @@ struct Prepared {
   std::vector<char*> argv;
   std::vector<char*> environment;
   std::vector<std::string> candidates;  // paths of the program, in the order to try
+  const std::vector<int>* changed_signals;
   const char* cwd;
   int fds[3];
   int stat_fd;
@@ -80,12 +81,27 @@ int RecordStat(int to) {
 // What spawned programs get; 0: nothing was raised.
 rlimit old_descriptor_limit{};
 
+// The signals that do not do here what they do by default, as it was at our first spawn: one look
+// instead of a system call for each signal in each child.
+const std::vector<int>& ChangedSignals() {
+  static const std::vector<int> changed = [] {
+    std::vector<int> signals;
+    struct sigaction now {};
+    for (int signal = 1; signal < NSIG; ++signal) {
+      if (sigaction(signal, nullptr, &now) == 0 && now.sa_handler != SIG_DFL)
+        signals.push_back(signal);
+    }
+    return signals;
+  }();
+  return changed;
+}
+
 // In the child after vfork: returns only with an errno, and what it was about.
 int RunChild(const Prepared& p, const char* volatile* about) {
   syscall(SYS_setsid);
   struct sigaction defaults {};
   defaults.sa_handler = SIG_DFL;
-  for (int signal = 1; signal < NSIG; ++signal) sigaction(signal, &defaults, nullptr);
+  for (const int signal : *p.changed_signals) sigaction(signal, &defaults, nullptr);
   sigset_t none;
   sigemptyset(&none);
   for (int i = 0; i < 3; ++i) {
@@ -131,6 +147,7 @@ absl::StatusOr<Child> Spawn(const SpawnRequest& request) {
   p.argv = Pointers(request.argv);
   p.environment = Pointers(request.environment);
   p.candidates = Candidates(request.argv[0], request.environment);
+  p.changed_signals = &ChangedSignals();
   p.cwd = request.cwd.c_str();
   p.stat_fd = request.stat_fd;
   p.cgroup_fd = request.cgroup_fd;

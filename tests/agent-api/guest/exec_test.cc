@@ -222,6 +222,21 @@ TEST(Exec, WithoutInputTheEndIsThereFromTheStart) {
   EXPECT_EQ(command.exit_status(), 0);
 }
 
+// Its host is listened to a moment later, whether it is silent or never pauses.
+TEST(Exec, ACommandWithoutInputHearsSignalsAndTheEndOfItsHost) {
+  agent::ExecStart start;
+  start.set_no_input(true);
+  for (const char* line : {"echo up; exec sleep 60", "while :; do echo up; done"}) {
+    for (const bool hangs_up : {false, true}) {
+      Command command({"sh", "-c", line}, start);
+      EXPECT_TRUE(command.Shows("up"));
+      hangs_up ? command.HangUp() : command.Signal(SIGTERM);
+      EXPECT_TRUE(command.Ends()) << line;
+      EXPECT_EQ(command.signal(), hangs_up ? SIGKILL : SIGTERM);
+    }
+  }
+}
+
 TEST(Exec, ACommandThatDoesNotReadIsNotWaitedFor) {
   Command command(Shell("exec <&-; echo deaf; exit 5"));
   command.Type(std::string(4 << 20, 'x'));

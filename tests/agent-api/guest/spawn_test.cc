@@ -45,6 +45,9 @@ Outcome RunToEnd(SpawnRequest request) {
   return outcome;
 }
 
+// As in the agent, before the first spawn.
+const auto kBefore = signal(SIGPIPE, SIG_IGN);
+
 SpawnRequest Shell(const std::string& script) {
   SpawnRequest request;
   request.argv = {"sh", "-c", script};
@@ -72,7 +75,6 @@ TEST(Spawn, LeadsASessionAndAGroupOfItsOwn) {
 }
 
 TEST(Spawn, HasNoSignalsBlockedOrIgnored) {
-  signal(SIGPIPE, SIG_IGN);
   sigset_t usr1;
   sigemptyset(&usr1);
   sigaddset(&usr1, SIGUSR1);
