@@ -110,7 +110,8 @@ bool Connect(Globals* globals, MachineClient* client) {
     return Fail(globals, "the path of the file is not UTF-8: " + identity->config_path), false;
   auto stub = ConnectController(true);
   if (!stub.ok()) return Fail(globals, std::string(stub.status().message())), false;
-  *client = {*std::move(identity), *std::move(stub)};
+  client->identity = *std::move(identity);
+  client->stub = *std::move(stub);
   return true;
 }
 

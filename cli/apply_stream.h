@@ -26,6 +26,9 @@ absl::StatusOr<control::ApplyReport> Follow(grpc::ClientReader<control::ApplyEve
 // What is common to all commands about one machine: its identity and a controller. Says what is
 // wrong and returns false.
 struct MachineClient {
+  // The connection ends with the process: gRPC 1.51 would sleep for some milliseconds until its
+  // threads have seen the last one go.
+  ~MachineClient() { (void)stub.release(); }
   MachineIdentity identity;
   std::unique_ptr<control::Control::Stub> stub;
 };
