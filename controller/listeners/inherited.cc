@@ -57,10 +57,13 @@ Fd TakeInherited(const sockaddr* address, socklen_t size) {
   return taken;
 }
 
-size_t DropInherited() {
+std::vector<Fd> TakeInherited() {
   Pool& pool = ThePool();
   const std::lock_guard<std::mutex> lock(pool.mutex);
-  return std::exchange(pool.by_address, {}).size();
+  std::vector<Fd> all;
+  for (auto& [address, socket] : std::exchange(pool.by_address, {}))
+    all.push_back(std::move(socket));
+  return all;
 }
 
 }  // namespace rum

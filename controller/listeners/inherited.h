@@ -20,11 +20,11 @@ void Inherit(std::vector<Fd> sockets);
 // The one that is bound to just this address; none: not ok().
 Fd TakeInherited(const sockaddr* address, socklen_t size);
 
-// Closes what nobody took; returns how many.
-size_t DropInherited();
+// What nobody took.
+std::vector<Fd> TakeInherited();
 
-// The other side: every listening socket of this process's forwards. They accept nobody any more,
-// and stay open.
+// The other side: every listening socket of this process's forwards, and of what it inherited
+// itself what nobody took yet. They accept nobody any more, and stay open.
 std::vector<Fd> GiveUpListening();
 
 }  // namespace rum

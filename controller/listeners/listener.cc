@@ -63,7 +63,8 @@ std::set<Listener*>& OpenListeners() {
 
 std::vector<Fd> GiveUpListening() {
   return OnIoThread([] {
-    std::vector<Fd> sockets;
+    // A controller that ends before it came to a machine hands on what it got.
+    std::vector<Fd> sockets = TakeInherited();
     const std::set<Listener*> open = OpenListeners();
     for (Listener* listener : open) sockets.push_back(listener->GiveUp());
     return sockets;

@@ -185,7 +185,7 @@ int WaitForEnd(Controller* controller) {
   while (true) {
     if (!heirless && (controller->Settled() || absl::Now() > deadline)) {
       heirless = true;
-      if (const size_t left = DropInherited(); left > 0)
+      if (const size_t left = TakeInherited().size(); left > 0)
         spdlog::info("closed sockets that no machine wants any more count={}", left);
     }
     const timespec soon = absl::ToTimespec(absl::Milliseconds(50));

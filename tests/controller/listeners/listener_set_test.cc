@@ -11,6 +11,7 @@
 #include <string>
 #include <thread>
 
+#include "controller/listeners/inherited.h"
 #include "controller/listeners/listener.h"
 #include "controller/listeners/listener_set_options.h"
 #include "tests/controller/listeners/sockets.h"
@@ -42,6 +43,19 @@ TEST_F(ListenerSetTest, LeavesConnectionsOfUnchangedAndRetargetedForwardsAlone) 
   }
   const Fd c = Connect("127.0.0.1", moved);
   EXPECT_EQ(ReadLine(c.get()), "149") << "new connections go to the new port";
+}
+
+// As of a controller that is replaced before it came to one of its machines.
+TEST_F(ListenerSetTest, WhatItInheritedAndDidNotTakeYetIsGivenUpAsWell) {
+  const uint16_t taken = FreePort(), waiting = FreePort();
+  std::vector<Fd> sockets;
+  for (const uint16_t port : {taken, waiting}) sockets.push_back(Listen("127.0.0.1", port));
+  Inherit(std::move(sockets));
+  set_->Apply({{"127.0.0.1", taken, 80}});
+  const std::vector<Fd> given = GiveUpListening();
+  EXPECT_EQ(given.size(), 2u);
+  for (const uint16_t port : {taken, waiting}) EXPECT_TRUE(Connect("127.0.0.1", port).ok()) << port;
+  EXPECT_TRUE(TakeInherited().empty());
 }
 
 TEST_F(ListenerSetTest, TellsTheStatesInTheOrderOfTheWanted) {
