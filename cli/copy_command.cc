@@ -236,8 +236,7 @@ bool CopyCall::End(bool ended, const std::string& error) {
 }
 
 bool CopyCall::Upload(const agent::CopyMessage& start, const std::string& source) {
-  needs_folder_ =
-      start.start().resume() && start.start().must_be_folder() && IsFolder(source);
+  needs_folder_ = start.start().resume() && start.start().must_be_folder() && IsFolder(source);
   Send(start);
   std::thread ear([this] { HearGuest(); });
   CopyAsk ask;
