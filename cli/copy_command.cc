@@ -352,7 +352,8 @@ void Copy(const std::vector<std::string>& words, bool resume, Globals* globals) 
       globals->exit_status = kInterrupted;
       return;
     }
-    const std::string rest = call.HowToResume(source);
+    // The place is the guest's word.
+    const std::string rest = OneLine(call.HowToResume(source), StyleOf(globals->color).utf8);
     if (!rest.empty()) std::fprintf(stderr, "rum: what is missing: %s\n", rest.c_str());
   }
 }
