@@ -80,6 +80,7 @@ class CopyCall {
   bool Upload(const agent::CopyMessage& start, const std::string& source);
   bool Download(const agent::CopyMessage& start, const std::string& target, bool many);
   void Cancel() { context_.TryCancel(); }
+  bool lost() const { return lost_; }  // nobody is there who could copy more
   // After one that broke off: what to type to copy the rest. Empty: nothing did.
   std::string HowToResume(const std::string& source) const;
 
@@ -138,6 +139,7 @@ class CopyCall {
   bool begun_ = false;
   bool is_folder_ = false;  // the first item
   bool broke_ = false;
+  bool lost_ = false;
   std::optional<TreeWriter> writer_;
   std::string config_path_;
   grpc::ClientContext context_;
@@ -217,6 +219,8 @@ bool CopyCall::End(bool ended, const std::string& error) {
   if (!error.empty()) Cancel();
   StopWriting();
   const grpc::Status status = stream_->Finish();
+  lost_ = error.empty() &&
+          (status.error_code() == grpc::StatusCode::UNAVAILABLE || (status.ok() && !ended));
   broke_ = !error.empty() || !status.ok() || !ended || !guest_error_.empty();
   if (!error.empty()) {
     Say(error);
@@ -339,8 +343,14 @@ void Copy(const std::vector<std::string>& words, bool resume, Globals* globals) 
   Interrupts interrupts;  // before gRPC makes threads
   MachineClient client;
   if (!ConnectToKnown(globals, &client)) return;
+  bool lost = false;
   for (const std::string& source : sources) {
     const bool many = sources.size() > 1;
+    const bool utf8 = StyleOf(globals->color).utf8;
+    if (lost) {
+      std::fprintf(stderr, "rum: not copied: %s\n", OneLine(source, utf8).c_str());
+      continue;
+    }
     const agent::CopyMessage start = StartOf(source, target, many, resume);
     CopyCall call(client, globals);
     interrupts.SetAtWork([&call] { call.Cancel(); });
@@ -353,8 +363,9 @@ void Copy(const std::vector<std::string>& words, bool resume, Globals* globals) 
       return;
     }
     // The place is the guest's word.
-    const std::string rest = OneLine(call.HowToResume(source), StyleOf(globals->color).utf8);
+    const std::string rest = OneLine(call.HowToResume(source), utf8);
     if (!rest.empty()) std::fprintf(stderr, "rum: what is missing: %s\n", rest.c_str());
+    lost = call.lost();
   }
 }
 

@@ -189,7 +189,9 @@ TEST_F(Inside, ACopyThatItsControllersDeathBrokeOffIsResumedBothWays) {
       "for i in $(seq 64); do echo $i; head -c 1048570 /dev/urandom; done >'" + tree + "/z'";
   ASSERT_EQ(e2e::Run({"bash", "-c", large}).exit_status, 0);
   Result broken;
-  std::thread in([&] { broken = world_->Rum({"cp", "--resume", tree, ":/srv"}); });
+  const std::string later = Here("later");
+  std::ofstream(later) << "not begun";
+  std::thread in([&] { broken = world_->Rum({"cp", "--resume", tree, later, ":/srv"}); });
   const std::string arrived = "stat -c %s /srv/long/.rum-cp-* 2>/dev/null || echo 0";
   while (broken.exit_status < 0 && std::stoull(world_->Guest(arrived)) < kEnough) {
   }
@@ -199,6 +201,7 @@ TEST_F(Inside, ACopyThatItsControllersDeathBrokeOffIsResumedBothWays) {
   EXPECT_TRUE(
       Contains(broken.err, "rum: what is missing: rum cp --resume '" + tree + "/.' ':/srv/long'\n"))
       << broken.err;
+  EXPECT_TRUE(Contains(broken.err, "rum: not copied: " + later + "\n")) << broken.err;
   const std::string whole = "cd /srv/long/small && stat -c '%n %i %z' * && stat -c %a . ..";
   const std::string before = world_->Guest(whole);
   EXPECT_GE(std::stoull(world_->Guest(arrived)), kEnough);
