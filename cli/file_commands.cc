@@ -8,6 +8,7 @@
 #include "cli/terminal_text.h"
 #include "state/explain.h"
 #include "state/identity.h"
+#include "state/problem_text.h"
 #include "state/toml_reader.h"
 
 namespace rum {

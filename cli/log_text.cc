@@ -71,21 +71,7 @@ std::string RenderRuns(const control::RunsReply& runs, const Style& style) {
                                      absl::LocalTimeZone()),
                     run.kind(), Lasted(run), run.run_id(), OutcomeText(run)});
   }
-  std::vector<size_t> widths(rows[0].size());
-  for (std::vector<std::string>& row : rows) {
-    for (size_t i = 0; i < row.size(); ++i) {
-      row[i] = OneLine(row[i], style.utf8);
-      widths[i] = std::max(widths[i], row[i].size());
-    }
-  }
-  std::string text;
-  for (const std::vector<std::string>& row : rows) {
-    for (size_t i = 0; i + 1 < row.size(); ++i) {
-      absl::StrAppend(&text, row[i], std::string(widths[i] - row[i].size() + 2, ' '));
-    }
-    absl::StrAppend(&text, row.back(), "\n");
-  }
-  return text;
+  return Columns(std::move(rows), style.utf8);
 }
 
 }  // namespace rum

@@ -12,8 +12,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
+#include "cli/action_text.h"
 #include "cli/terminal_text.h"
-#include "state/names.h"
 
 namespace rum {
 namespace {
@@ -47,93 +47,6 @@ std::string Message(const std::string& text, const Style& style) {
   if (end == std::string::npos) return Text(text, style) + "\n";
   return absl::StrCat(Text(text.substr(0, end), style), "\n",
                       Indented(text.substr(end + 1), "      ", style));
-}
-
-std::string PortText(const Port& port) {
-  const std::string text = absl::StrCat(port.host(), "→", port.guest());
-  if (port.bind() == "127.0.0.1") return text;
-  const bool v6 = port.bind().find(':') != std::string::npos;
-  return v6 ? absl::StrCat("[", port.bind(), "]:", text) : absl::StrCat(port.bind(), ":", text);
-}
-
-std::string Forwards(const Action::SetForwards& forwards) {
-  std::vector<std::string> parts;
-  for (const auto& [ports, word] :
-       {std::pair{&forwards.added(), "added "}, {&forwards.removed(), "removed "}}) {
-    for (const Port& port : *ports) parts.push_back(absl::StrCat(word, PortText(port)));
-  }
-  return absl::StrJoin(parts, ", ");
-}
-
-std::string Groups(const Action::SetGroups& groups) {
-  std::vector<std::string> parts;
-  if (groups.add_size() > 0)
-    parts.push_back(absl::StrCat("add ", groups.user(), " to ", absl::StrJoin(groups.add(), ", ")));
-  if (groups.remove_size() > 0) {
-    parts.push_back(
-        absl::StrCat("remove ", groups.user(), " from ", absl::StrJoin(groups.remove(), ", ")));
-  }
-  return absl::StrJoin(parts, "; ");
-}
-
-using Names = google::protobuf::RepeatedPtrField<std::string>;
-
-// "added A, B; removed C"
-std::string AddedAndRemoved(const Names& added, const Names& removed) {
-  std::vector<std::string> parts;
-  if (!added.empty()) parts.push_back(absl::StrCat("added ", absl::StrJoin(added, ", ")));
-  if (!removed.empty()) parts.push_back(absl::StrCat("removed ", absl::StrJoin(removed, ", ")));
-  return absl::StrJoin(parts, "; ");
-}
-
-Names KeyNames(const Names& lines) {
-  Names names;
-  for (const std::string& line : lines) *names.Add() = KeyName(line);
-  return names;
-}
-
-std::string Definition(const Action::DefineDomain& define) {
-  if (!define.reset()) return "write the new definition for the next start";
-  const std::string drives = absl::StrJoin(define.drives(), ", ");
-  if (drives.empty()) return "make the machine anew, with a fresh root disk";
-  return define.reset_drives()
-             ? absl::StrCat("make the machine anew, with a fresh root disk and fresh drives ",
-                            drives)
-             : absl::StrCat("make the machine anew, with a fresh root disk; drives ", drives,
-                            " stay");
-}
-
-std::string WouldDo(const Action& action) {
-  switch (action.kind_case()) {
-    case Action::kDefineDomain:
-      return Definition(action.define_domain());
-    case Action::kStartDomain:
-      return "start the machine";
-    case Action::kSetForwards:
-      return absl::StrCat("update port forwards (", Forwards(action.set_forwards()), ")");
-    case Action::kSetHostname:
-      return absl::StrCat("set hostname ", action.set_hostname().before(), " → ",
-                          action.set_hostname().after());
-    case Action::kSetGroups:
-      return Groups(action.set_groups());
-    case Action::kSetAuthorizedKeys: {
-      const Action::SetAuthorizedKeys& keys = action.set_authorized_keys();
-      return absl::StrCat("update authorized keys (",
-                          AddedAndRemoved(KeyNames(keys.add()), KeyNames(keys.remove())), ")");
-    }
-    case Action::kSetStorage:
-      return absl::StrCat(
-          "update mounts (",
-          AddedAndRemoved(action.set_storage().made(), action.set_storage().removed()), ")");
-    case Action::kRunScript:
-      return absl::StrCat(action.run_script().rerun() ? "re-run " : "run ",
-                          action.run_script().kind(), " provisioning script");
-    case Action::kForgetBootScript:
-      return "take the boot provisioning script back from the guest";
-    case Action::KIND_NOT_SET:
-      break;
-  }
-  return action.field();
 }
 
 std::string Ago(int64_t ms) {
@@ -355,21 +268,7 @@ std::string RenderImages(const control::ImagesReply& images, const Style& style)
                                   : "in part",
                     image.in_use() ? "yes" : "no", image.url()});
   }
-  std::vector<size_t> widths(rows[0].size());
-  for (std::vector<std::string>& row : rows) {
-    for (size_t i = 0; i < row.size(); ++i) {
-      row[i] = OneLine(row[i], style.utf8);
-      widths[i] = std::max(widths[i], row[i].size());
-    }
-  }
-  std::string text;
-  for (const std::vector<std::string>& row : rows) {
-    for (size_t i = 0; i + 1 < row.size(); ++i) {
-      absl::StrAppend(&text, row[i], std::string(widths[i] - row[i].size() + 2, ' '));
-    }
-    absl::StrAppend(&text, row.back(), "\n");
-  }
-  return text;
+  return Columns(std::move(rows), style.utf8);
 }
 
 namespace {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "controller/utf8.h"
 
@@ -79,6 +80,25 @@ size_t Unfinished(const std::string& bytes) {
 std::string OneLine(const std::string& text, bool utf8) { return Shown(text, utf8, false); }
 
 std::string Lines(const std::string& text, bool utf8) { return Shown(text, utf8, true); }
+
+std::string Columns(std::vector<std::vector<std::string>> rows, bool utf8) {
+  std::vector<size_t> widths;
+  for (std::vector<std::string>& row : rows) {
+    widths.resize(row.size());
+    for (size_t i = 0; i < row.size(); ++i) {
+      row[i] = OneLine(row[i], utf8);
+      widths[i] = std::max(widths[i], row[i].size());
+    }
+  }
+  std::string text;
+  for (const std::vector<std::string>& row : rows) {
+    for (size_t i = 0; i + 1 < row.size(); ++i) {
+      absl::StrAppend(&text, row[i], std::string(widths[i] - row[i].size() + 2, ' '));
+    }
+    absl::StrAppend(&text, row.back(), "\n");
+  }
+  return text;
+}
 
 std::string OutputText::Next(const std::string& bytes) {
   kept_ += bytes;

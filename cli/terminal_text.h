@@ -2,6 +2,7 @@
 #define RUM_CLI_TERMINAL_TEXT_H_
 
 #include <string>
+#include <vector>
 
 namespace rum {
 
@@ -10,6 +11,9 @@ namespace rum {
 // UTF-8 are \xff; without a UTF-8 terminal our own arrows become "->" and all else \u00e9.
 std::string OneLine(const std::string& text, bool utf8);  // line ends are spelled out too
 std::string Lines(const std::string& text, bool utf8);    // keeps line ends and tabs
+
+// Rows of as many cells each, every cell as OneLine(), its columns in line.
+std::string Columns(std::vector<std::vector<std::string>> rows, bool utf8);
 
 // The same for output that comes in pieces: a character may be cut in two.
 class OutputText {

@@ -10,6 +10,7 @@
 #include "controller/auto_ports.h"
 #include "controller/history.h"
 #include "controller/status.h"
+#include "state/problem_text.h"
 #include "state/toml_reader.h"
 
 namespace rum {

@@ -47,10 +47,6 @@ ParsedConfig ReadToml(std::string_view text, const std::string& path);
 // Opens and reads a file. A file that cannot be read gives one problem with the system's words.
 ParsedConfig ReadTomlFile(const std::string& path);
 
-// The compiler-like text of docs: "FILE:LINE:COL: error: MESSAGE", the source line and a marker,
-// for each problem.
-std::string RenderProblems(const std::string& display_path, const ParsedConfig& parsed);
-
 }  // namespace rum
 
 #endif  // RUM_STATE_TOML_READER_H_

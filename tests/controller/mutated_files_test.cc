@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "state/problem_text.h"
 #include "state/toml_reader.h"
 #include "tests/controller/fake_world.h"
 #include "tests/fuzz/toml_grammar.h"

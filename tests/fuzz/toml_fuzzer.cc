@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "state/diff.h"
+#include "state/problem_text.h"
 #include "state/toml_reader.h"
 #include "state/validate.h"
 

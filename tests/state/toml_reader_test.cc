@@ -12,6 +12,7 @@
 #include <random>
 
 #include "absl/strings/str_join.h"
+#include "state/problem_text.h"
 #include "tests/testdata/bad_files.h"
 
 namespace rum {

@@ -1,0 +1,102 @@
+#include "cli/action_text.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "state/names.h"
+
+namespace rum {
+namespace {
+
+std::string PortText(const Port& port) {
+  const std::string text = absl::StrCat(port.host(), "→", port.guest());
+  if (port.bind() == "127.0.0.1") return text;
+  const bool v6 = port.bind().find(':') != std::string::npos;
+  return v6 ? absl::StrCat("[", port.bind(), "]:", text) : absl::StrCat(port.bind(), ":", text);
+}
+
+std::string Forwards(const Action::SetForwards& forwards) {
+  std::vector<std::string> parts;
+  for (const auto& [ports, word] :
+       {std::pair{&forwards.added(), "added "}, {&forwards.removed(), "removed "}}) {
+    for (const Port& port : *ports) parts.push_back(absl::StrCat(word, PortText(port)));
+  }
+  return absl::StrJoin(parts, ", ");
+}
+
+std::string Groups(const Action::SetGroups& groups) {
+  std::vector<std::string> parts;
+  if (groups.add_size() > 0)
+    parts.push_back(absl::StrCat("add ", groups.user(), " to ", absl::StrJoin(groups.add(), ", ")));
+  if (groups.remove_size() > 0) {
+    parts.push_back(
+        absl::StrCat("remove ", groups.user(), " from ", absl::StrJoin(groups.remove(), ", ")));
+  }
+  return absl::StrJoin(parts, "; ");
+}
+
+using Names = google::protobuf::RepeatedPtrField<std::string>;
+
+// "added A, B; removed C"
+std::string AddedAndRemoved(const Names& added, const Names& removed) {
+  std::vector<std::string> parts;
+  if (!added.empty()) parts.push_back(absl::StrCat("added ", absl::StrJoin(added, ", ")));
+  if (!removed.empty()) parts.push_back(absl::StrCat("removed ", absl::StrJoin(removed, ", ")));
+  return absl::StrJoin(parts, "; ");
+}
+
+Names KeyNames(const Names& lines) {
+  Names names;
+  for (const std::string& line : lines) *names.Add() = KeyName(line);
+  return names;
+}
+
+std::string Definition(const Action::DefineDomain& define) {
+  if (!define.reset()) return "write the new definition for the next start";
+  const std::string drives = absl::StrJoin(define.drives(), ", ");
+  if (drives.empty()) return "make the machine anew, with a fresh root disk";
+  return define.reset_drives()
+             ? absl::StrCat("make the machine anew, with a fresh root disk and fresh drives ",
+                            drives)
+             : absl::StrCat("make the machine anew, with a fresh root disk; drives ", drives,
+                            " stay");
+}
+
+}  // namespace
+
+std::string WouldDo(const Action& action) {
+  switch (action.kind_case()) {
+    case Action::kDefineDomain:
+      return Definition(action.define_domain());
+    case Action::kStartDomain:
+      return "start the machine";
+    case Action::kSetForwards:
+      return absl::StrCat("update port forwards (", Forwards(action.set_forwards()), ")");
+    case Action::kSetHostname:
+      return absl::StrCat("set hostname ", action.set_hostname().before(), " → ",
+                          action.set_hostname().after());
+    case Action::kSetGroups:
+      return Groups(action.set_groups());
+    case Action::kSetAuthorizedKeys: {
+      const Action::SetAuthorizedKeys& keys = action.set_authorized_keys();
+      return absl::StrCat("update authorized keys (",
+                          AddedAndRemoved(KeyNames(keys.add()), KeyNames(keys.remove())), ")");
+    }
+    case Action::kSetStorage:
+      return absl::StrCat(
+          "update mounts (",
+          AddedAndRemoved(action.set_storage().made(), action.set_storage().removed()), ")");
+    case Action::kRunScript:
+      return absl::StrCat(action.run_script().rerun() ? "re-run " : "run ",
+                          action.run_script().kind(), " provisioning script");
+    case Action::kForgetBootScript:
+      return "take the boot provisioning script back from the guest";
+    case Action::KIND_NOT_SET:
+      break;
+  }
+  return action.field();
+}
+
+}  // namespace rum

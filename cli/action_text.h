@@ -1,0 +1,16 @@
+#ifndef RUM_CLI_ACTION_TEXT_H_
+#define RUM_CLI_ACTION_TEXT_H_
+
+#include <string>
+
+#include "controller/plan.pb.h"
+
+namespace rum {
+
+// What an action of a plan would do, as a verb and its objects: "set hostname a → b". Names in it
+// are as they are, not yet safe for a terminal.
+std::string WouldDo(const Action& action);
+
+}  // namespace rum
+
+#endif  // RUM_CLI_ACTION_TEXT_H_
