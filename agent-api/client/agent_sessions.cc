@@ -1,0 +1,194 @@
+#include "agent-api/client/agent_sessions.h"
+
+#include <fcntl.h>
+#include <grpcpp/create_channel_posix.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "agent-api/channel/host_link.h"
+#include "agent-api/client/greeting.h"
+
+namespace rum {
+namespace {
+
+constexpr auto kReplacement = std::chrono::seconds(20);  // until the next agent is heard of
+constexpr auto kFirstBackOff = std::chrono::milliseconds(50);
+constexpr auto kMostBackOff = std::chrono::milliseconds(2000);
+// A session may break while a replacement is on its way.
+constexpr int kMostReplacements = 3;
+
+}  // namespace
+
+AgentSessions::AgentSessions(ChannelOpener open, std::function<void()> on_change,
+                             std::string program)
+    : open_(std::move(open)),
+      on_change_(std::move(on_change)),
+      program_(std::move(program)),
+      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  link_ = std::thread([this] { KeepLink(); });
+  notifier_ = std::thread([this] { Notify(); });
+  greeter_ = std::thread([this] { GreetAll(); });
+}
+
+AgentSessions::~AgentSessions() {
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    stopping_ = true;
+  }
+  const uint64_t one = 1;
+  if (write(wake_, &one, sizeof one) < 0) std::abort();  // an eventfd takes a one
+  changed_.notify_all();
+  link_.join();
+  notifier_.join();
+  greeter_.join();
+  session_.reset();  // its stream's last word takes the lock
+  close(wake_);
+}
+
+absl::Status AgentSessions::WaitConnected(absl::Duration timeout) const {
+  std::unique_lock<std::mutex> guard(mutex_);
+  const bool there = changed_.wait_for(guard, absl::ToChronoMilliseconds(timeout),
+                                       [this] { return session_ != nullptr || stopping_; });
+  if (there && !stopping_) return absl::OkStatus();
+  return absl::DeadlineExceededError(absl::StrCat("the agent did not answer within ",
+                                                  absl::FormatDuration(timeout),
+                                                  last_error_.empty() ? "" : ": " + last_error_));
+}
+
+bool AgentSessions::Pushes() const {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  return session_ != nullptr && session_->changes->open();
+}
+
+bool AgentSessions::Arriving() const {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  return session_ == nullptr &&
+         (greeted_ != nullptr || std::chrono::steady_clock::now() < replaced_ + kReplacement);
+}
+
+std::shared_ptr<AgentSession> AgentSessions::Current() const {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  return session_;
+}
+
+absl::Status AgentSessions::None() const {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  return absl::UnavailableError(
+      absl::StrCat("the agent is not connected", last_error_.empty() ? "" : ": " + last_error_));
+}
+
+void AgentSessions::KeepLink() {
+  auto back_off = kFirstBackOff;
+  for (;;) {
+    bool worked = false;
+    const absl::StatusOr<int> channel = open_();
+    if (channel.ok()) {
+      fcntl(*channel, F_SETFL, fcntl(*channel, F_GETFL) | O_NONBLOCK);
+      worked = ServeHostLink(
+          *channel, wake_, [this](int socket) { BeginSession(socket); },
+          [this] { EndSession("the session ended"); }, {[this] { return HasCalls(); }});
+      close(*channel);
+    } else {
+      EndSession(std::string(channel.status().message()));
+    }
+    back_off = worked ? kFirstBackOff : std::min(back_off * 2, kMostBackOff);
+    pollfd stop{wake_, POLLIN, 0};
+    if (poll(&stop, 1, static_cast<int>(back_off.count())) == 1) return;
+  }
+}
+
+bool AgentSessions::HasCalls() const {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  return session_ != nullptr && session_.use_count() > 1;
+}
+
+void AgentSessions::BeginSession(int socket) {
+  auto session = std::make_shared<AgentSession>();
+  session->channel = grpc::CreateInsecureChannelFromFd("rum-agent", socket);
+  session->stub = agent::Agent::NewStub(session->channel);
+  const std::lock_guard<std::mutex> guard(mutex_);
+  greeted_ = std::move(session);
+  changed_.notify_all();
+}
+
+// Nobody is given a session before it is known who is at its other end.
+void AgentSessions::GreetAll() {
+  std::map<std::string, int> sent;  // replacements, by the build that was there
+  std::unique_lock<std::mutex> guard(mutex_);
+  for (;;) {
+    changed_.wait(guard, [this] { return stopping_ || greeted_ != nullptr; });
+    if (stopping_) return;
+    std::shared_ptr<AgentSession> session = greeted_;
+    guard.unlock();
+    std::string in_vain;
+    for (const auto& [build_id, times] : sent) {
+      if (times >= kMostReplacements) in_vain = build_id;
+    }
+    const Greeting greeting = Greet(session->stub.get(), program_, in_vain);
+    guard.lock();
+    if (greeting.outcome == Greeting::kReplaced) {
+      ++sent[greeting.build_id];
+      replaced_ = std::chrono::steady_clock::now();
+    }
+    if (greeted_ != session) continue;  // it is over
+    if (greeting.outcome != Greeting::kServe) {
+      last_error_ = greeting.text;
+      // An agent that does not answer is asked again; the others begin another session.
+      if (greeting.outcome != Greeting::kLost) greeted_ = nullptr;
+      if (greeting.outcome == Greeting::kLost) changed_.wait_for(guard, kFirstBackOff);
+      continue;
+    }
+    session->protocol = greeting.protocol;
+    session->not_replaced = greeting.text;
+    session->changes = std::make_unique<ChangeStream>(
+        session->stub.get(), [this](const agent::Changed&) { TellChange(); });
+    std::shared_ptr<AgentSession> before =
+        std::exchange(session_, std::exchange(greeted_, nullptr));
+    last_error_.clear();
+    ++changes_;
+    changed_.notify_all();
+    guard.unlock();  // its stream's last word may wait for the lock
+    before.reset();
+    session.reset();
+    guard.lock();
+  }
+}
+
+void AgentSessions::TellChange() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  ++changes_;
+  changed_.notify_all();
+}
+
+void AgentSessions::EndSession(const std::string& why) {
+  std::shared_ptr<AgentSession> ended;  // after the lock
+  const std::lock_guard<std::mutex> guard(mutex_);
+  last_error_ = why;
+  greeted_ = nullptr;
+  if (session_ == nullptr) return;
+  session_.swap(ended);
+  ++changes_;
+  changed_.notify_all();
+}
+
+// A thread of its own, so that a slow observer never holds up the link.
+void AgentSessions::Notify() {
+  std::unique_lock<std::mutex> guard(mutex_);
+  for (int seen = 0;;) {
+    changed_.wait(guard, [&] { return stopping_ || changes_ != seen; });
+    if (stopping_) return;
+    seen = changes_;
+    guard.unlock();
+    if (on_change_) on_change_();
+    guard.lock();
+  }
+}
+
+}  // namespace rum
