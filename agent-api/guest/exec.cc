@@ -212,14 +212,11 @@ absl::Status Exec(const std::function<bool(agent::ExecInput*)>& read, const Writ
   if (!host_there) input.Signal(SIGKILL);
   const bool timed_out = limit.Stop();
   agent::ExecOutput last;
-  int exit_status = 0;
-  int signal = 0;
   input.SetEnded();
-  Reap(child->pid, &exit_status, &signal);
-  close(child->pidfd);
+  const Exit end = Reap(*child);
   if (timed_out) TellTimedOut(start.timeout_ms(), write);
-  if (signal != 0) last.set_signal(signal);
-  if (signal == 0 || timed_out) last.set_exit_status(timed_out ? kTimedOut : exit_status);
+  if (end.signal != 0) last.set_signal(end.signal);
+  if (end.signal == 0 || timed_out) last.set_exit_status(timed_out ? kTimedOut : end.exit_status);
   write(last);
   return absl::OkStatus();
 }

@@ -71,8 +71,8 @@ class Keeper {
       Follow();
     }
     if (log_ != nullptr) (void)log_->Sync();
-    if (exit_status_ == 0 && signal_ == 0) ending_ = agent::ScriptRun::BY_ITSELF;  // just in time
-    if (shutting_down_ && (exit_status_ != 0 || signal_ != 0)) return 1;           // interrupted
+    if (exit_.well()) ending_ = agent::ScriptRun::BY_ITSELF;  // just in time
+    if (shutting_down_ && !exit_.well()) return 1;            // interrupted
     return WriteOutcome() ? 0 : 1;
   }
 
@@ -82,7 +82,7 @@ class Keeper {
     int err[2];
     if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) {
       Say(absl::StrCat("pipe: ", std::strerror(errno), "\n"));
-      exit_status_ = 126;
+      exit_.exit_status = 126;
       return false;
     }
     out_ = out[0];
@@ -109,7 +109,7 @@ class Keeper {
     }
     // What cannot be started has ended as the shell says it: 127 not found, 126 not runnable.
     Say(absl::StrCat(child.status().message(), "\n"));
-    exit_status_ = absl::IsNotFound(child.status()) ? 127 : 126;
+    exit_.exit_status = absl::IsNotFound(child.status()) ? 127 : 126;
     return false;
   }
 
@@ -137,7 +137,7 @@ class Keeper {
     }
     if (term_sent_)
       kill(-child_.pid, SIGKILL), cgroup_.Kill();  // nothing of a cancelled run goes on
-    Reap(child_.pid, &exit_status_, &signal_);
+    exit_ = Reap(child_);
     Hear();
   }
 
@@ -215,7 +215,7 @@ class Keeper {
     // It will not run again on this disk: what it did must outlast a power cut as its outcome does.
     const char* kind = std::getenv("RUM_KIND");
     if (kind != nullptr && kind == std::string("system")) sync();
-    std::string text = absl::StrCat(NowMs(), " ", exit_status_, " ", signal_, " ",
+    std::string text = absl::StrCat(NowMs(), " ", exit_.exit_status, " ", exit_.signal, " ",
                                     static_cast<int>(ending_), " ", written_, "\n");
     text.resize(std::max(text.size(), kOutcomeSize), ' ');
     return pwrite(outcome_, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()) &&
@@ -235,8 +235,7 @@ class Keeper {
   Clock::time_point end_at_ = Clock::time_point::max();  // SIGTERM then, or SIGKILL after it
   bool term_sent_ = false;
   bool shutting_down_ = false;
-  int exit_status_ = 0;
-  int signal_ = 0;
+  Exit exit_;
   agent::ScriptRun::Ending ending_ = agent::ScriptRun::BY_ITSELF;
 };
 

@@ -240,11 +240,7 @@ absl::Status Scripts::StartKeeper(const agent::RunScriptRequest& request, int lo
   spawn.stdin_fd = lock;
   const auto child = Spawn(spawn);
   if (!child.ok()) return child.status();
-  int exit_status = 0;
-  int signal = 0;
-  Reap(child->pid, &exit_status, &signal);
-  close(child->pidfd);
-  if (exit_status == 0 && signal == 0) return absl::OkStatus();
+  if (Reap(*child).well()) return absl::OkStatus();
   return absl::ResourceExhaustedError("the run's process could not be started");
 }
 

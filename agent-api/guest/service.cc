@@ -1,6 +1,6 @@
 #include "agent-api/guest/service.h"
 
-#include <arpa/inet.h>
+#include <fcntl.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/server_posix.h>
 #include <poll.h>
@@ -20,6 +20,7 @@
 #include "agent-api/agent.grpc.pb.h"
 #include "agent-api/build_id.h"
 #include "agent-api/channel/socket_io.h"
+#include "agent-api/forward/loopback.h"
 #include "agent-api/guest/authorized_keys.h"
 #include "agent-api/guest/calls.h"
 #include "agent-api/guest/cards.h"
@@ -50,23 +51,20 @@ grpc::Status ToGrpc(const absl::Status& status) {
 
 // Connected to the port on 127.0.0.1, else on ::1; -1 with errno.
 int ConnectLocally(uint16_t port) {
-  sockaddr_in v4{};
-  v4.sin_family = AF_INET;
-  v4.sin_port = htons(port);
-  v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  sockaddr_in6 v6{};
-  v6.sin6_family = AF_INET6;
-  v6.sin6_port = htons(port);
-  v6.sin6_addr = in6addr_loopback;
-  int error = 0;
-  for (const auto& [address, size] : {std::pair{reinterpret_cast<sockaddr*>(&v4), sizeof v4},
-                                      {reinterpret_cast<sockaddr*>(&v6), sizeof v6}}) {
-    const int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, address, size) == 0) return fd;
-    if (error == 0) error = errno;
-    if (fd >= 0) close(fd);
+  LoopbackConnect attempt(port);
+  for (int fd = attempt.Next(); fd >= 0; fd = attempt.Next()) {
+    pollfd connected{fd, POLLOUT, 0};
+    while (poll(&connected, 1, -1) < 0 && errno == EINTR) {
+    }
+    const int error = LoopbackConnect::Outcome(fd);
+    if (error == 0) {
+      fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+      return fd;
+    }
+    close(fd);
+    attempt.Failed(error);
   }
-  errno = error;
+  errno = attempt.error();
   return -1;
 }
 
@@ -246,12 +244,9 @@ class Service final : public agent::Agent::Service {
     spawn.environment = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
     const auto child = Spawn(spawn);
     if (!child.ok()) return ToGrpc(child.status());
-    int exit_status = 0;
-    int signal = 0;
-    Reap(child->pid, &exit_status, &signal);
-    close(child->pidfd);
-    if (exit_status == 0 && signal == 0) return grpc::Status::OK;
-    return {grpc::StatusCode::INTERNAL, absl::StrCat("poweroff ended with ", exit_status)};
+    const Exit end = Reap(*child);
+    if (end.well()) return grpc::Status::OK;
+    return {grpc::StatusCode::INTERNAL, absl::StrCat("poweroff ended with ", end.exit_status)};
   }
 
  private:

@@ -209,12 +209,12 @@ std::mutex& SpawnMutex() {
   return mutex;
 }
 
-void Reap(pid_t pid, int* exit_status, int* signal) {
+Exit Reap(const Child& child) {
   int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  while (waitpid(child.pid, &status, 0) < 0 && errno == EINTR) {
   }
-  *exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
-  *signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+  close(child.pidfd);
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 0, WIFSIGNALED(status) ? WTERMSIG(status) : 0};
 }
 
 }  // namespace rum::guest

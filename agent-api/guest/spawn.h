@@ -26,7 +26,7 @@ struct SpawnRequest {
 
 struct Child {
   pid_t pid = -1;
-  int pidfd = -1;  // readable when it has ended; the caller closes it
+  int pidfd = -1;  // readable when it has ended; Reap() closes it
 };
 
 // Starts a program as the leader of a session and process group of its own, with all signals at
@@ -47,8 +47,15 @@ std::mutex& SpawnMutex();
 // process that it left behind and that goes on writing cannot hold its end up for ever.
 inline constexpr int kMostReadsAfterEnd = 256;
 
-// Reaps a child that has ended: exit status, or 0 and the signal.
-void Reap(pid_t pid, int* exit_status, int* signal);
+// How a process ended: by its exit status, or 0 and the signal.
+struct Exit {
+  int exit_status = 0;
+  int signal = 0;
+  bool well() const { return exit_status == 0 && signal == 0; }
+};
+
+// Waits until the child has ended, reaps it and closes its pidfd.
+Exit Reap(const Child& child);
 
 }  // namespace rum::guest
 

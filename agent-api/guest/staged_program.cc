@@ -67,11 +67,7 @@ absl::Status StagedProgram::Check() {
   spawn.argv = {staged_, "--version"};
   const auto child = Spawn(spawn);
   if (!child.ok()) return child.status();
-  int exit_status = 0;
-  int signal = 0;
-  Reap(child->pid, &exit_status, &signal);
-  close(child->pidfd);
-  if (exit_status == 0 && signal == 0) return absl::OkStatus();
+  if (Reap(*child).well()) return absl::OkStatus();
   return absl::FailedPreconditionError("the program does not run in this guest");
 }
 

@@ -103,14 +103,11 @@ absl::Status RunTool(const std::vector<std::string>& argv) {
     if (n > 0) said.append(buffer, static_cast<size_t>(n));
   }
   close(output[0]);
-  int exit_status = 0;
-  int signal = 0;
-  Reap(child->pid, &exit_status, &signal);
-  close(child->pidfd);
-  if (exit_status == 0 && signal == 0) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat(absl::StrJoin(argv, " "), signal != 0 ? " ended by signal " : " ended with ",
-                   signal != 0 ? signal : exit_status, ": ", absl::StripAsciiWhitespace(said)));
+  const Exit end = Reap(*child);
+  if (end.well()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      absl::StrJoin(argv, " "), end.signal != 0 ? " ended by signal " : " ended with ",
+      end.signal != 0 ? end.signal : end.exit_status, ": ", absl::StripAsciiWhitespace(said)));
 }
 
 std::string Describe(const DeviceContent& content) {

@@ -15,10 +15,8 @@
 namespace rum::guest {
 namespace {
 
-struct Outcome {
+struct Outcome : Exit {
   std::string output;
-  int exit_status = 0;
-  int signal = 0;
 };
 
 Outcome RunToEnd(SpawnRequest request) {
@@ -40,8 +38,7 @@ Outcome RunToEnd(SpawnRequest request) {
   close(out[0]);
   pollfd ended{child->pidfd, POLLIN, 0};
   EXPECT_EQ(poll(&ended, 1, 20000), 1);
-  Reap(child->pid, &outcome.exit_status, &outcome.signal);
-  close(child->pidfd);
+  static_cast<Exit&>(outcome) = Reap(*child);
   return outcome;
 }
 
