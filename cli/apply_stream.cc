@@ -14,6 +14,7 @@
 #include "cli/progress_text.h"
 #include "cli/render.h"
 #include "cli/terminal_text.h"
+#include "controller/service/call_status.h"
 #include "controller/utf8.h"
 
 namespace rum {
@@ -99,8 +100,9 @@ absl::StatusOr<control::ApplyReport> Follow(grpc::ClientReader<control::ApplyEve
   if (globals.verbose) std::fputs(output.End().c_str(), stderr);
   const grpc::Status status = reader->Finish();
   if (ended) return report;
-  return absl::UnavailableError(absl::StrCat("the controller went away: ", status.error_message(),
-                                             "; what was done is known, run the command again"));
+  return absl::UnavailableError(
+      absl::StrCat(status.ok() ? "the controller went away" : WhyItFailed(status),
+                   "; what was done is known, run the command again"));
 }
 
 bool Connect(Globals* globals, MachineClient* client) {
@@ -132,8 +134,7 @@ grpc::Status AskStatus(MachineClient* client, MachineStatus* status) {
   for (int attempt = 0;; ++attempt) {
     grpc::ClientContext context;
     grpc::Status called = client->stub->Status(&context, request, status);
-    const bool gone = called.error_code() == grpc::StatusCode::UNAVAILABLE ||
-                      called.error_code() == grpc::StatusCode::CANCELLED;
+    const bool gone = IsLost(called) || called.error_code() == grpc::StatusCode::CANCELLED;
     if (!gone || attempt == 2) return called;
     auto stub = ConnectController(true);
     if (!stub.ok()) return called;

@@ -7,6 +7,7 @@
 #include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/render.h"
+#include "controller/service/call_status.h"
 #include "controller/service/launch.h"
 
 namespace rum {
@@ -18,7 +19,7 @@ void Status(Globals* globals) {
   grpc::ClientContext context;
   control::InfoReply info;
   const grpc::Status called = (*stub)->Info(&context, control::InfoRequest(), &info);
-  if (!called.ok()) return Fail(globals, called.error_message());
+  if (!called.ok()) return Fail(globals, WhyItFailed(called));
   if (globals->output == "json") {
     std::fputs(ToJson(info).c_str(), stdout);
   } else {
@@ -50,7 +51,7 @@ void Metrics(Globals* globals) {
   grpc::ClientContext context;
   control::MetricsReply metrics;
   const grpc::Status called = (*stub)->Metrics(&context, control::MetricsRequest(), &metrics);
-  if (!called.ok()) return Fail(globals, called.error_message());
+  if (!called.ok()) return Fail(globals, WhyItFailed(called));
   std::fputs(metrics.text().c_str(), stdout);
 }
 

@@ -27,6 +27,7 @@
 #include "cli/render.h"
 #include "cli/ssh_words.h"
 #include "cli/terminal_text.h"
+#include "controller/service/call_status.h"
 
 namespace rum {
 namespace {
@@ -227,7 +228,7 @@ bool CopyCall::End(bool ended, const std::string& error) {
   } else if (status.error_code() == grpc::StatusCode::CANCELLED) {
     failed_ = true;  // by whoever sits before it
   } else if (!status.ok()) {
-    Say(status.error_message());
+    Say(WhyItFailed(status));
   } else if (!ended) {
     Say("the controller went away");
   } else if (!guest_error_.empty()) {

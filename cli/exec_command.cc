@@ -23,6 +23,7 @@
 #include "agent-api/agent.pb.h"
 #include "cli/apply_stream.h"
 #include "cli/commands.h"
+#include "controller/service/call_status.h"
 #include "controller/utf8.h"
 
 namespace rum {
@@ -257,7 +258,7 @@ void Exec(const ExecFlags& flags, const std::vector<std::string>& argv, Globals*
   const auto stream = client.stub->Exec(&context);
   Converse(first, client, signals, stream.get());
   const grpc::Status status = stream->Finish();
-  Fail(globals, status.ok() ? "the command ended without a status" : status.error_message());
+  Fail(globals, status.ok() ? "the command ended without a status" : WhyItFailed(status));
 }
 
 }  // namespace

@@ -12,7 +12,9 @@
 #include "cli/progress_text.h"
 #include "cli/render.h"
 #include "cli/terminal_text.h"
+#include "controller/service/call_status.h"
 #include "state/identity.h"
+#include "state/problem_text.h"
 #include "state/toml_reader.h"
 
 namespace rum {
@@ -33,7 +35,7 @@ void List(Globals* globals) {
   grpc::ClientContext context;
   control::ImagesReply images;
   const grpc::Status called = stub->ListImages(&context, control::ImagesRequest(), &images);
-  if (!called.ok()) return Fail(globals, called.error_message());
+  if (!called.ok()) return Fail(globals, WhyItFailed(called));
   const std::string text =
       globals->output == "json" ? ToJson(images) : RenderImages(images, StyleOf(globals->color));
   std::fputs(text.c_str(), stdout);
@@ -74,7 +76,7 @@ void Pull(const std::string& word, Globals* globals) {
       std::fputs(progress.Next(event.progress(), absl::Now()).c_str(), stderr);
   }
   const grpc::Status called = reader->Finish();
-  if (!called.ok()) return Fail(globals, called.error_message());
+  if (!called.ok()) return Fail(globals, WhyItFailed(called));
   std::printf("%s\n", OneLine(path, StyleOf(globals->color).utf8).c_str());
 }
 
@@ -86,7 +88,7 @@ void Delete(const std::string& name, Globals* globals) {
   control::ImagesReply reply;
   request.set_name(name);
   const grpc::Status called = stub->DeleteImage(&context, request, &reply);
-  if (!called.ok()) return Fail(globals, called.error_message());
+  if (!called.ok()) return Fail(globals, WhyItFailed(called));
   if (!globals->quiet)
     std::printf("deleted %s\n", OneLine(name, StyleOf(globals->color).utf8).c_str());
 }
@@ -97,7 +99,7 @@ void Prune(Globals* globals) {
   grpc::ClientContext context;
   control::ImagesReply images;
   const grpc::Status called = stub->PruneImages(&context, control::ImagesRequest(), &images);
-  if (!called.ok()) return Fail(globals, called.error_message());
+  if (!called.ok()) return Fail(globals, WhyItFailed(called));
   if (globals->output == "json") {
     std::fputs(ToJson(images).c_str(), stdout);
     return;

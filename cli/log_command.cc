@@ -6,6 +6,7 @@
 #include "cli/log_text.h"
 #include "cli/render.h"
 #include "cli/watch.h"
+#include "controller/service/call_status.h"
 
 namespace rum {
 namespace {
@@ -27,7 +28,7 @@ void List(const MachineClient& client, const LogFlags& flags, Globals* globals) 
   grpc::ClientContext context;
   control::RunsReply all;
   const grpc::Status status = client.stub->ListRuns(&context, request, &all);
-  if (!status.ok()) return Fail(globals, status.error_message());
+  if (!status.ok()) return Fail(globals, WhyItFailed(status));
   control::RunsReply runs;
   for (const agent::ScriptRun& run : all.runs()) {
     if (Shows(run, flags.request.failed())) *runs.add_runs() = run;
@@ -64,7 +65,7 @@ void Show(const MachineClient& client, const LogFlags& flags, Globals* globals) 
   std::fflush(stdout);
   std::fputs(err.End().c_str(), stderr);
   const grpc::Status status = reader->Finish();
-  if (!status.ok()) return Fail(globals, status.error_message());
+  if (!status.ok()) return Fail(globals, WhyItFailed(status));
   if (json || globals->quiet) return;
   std::fprintf(stderr, "%s: %s\n", last.run_id().c_str(), OutcomeText(last).c_str());
 }

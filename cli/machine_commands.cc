@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/render.h"
 #include "cli/watch.h"
+#include "controller/service/call_status.h"
 
 namespace rum {
 namespace {
@@ -28,7 +29,7 @@ void Status(const StatusFlags& flags, Globals* globals) {
   }
   MachineStatus status;
   const grpc::Status called = AskStatus(&client, &status);
-  if (!called.ok()) return Fail(globals, called.error_message());
+  if (!called.ok()) return Fail(globals, WhyItFailed(called));
   if (globals->output == "json") {
     std::fputs(ToJson(status).c_str(), stdout);
   } else {

@@ -4,6 +4,7 @@
 #include "cli/apply_stream.h"
 #include "cli/commands.h"
 #include "cli/render.h"
+#include "controller/service/call_status.h"
 
 namespace rum {
 namespace {
@@ -20,7 +21,7 @@ void Cancel(const MachineClient& client, Globals* globals) {
   grpc::ClientContext context;
   control::RunsReply told;
   const grpc::Status status = client.stub->CancelRuns(&context, request, &told);
-  if (!status.ok()) return Fail(globals, status.error_message());
+  if (!status.ok()) return Fail(globals, WhyItFailed(status));
   if (globals->output == "json") {
     std::fputs(ToJson(told).c_str(), stdout);
     return;

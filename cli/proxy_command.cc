@@ -6,6 +6,8 @@
 #include <string>
 #include <thread>
 
+#include "controller/service/call_status.h"
+
 namespace rum {
 namespace {
 
@@ -52,7 +54,7 @@ void Proxy(const MachineClient& client, uint16_t port, Globals* globals) {
     if (message.end() || !WriteAll(message.data())) _exit(0);
   }
   const grpc::Status status = stream->Finish();
-  Fail(globals, status.ok() ? "the connection was lost" : status.error_message());
+  Fail(globals, status.ok() ? "the connection was lost" : WhyItFailed(status));
   _exit(globals->exit_status);
 }
 

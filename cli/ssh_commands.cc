@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/proxy_command.h"
 #include "cli/ssh_words.h"
+#include "controller/service/call_status.h"
 
 namespace rum {
 namespace {
@@ -25,7 +26,7 @@ bool AskSsh(Globals* globals, control::SshReply* machine, SshOptions* options, s
   control::MachineRequest request;
   request.set_config_path(client.identity.config_path);
   const grpc::Status status = client.stub->Ssh(&context, request, machine);
-  if (!status.ok()) return Fail(globals, status.error_message()), false;
+  if (!status.ok()) return Fail(globals, WhyItFailed(status)), false;
   std::error_code error;
   const std::string self = std::filesystem::read_symlink("/proc/self/exe", error);
   auto found = OptionsFor(*machine, {self, "-c", client.identity.config_path, "proxy", "22"});

@@ -9,6 +9,7 @@
 
 #include "cli/client.h"
 #include "cli/render.h"
+#include "controller/service/call_status.h"
 
 namespace rum {
 namespace {
@@ -27,8 +28,7 @@ int64_t NowMs() {
 }
 
 bool ControllerWent(const grpc::Status& status) {
-  return status.ok() || status.error_code() == grpc::StatusCode::UNAVAILABLE ||
-         status.error_code() == grpc::StatusCode::CANCELLED;
+  return status.ok() || IsLost(status) || status.error_code() == grpc::StatusCode::CANCELLED;
 }
 
 void Print(const Event& event, const Globals& globals) {
@@ -112,7 +112,7 @@ void WatchStatus(MachineClient* client, Globals* globals) {
                                      if (events.size() > kEventsOnScreen) events.pop_front();
                                      return last.id().empty() || show();
                                    });
-  if (!status.ok()) Fail(globals, status.error_message());
+  if (!status.ok()) Fail(globals, WhyItFailed(status));
 }
 
 void WaitForCondition(const std::string& condition, std::chrono::milliseconds timeout,
@@ -130,7 +130,7 @@ void WaitForCondition(const std::string& condition, std::chrono::milliseconds ti
                                      return !holds;
                                    });
   if (!holds && status.error_code() != grpc::StatusCode::DEADLINE_EXCEEDED)
-    return Fail(globals, status.error_message());
+    return Fail(globals, WhyItFailed(status));
   if (globals->output == "json") {
     std::fputs(ToJson(last).c_str(), stdout);
   } else if (!globals->quiet) {
@@ -157,7 +157,7 @@ void ShowEvents(bool follow, Globals* globals) {
                                      Print(event.happened(), *globals);
                                      return std::ferror(stdout) == 0;
                                    });
-  if (!status.ok()) Fail(globals, status.error_message());
+  if (!status.ok()) Fail(globals, WhyItFailed(status));
 }
 
 void FollowEvents(MachineClient* client, Interrupts* interrupts, const Globals& globals) {
@@ -174,7 +174,7 @@ void FollowEvents(MachineClient* client, Interrupts* interrupts, const Globals& 
     if (status.ok()) continue;
     if (!globals.quiet)
       std::fprintf(stderr, "rum: %s; Ctrl+C still stops the machine\n",
-                   status.error_message().c_str());
+                   WhyItFailed(status).c_str());
     interrupts->Wait();
   }
 }

@@ -15,14 +15,11 @@
 
 #include "agent-api/agent.pb.h"
 #include "agent-api/channel/socket_io.h"
+#include "controller/service/call_status.h"
 #include "controller/service/known_hosts.h"
 
 namespace rum {
 namespace {
-
-grpc::Status ToGrpc(const absl::Status& status) {
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
-}
 
 template <typename Message>
 void Tell(const Message& message, TunnelStream* stream) {

@@ -25,6 +25,7 @@
 #include "absl/time/clock.h"
 #include "agent-api/agent.pb.h"
 #include "controller/listeners/inherited.h"
+#include "controller/service/call_status.h"
 #include "controller/service/control.grpc.pb.h"
 #include "controller/service/event_writer.h"
 #include "controller/service/guest_calls.h"
@@ -40,10 +41,6 @@ using control::ApplyEvent;
 
 // Longer than a wait for an agent takes to notice that the controller stops.
 constexpr std::chrono::milliseconds kGrace{1300};
-
-grpc::Status ToGrpc(const absl::Status& status) {
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
-}
 
 // Lives as long as a call.
 class Call {

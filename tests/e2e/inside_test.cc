@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -191,9 +192,14 @@ TEST_F(Inside, ACopyThatItsControllersDeathBrokeOffIsResumedBothWays) {
   Result broken;
   const std::string later = Here("later");
   std::ofstream(later) << "not begun";
-  std::thread in([&] { broken = world_->Rum({"cp", "--resume", tree, later, ":/srv"}); });
+  std::atomic<bool> ended = false;
+  const auto copy = [&](const std::vector<std::string>& words) {
+    broken = world_->Rum(words);
+    ended = true;
+  };
+  std::thread in([&] { copy({"cp", "--resume", tree, later, ":/srv"}); });
   const std::string arrived = "stat -c %s /srv/long/.rum-cp-* 2>/dev/null || echo 0";
-  while (broken.exit_status < 0 && std::stoull(world_->Guest(arrived)) < kEnough) {
+  while (!ended && std::stoull(world_->Guest(arrived)) < kEnough) {
   }
   KillAll({"rum-controller"});
   in.join();
@@ -201,6 +207,7 @@ TEST_F(Inside, ACopyThatItsControllersDeathBrokeOffIsResumedBothWays) {
   EXPECT_TRUE(
       Contains(broken.err, "rum: what is missing: rum cp --resume '" + tree + "/.' ':/srv/long'\n"))
       << broken.err;
+  EXPECT_TRUE(Contains(broken.err, "rum: the controller went away: ")) << broken.err;
   EXPECT_TRUE(Contains(broken.err, "rum: not copied: " + later + "\n")) << broken.err;
   const std::string whole = "cd /srv/long/small && stat -c '%n %i %z' * && stat -c %a . ..";
   const std::string before = world_->Guest(whole);
@@ -217,8 +224,9 @@ TEST_F(Inside, ACopyThatItsControllersDeathBrokeOffIsResumedBothWays) {
   EXPECT_TRUE(Contains(world_->Rum({"cp", "--resume", tree, ":/srv/new"}).err,
                        "rum: :/srv/new: there is no such folder: with --resume a folder goes"));
   const std::vector<std::string> words = {"cp", "--resume", ":/srv/long/.", Here("again")};
-  std::thread out([&] { broken = world_->Rum(words); });
-  while (ArrivedIn(Here("again")) < kEnough) std::this_thread::yield();
+  ended = false;
+  std::thread out([&] { copy(words); });
+  while (!ended && ArrivedIn(Here("again")) < kEnough) std::this_thread::yield();
   KillAll({"rum-controller"});
   out.join();
   EXPECT_EQ(broken.exit_status, 1);
