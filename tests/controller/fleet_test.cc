@@ -10,20 +10,12 @@
 
 #include "absl/time/clock.h"
 #include "tests/controller/fake_world.h"
+#include "tests/eventually.h"
 
 namespace rum {
 namespace {
 
 // The loop works on threads of its own: what it brings about is waited for.
-bool Eventually(const std::function<bool()>& holds) {
-  const absl::Time deadline = absl::Now() + absl::Seconds(20);
-  while (absl::Now() < deadline) {
-    if (holds()) return true;
-    absl::SleepFor(absl::Milliseconds(5));
-  }
-  return false;
-}
-
 class FleetTest : public testing::Test {
  protected:
   std::string Hostname() {

@@ -10,18 +10,10 @@
 
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
+#include "tests/eventually.h"
 
 namespace rum {
 namespace {
-
-bool Eventually(const std::function<bool()>& holds) {
-  const absl::Time deadline = absl::Now() + absl::Seconds(20);
-  while (absl::Now() < deadline) {
-    if (holds()) return true;
-    absl::SleepFor(absl::Milliseconds(1));
-  }
-  return false;
-}
 
 TEST(RunLoop, NeverRunsAKeyTwiceAtOnce) {
   std::atomic<int> inside = 0, runs = 0;

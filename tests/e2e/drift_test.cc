@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "tests/e2e/world.h"
+#include "tests/eventually.h"
 
 namespace rum::e2e {
 namespace {
@@ -28,24 +29,10 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-bool Eventually(const std::function<bool()>& holds) {
-  const auto deadline = steady_clock::now() + std::chrono::seconds(60);
-  while (!holds()) {
-    if (steady_clock::now() > deadline) return false;
-    std::this_thread::sleep_for(milliseconds(20));
-  }
-  return true;
-}
-
 bool Listens(uint16_t port) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  const bool listens = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
-  close(fd);
-  return listens;
+  const int fd = Connect(port);
+  if (fd >= 0) close(fd);
+  return fd >= 0;
 }
 
 // A rum that goes on, with its standard output in a file.

@@ -18,7 +18,10 @@
 #include <thread>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "tests/bench/guest_side.h"
 #include "tests/e2e/world.h"
+#include "tests/eventually.h"
 
 namespace rum::e2e {
 namespace {
@@ -31,26 +34,6 @@ constexpr uint16_t kServer = 7000;
 int Asked(const char* name, int otherwise) {
   const char* text = std::getenv(name);
   return text == nullptr ? otherwise : std::atoi(text);
-}
-
-bool Eventually(const std::function<bool()>& condition, seconds limit = seconds(30)) {
-  const auto deadline = steady_clock::now() + limit;
-  while (!condition()) {
-    if (steady_clock::now() > deadline) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-  return true;
-}
-
-int Connect(uint16_t port) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) return fd;
-  close(fd);
-  return -1;
 }
 
 // Connections that each send a pattern of their own without pause and check what comes back, on one
@@ -175,12 +158,8 @@ class Forwards : public testing::Test {
     world_->file.auto_reconcile = true;
     world_->Save();
     up_ = world_->Rum({"up", "-d"});
-    std::ostringstream server;
-    server << std::ifstream("in_guest", std::ios::binary).rdbuf();
-    started_ = world_->Rum({"exec", "--", "sh", "-c",
-                            "cat >/tmp/traffic && chmod +x /tmp/traffic && "
-                            "{ setsid /tmp/traffic serve 7000 </dev/null >/dev/null 2>&1 & }"},
-                           server.str());
+    started_ = bench::PutInGuest(*world_);
+    if (started_.ok()) started_ = bench::StartTrafficServer(*world_, kServer);
   }
   static void TearDownTestSuite() {
     delete world_;
@@ -188,7 +167,7 @@ class Forwards : public testing::Test {
   }
   void SetUp() override {
     ASSERT_EQ(up_.exit_status, 0) << up_.out << up_.err;
-    ASSERT_EQ(started_.exit_status, 0) << started_.out << started_.err;
+    ASSERT_TRUE(started_.ok()) << started_;
     ASSERT_TRUE(Eventually([] { return Echoes(kept_); }));
   }
   // The item of the one forward to the guest's `port`.
@@ -201,7 +180,8 @@ class Forwards : public testing::Test {
   }
 
   static inline World* world_ = nullptr;
-  static inline Result up_, started_;
+  static inline Result up_;
+  static inline absl::Status started_;
   static inline uint16_t kept_;
 };
 

@@ -49,4 +49,4 @@ cd "$stage"
 unset XML_OUTPUT_FILE TEST_PREMATURE_EXIT_FILE TEST_WARNINGS_OUTPUT_FILE
 "$isolated" "${as[@]}" env RUM_BINARY="$stage/rum" RUM_AGENT="$stage/rum-agent" \
   RUM_TEST_IMAGE="$stage/image.qcow2" RUM_TEST_BUSYBOX_IMAGE="$stage/busybox.qcow2" \
-  RUM_TEST_SYSVINIT_IMAGE="$stage/sysvinit.qcow2" RUM_TEST_URI="$uri" LC_ALL=C.UTF-8 "$stage/test" "${@:7}"
+  RUM_TEST_SYSVINIT_IMAGE="$stage/sysvinit.qcow2" RUM_IN_GUEST="$stage/in_guest" RUM_TEST_URI="$uri" LC_ALL=C.UTF-8 "$stage/test" "${@:7}"

@@ -92,6 +92,8 @@ class World {
 uint16_t FreePort();
 // All listening TCP ports of this network namespace, as lines of text, sorted.
 std::string ListeningPorts();
+// A blocking socket, the caller's, whose reads and writes take at most 20 s; -1: nobody listens.
+int Connect(uint16_t port);
 // Sends `text` and reads until the same number of bytes came back, at most 20 s. Empty: refused,
 // reset or too late.
 std::string EchoThrough(uint16_t port, const std::string& text);

@@ -16,6 +16,7 @@
 #include "agent-api/guest/spawn.h"
 #include "agent-api/guest/unattended_boot.h"
 #include "tests/agent-api/guest/folder.h"
+#include "tests/eventually.h"
 
 namespace rum::guest {
 namespace {
@@ -51,13 +52,6 @@ class ScriptsTest : public testing::Test {
   }
   // Another agent. The one before would have been killed: its threads know nothing of that.
   void Restart() { scripts_ = NewScripts(); }
-  // Waits until `holds`, 20 s.
-  template <typename Condition>
-  static bool Eventually(Condition holds) {
-    for (int i = 0; i < 2000 && !holds(); ++i) usleep(10000);
-    return holds();
-  }
-
   static bool Gone(int pid) {
     const std::string stat = Slurp("/proc/" + std::to_string(pid) + "/stat");
     return stat.empty() || stat.find(") Z ") != std::string::npos;
@@ -414,10 +408,7 @@ TEST_F(ScriptsTest, CommandsBesideItDoNotMakeTheScriptBusy) {
         SpawnRequest request;
         request.argv = {"/bin/true"};
         const auto child = Spawn(request);
-        if (!child.ok()) continue;
-        int ignored = 0;
-        Reap(child->pid, &ignored, &ignored);
-        close(child->pidfd);
+        if (child.ok()) Reap(*child);
       }
     });
   }

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "tests/controller/images/world.h"
+#include "tests/eventually.h"
 
 namespace rum {
 namespace {

@@ -67,15 +67,6 @@ void Write(const std::string& path, const std::string& bytes) {
 std::string Sha256(const std::string& bytes) { return DigestOf(bytes, EVP_sha256()); }
 std::string Sha512(const std::string& bytes) { return DigestOf(bytes, EVP_sha512()); }
 
-bool Eventually(const std::function<bool()>& condition) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  return true;
-}
-
 PathsInUse NothingInUse() { return InUse({}); }
 
 PathsInUse InUse(const std::set<std::string>& paths) {

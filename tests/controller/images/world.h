@@ -23,8 +23,6 @@ std::string Bytes(const std::string& path);
 void Write(const std::string& path, const std::string& bytes);
 std::string Sha256(const std::string& bytes);
 std::string Sha512(const std::string& bytes);
-// True once `condition` is; false when it is not after 20 s.
-bool Eventually(const std::function<bool()>& condition);
 
 // Nothing stands on anything.
 PathsInUse NothingInUse();

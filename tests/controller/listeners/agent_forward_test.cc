@@ -19,6 +19,7 @@
 #include "controller/listeners/forward_path.h"
 #include "controller/listeners/listener_set.h"
 #include "tests/controller/listeners/sockets.h"
+#include "tests/eventually.h"
 
 namespace rum {
 namespace {

@@ -16,6 +16,7 @@
 #include "controller/listeners/listener_set.h"
 #include "tests/controller/listeners/guest_thread.h"
 #include "tests/controller/listeners/sockets.h"
+#include "tests/eventually.h"
 
 namespace rum {
 namespace {

@@ -18,6 +18,7 @@
 #include "controller/listeners/listener_set_options.h"
 #include "tests/controller/listeners/guest_thread.h"
 #include "tests/controller/listeners/sockets.h"
+#include "tests/eventually.h"
 
 namespace rum {
 namespace {

@@ -15,6 +15,7 @@
 #include "controller/listeners/listener.h"
 #include "controller/listeners/listener_set_options.h"
 #include "tests/controller/listeners/sockets.h"
+#include "tests/eventually.h"
 
 namespace rum {
 namespace {

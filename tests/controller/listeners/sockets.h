@@ -27,8 +27,6 @@ std::string Echo(int fd, const std::string& line);
 int EndOf(int fd);
 
 bool SocketPair(Fd* ours, Fd* theirs);
-// True once `condition` is; false when it is not after 20 s.
-bool Eventually(const std::function<bool()>& condition);
 size_t OpenDescriptors();
 
 // The same bytes for the same seed.

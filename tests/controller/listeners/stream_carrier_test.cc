@@ -27,6 +27,7 @@
 #include "controller/listeners/listener_set.h"
 #include "controller/listeners/listener_set_options.h"
 #include "tests/controller/listeners/sockets.h"
+#include "tests/eventually.h"
 
 namespace rum {
 namespace {

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "tests/controller/service/service_world.h"
+#include "tests/eventually.h"
 
 namespace rum {
 namespace {

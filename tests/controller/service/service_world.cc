@@ -9,15 +9,6 @@
 
 namespace rum {
 
-bool Eventually(const std::function<bool()>& holds) {
-  const absl::Time deadline = absl::Now() + absl::Seconds(20);
-  while (absl::Now() < deadline) {
-    if (holds()) return true;
-    absl::SleepFor(absl::Milliseconds(5));
-  }
-  return false;
-}
-
 Heard HearAll(grpc::ClientReader<control::ApplyEvent>* reader) {
   Heard heard;
   control::ApplyEvent event;

@@ -17,9 +17,6 @@
 
 namespace rum {
 
-// What others threads bring about is waited for, 20 s.
-bool Eventually(const std::function<bool()>& holds);
-
 // All events of a call that streams them.
 struct Heard {
   std::vector<std::string> progress;

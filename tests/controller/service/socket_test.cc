@@ -15,6 +15,7 @@
 #include "controller/service/launch.h"
 #include "controller/utf8.h"
 #include "tests/controller/service/service_world.h"
+#include "tests/eventually.h"
 
 namespace rum {
 namespace {
