@@ -288,7 +288,20 @@ absl::Status TreeWriter::EndFile() {
     return Problem(errno);
   }
   temporary_.clear();
+  if (!options_.resume) RemovePart();
   return absl::OkStatus();
+}
+
+// Of an earlier copy, which nobody will want to resume; one that is under way has it locked.
+void TreeWriter::RemovePart() const {
+  const std::string part = PartName(name_);
+  const OwnedFd file(
+      openat(folder(), part.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct stat info {};
+  if (file.ok() && fstat(file.get(), &info) == 0 && IsOurPart(info) &&
+      flock(file.get(), LOCK_EX | LOCK_NB) == 0) {
+    unlinkat(folder(), part.c_str(), 0);
+  }
 }
 
 void TreeWriter::LeaveFile() {

@@ -21,7 +21,7 @@ namespace rum {
 // would have whole, and is known again by them. Other items keep theirs, but no set-user-id.
 //
 // What has arrived of a file that does not get whole goes, or, to resume it, stays beside its place
-// under a name of its own (".rum-cp-" and hex digits) until it is whole or copied again so.
+// under a name of its own (".rum-cp-" and hex digits) until it is whole or copied again.
 class TreeWriter {
  public:
   using OnProblem = std::function<void(const std::string& path, const std::string& text)>;
@@ -64,6 +64,7 @@ class TreeWriter {
   void EndFolder();
   absl::Status EndFile();
   void DropFile();
+  void RemovePart() const;
   void LeaveFile();  // it broke off
   // Of the item at `name_` in `parent_`: what is in its place may be replaced.
   absl::Status MayReplace(struct stat* there, bool* is_there) const;

@@ -156,6 +156,33 @@ TEST_F(ResumeTest, TwoCopiesDoNotWriteOnePart) {
   EXPECT_EQ(Read(Target()), "half");
 }
 
+// One that is not resumed.
+void CopyAnew(const std::string& source, const std::string& target) {
+  TreeWriter writer(*FindDestination(target, "", false), {},
+                    [](const auto&, const auto& text) { ADD_FAILURE() << text; });
+  ASSERT_TRUE(TellTree(source, [&](const agent::CopyMessage& message) {
+                return writer.Take(message).ok();
+              }).ok());
+}
+
+TEST_F(ResumeTest, ACopyThatDoesNotResumeTakesAwayWhatAnEarlierOneLeft) {
+  Write(folder_ / "file", std::string(200000, 'a'));
+  Resume(folder_ / "file", Target(), 2);
+  const std::string part = PartIn(folder_.path());
+  CopyAnew(folder_ / "file", Target());
+  EXPECT_FALSE(fs::exists(part));
+  // Not from one that is under way, nor what is not ours.
+  TreeWriter writer(*FindDestination(Target(), "", false), {.resume = true}, OnProblem());
+  ASSERT_TRUE(writer.Take(Item(agent::CopyItem::FILE, "f")).ok());
+  CopyAnew(folder_ / "file", Target());
+  EXPECT_TRUE(fs::exists(part));
+  ASSERT_TRUE(writer.Take(End()).ok());
+  fs::create_symlink(folder_ / "file", part);
+  CopyAnew(folder_ / "file", Target());
+  EXPECT_TRUE(fs::is_symlink(part));
+  EXPECT_THAT(problems_, ElementsAre());
+}
+
 TEST_F(ResumeTest, APartThatSomebodyElseCouldHaveMadeIsNotWrittenTo) {
   Write(folder_ / "file", std::string(200000, 'a'));
   Resume(folder_ / "file", Target(), 2);
