@@ -134,8 +134,7 @@ grpc::Status AskStatus(MachineClient* client, MachineStatus* status) {
   for (int attempt = 0;; ++attempt) {
     grpc::ClientContext context;
     grpc::Status called = client->stub->Status(&context, request, status);
-    const bool gone = IsLost(called) || called.error_code() == grpc::StatusCode::CANCELLED;
-    if (!gone || attempt == 2) return called;
+    if (!IsLost(called) || attempt == 2) return called;
     auto stub = ConnectController(true);
     if (!stub.ok()) return called;
     client->stub = *std::move(stub);

@@ -80,7 +80,10 @@ class CopyCall {
   // False: something could not be copied, and it was said what.
   bool Upload(const agent::CopyMessage& start, const std::string& source);
   bool Download(const agent::CopyMessage& start, const std::string& target, bool many);
-  void Cancel() { context_.TryCancel(); }
+  void Cancel() {
+    cancelled_ = true;
+    context_.TryCancel();
+  }
   bool lost() const { return lost_; }  // nobody is there who could copy more
   // After one that broke off: what to type to copy the rest. Empty: nothing did.
   std::string HowToResume(const std::string& source) const;
@@ -130,6 +133,7 @@ class CopyCall {
   const bool shows_progress_;
   std::atomic<bool> failed_ = false;
   std::atomic<bool> guest_ended_ = false;
+  std::atomic<bool> cancelled_ = false;
   std::string guest_error_;
   std::mutex answer_mutex_;
   std::condition_variable answered_;
@@ -220,12 +224,12 @@ bool CopyCall::End(bool ended, const std::string& error) {
   if (!error.empty()) Cancel();
   StopWriting();
   const grpc::Status status = stream_->Finish();
-  lost_ = error.empty() &&
-          (status.error_code() == grpc::StatusCode::UNAVAILABLE || (status.ok() && !ended));
+  lost_ = error.empty() && (status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+                            IsLost(status) || (status.ok() && !ended));
   broke_ = !error.empty() || !status.ok() || !ended || !guest_error_.empty();
   if (!error.empty()) {
     Say(error);
-  } else if (status.error_code() == grpc::StatusCode::CANCELLED) {
+  } else if (!status.ok() && cancelled_) {
     failed_ = true;  // by whoever sits before it
   } else if (!status.ok()) {
     Say(WhyItFailed(status));

@@ -27,9 +27,7 @@ int64_t NowMs() {
       .count();
 }
 
-bool ControllerWent(const grpc::Status& status) {
-  return status.ok() || IsLost(status) || status.error_code() == grpc::StatusCode::CANCELLED;
-}
+bool ControllerWent(const grpc::Status& status) { return status.ok() || IsLost(status); }
 
 void Print(const Event& event, const Globals& globals) {
   const std::string text =

@@ -90,7 +90,7 @@ absl::StatusOr<std::shared_ptr<Machine>> Controller::Find(const std::string& con
   if (!identity.ok()) return identity.status();
   const std::string path = identity->config_path;
   std::lock_guard<std::mutex> lock(mutex_);
-  if (stopped_) return absl::UnavailableError("the controller is stopping");
+  if (stopped_) return absl::CancelledError("the controller is stopping");
   std::shared_ptr<Machine>& machine = machines_[path];
   if (machine == nullptr) {
     by_domain_[identity->domain_name()] = path;

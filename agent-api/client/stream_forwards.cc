@@ -90,7 +90,7 @@ void StreamForwards::Forward(Agent::Stub* stub, uint16_t port, const Done& done)
   grpc::ClientContext context;
   {
     const std::lock_guard<std::mutex> guard(mutex_);
-    if (closed_) return done(absl::CancelledError("the agent's client ends"));
+    if (closed_) return done(absl::UnavailableError("the agent's client ends"));
     sockets_[&context] = -1;
   }
   ForwardOn(stub, &context, port, done);

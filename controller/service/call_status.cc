@@ -16,8 +16,9 @@ grpc::Status ToGrpc(const absl::Status& status) {
 }
 
 bool IsLost(const grpc::Status& status) {
-  return status.error_code() == grpc::StatusCode::UNAVAILABLE &&
-         status.error_details() != kAnswered;
+  return status.error_code() == grpc::StatusCode::CANCELLED ||
+         (status.error_code() == grpc::StatusCode::UNAVAILABLE &&
+          status.error_details() != kAnswered);
 }
 
 std::string WhyItFailed(const grpc::Status& status) {

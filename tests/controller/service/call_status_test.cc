@@ -51,7 +51,7 @@ grpc::Status AskOneThatAnswers(const absl::Status& answer) {
 }
 
 TEST(CallStatus, AFailureThatTheControllerTellsOfIsToldAsItIs) {
-  for (int code = 1; code <= 16; ++code) {
+  for (int code = 2; code <= 16; ++code) {  // all but CANCELLED
     const grpc::Status told =
         AskOneThatAnswers(absl::Status(static_cast<absl::StatusCode>(code), "the agent is away"));
     EXPECT_EQ(told.error_code(), code);
@@ -59,6 +59,10 @@ TEST(CallStatus, AFailureThatTheControllerTellsOfIsToldAsItIs) {
     EXPECT_EQ(WhyItFailed(told), "the agent is away");
   }
   EXPECT_TRUE(AskOneThatAnswers(absl::OkStatus()).ok());
+}
+
+TEST(CallStatus, AControllerThatStopsIsOneThatWent) {
+  EXPECT_TRUE(IsLost(AskOneThatAnswers(absl::CancelledError("the controller is stopping"))));
 }
 
 TEST(CallStatus, AConnectionThatBreaksIsTheControllersEnd) {
