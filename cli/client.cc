@@ -87,25 +87,29 @@ absl::StatusOr<std::unique_ptr<control::Control::Stub>> ConnectController(bool s
   // of which may be in a poll of up to 10 s.
   grpc_init();
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  bool tried = false;  // to have another one
   for (;;) {
     absl::StatusOr<Connection> connection = TryConnect();
-    if (connection.ok() && (!start || connection->info.version() == kVersion))
-      return std::move(connection->stub);
+    const bool usable = connection.ok() && connection->info.version() == kVersion;
+    const bool current = usable && (tried || !connection->info.outdated());
+    if (connection.ok() && (!start || current)) return std::move(connection->stub);
     if (!start) return connection.status();
-    // One of another version hands over to its successor; one that is too old for that is stopped.
+    // One of another version, or whose program was replaced, hands over to its successor; one that
+    // is too old for that is stopped.
     absl::Status started = StartController(connection.ok());
-    if (connection.ok() && absl::IsAlreadyExists(started)) {
-      const absl::Status stopped = StopController(std::move(connection->stub));
-      if (!stopped.ok()) return stopped;
+    if (connection.ok() && !usable && absl::IsAlreadyExists(started) &&
+        StopController(std::move(connection->stub)).ok()) {
       started = StartController();
     }
-    if (!started.ok() && !absl::IsAlreadyExists(started)) return started;
+    // Another client was faster; or there is no other program yet, in the middle of a build.
+    const bool look_again = absl::IsAlreadyExists(started) || (usable && !tried);
+    if (!started.ok() && !look_again) return started;
+    tried = true;
     if (std::chrono::steady_clock::now() > deadline) {
       return absl::UnavailableError(
           "a controller has the lock but does not answer; see controller.log");
     }
-    // Another client was faster, and its controller will listen in a moment; or an old one is
-    // about to end.
+    // The other client's controller will listen in a moment; or an old one is about to end.
     if (!started.ok()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
 }

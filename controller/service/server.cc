@@ -17,10 +17,12 @@
 #include <chrono>
 #include <cstddef>
 #include <cstring>
+#include <filesystem>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "agent-api/agent.pb.h"
@@ -41,6 +43,14 @@ using control::ApplyEvent;
 
 // Longer than a wait for an agent takes to notice that the controller stops.
 constexpr std::chrono::milliseconds kGrace{1300};
+
+// Linux says so (proc(5), /proc/PID/exe): an upgrade or a build puts a new file in the old one's
+// place.
+bool ProgramWasReplaced() {
+  std::error_code error;
+  return absl::EndsWith(std::filesystem::read_symlink("/proc/self/exe", error).string(),
+                        " (deleted)");
+}
 
 // Lives as long as a call.
 class Call {
@@ -194,6 +204,7 @@ class ControlService final : public control::Control::Service {
     reply->set_version(kVersion);
     reply->set_machines(controller_->machines());
     reply->set_started_ms(started_ms_);
+    reply->set_outdated(ProgramWasReplaced());
     return grpc::Status::OK;
   }
 

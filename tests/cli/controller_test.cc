@@ -165,6 +165,31 @@ TEST_F(ControllerTest, AKilledOneIsReplacedAndItsSocketToo) {
   EXPECT_NE(next, pid);
 }
 
+TEST_F(ControllerTest, OneWhoseProgramWasReplacedOnTheDiskIsReplacedByTheNextCommand) {
+  rum_.Install();
+  const pid_t pid = StartOne();
+  EXPECT_EQ(StartOne(), pid);
+  rum_.Install();
+  EXPECT_EQ(rum_.ControllerPid(), pid) << "a question about it is no reason";
+  const pid_t next = StartOne();
+  EXPECT_NE(next, pid);
+  EXPECT_TRUE(IsGone(pid, 10s));
+  EXPECT_EQ(StartOne(), next);
+  // Whoever comes at once is served, by the old one or a new one.
+  rum_.Install();
+  std::vector<Running> all(6);
+  for (Running& one : all) one = rum_.Start({"-c", "dev.rum.toml", "status"});
+  for (const Running& one : all) {
+    const Result result = rum_.Finish(one);
+    EXPECT_EQ(result.exit_status, 0) << result.err;
+  }
+  const pid_t last = StartOne();
+  EXPECT_EQ(rum_.Controllers(), std::vector<pid_t>{last});
+  // Where there is no other one, as in the middle of a build, it goes on.
+  fs::remove(fs::path(rum_.program).parent_path() / "rum-controller");
+  EXPECT_EQ(StartOne(), last);
+}
+
 TEST_F(ControllerTest, AClientWhoseControllerIsKilledSaysSo) {
   const Running up = rum_.Start({"-c", "dev.rum.toml", "up", "-d"});
   while (Status().out.find("starting") == std::string::npos) {

@@ -55,12 +55,6 @@ std::vector<std::string> Lines(const Environment& env) {
   return lines;
 }
 
-std::vector<std::string> Words(const std::vector<std::string>& words) {
-  std::vector<std::string> all = {Runfile("cli/rum")};
-  all.insert(all.end(), words.begin(), words.end());
-  return all;
-}
-
 int Wait(pid_t pid) {
   int status = 0;
   if (waitpid(pid, &status, 0) != pid) return -1;
@@ -95,7 +89,7 @@ void Reap() {
 
 }  // namespace
 
-Sandbox::Sandbox() {
+Sandbox::Sandbox() : program(Runfile("cli/rum")) {
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   signal(SIGPIPE, SIG_IGN);
   std::string folder = std::string(std::getenv("TEST_TMPDIR")) + "/cli.XXXXXX";
@@ -136,7 +130,8 @@ Sandbox::~Sandbox() {
 }
 
 Running Sandbox::Start(const std::vector<std::string>& words) {
-  std::vector<std::string> argv = Words(words);
+  std::vector<std::string> argv = words;
+  argv.insert(argv.begin(), program);
   std::vector<std::string> lines = Lines(env);
   const std::vector<char*> argv_pointers = Pointers(&argv);
   const std::vector<char*> env_pointers = Pointers(&lines);
@@ -188,7 +183,8 @@ Result Sandbox::Finish(const Running& running) {
 Result Sandbox::Rum(const std::vector<std::string>& words) { return Finish(Start(words)); }
 
 Result Sandbox::RumOnTerminal(const std::vector<std::string>& words) {
-  std::vector<std::string> argv = Words(words);
+  std::vector<std::string> argv = words;
+  argv.insert(argv.begin(), program);
   std::vector<std::string> lines = Lines(env);
   const std::vector<char*> argv_pointers = Pointers(&argv);
   const std::vector<char*> env_pointers = Pointers(&lines);
@@ -203,6 +199,17 @@ Result Sandbox::RumOnTerminal(const std::vector<std::string>& words) {
   result.exit_status = Wait(pid);
   close(terminal);
   return result;
+}
+
+void Sandbox::Install() {
+  program = folder_ + "/bin/rum";
+  fs::create_directories(folder_ + "/bin");
+  for (const auto& [name, from] :
+       {std::pair{"rum", "cli/rum"}, {"rum-controller", "controller/service/rum-controller"}}) {
+    const std::string place = folder_ + "/bin/" + name;
+    fs::copy_file(Runfile(from), place + ".new");
+    fs::rename(place + ".new", place);
+  }
 }
 
 std::string Sandbox::Write(const std::string& name, const std::string& text) const {

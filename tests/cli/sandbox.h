@@ -34,7 +34,8 @@ class Sandbox {
   Sandbox(const Sandbox&) = delete;
   Sandbox& operator=(const Sandbox&) = delete;
 
-  Environment env;  // of all that is run; tests may change it
+  Environment env;      // of all that is run; tests may change it
+  std::string program;  // rum
   // Runs rum in project() to its end, which is waited for 60 s.
   Result Rum(const std::vector<std::string>& words);
   Result RumOnTerminal(const std::vector<std::string>& words);  // all output in `out`
@@ -42,6 +43,8 @@ class Sandbox {
   Result Finish(const Running& running);
 
   std::string Write(const std::string& name, const std::string& text) const;  // the path
+  // Makes `program` a copy, with one of rum-controller beside it; again: in the place of those.
+  void Install();
   std::string project() const { return folder_ + "/project"; }
   std::string state() const { return folder_ + "/state/rum"; }
   std::string runtime() const { return runtime_ + "/rum"; }
