@@ -23,8 +23,8 @@ void Status(Globals* globals) {
   if (globals->output == "json") {
     std::fputs(ToJson(info).c_str(), stdout);
   } else {
-    std::printf("controller running  pid %d  version %s  machines up: %d\n", info.pid(),
-                info.version().c_str(), info.machines());
+    std::printf("controller running  pid %d  version %s%s  machines up: %d\n", info.pid(),
+                info.version().c_str(), info.outdated() ? " (outdated)" : "", info.machines());
   }
 }
 

@@ -170,6 +170,7 @@ TEST_F(ControllerTest, OneWhoseProgramWasReplacedOnTheDiskIsReplacedByTheNextCom
   const pid_t pid = StartOne();
   EXPECT_EQ(StartOne(), pid);
   rum_.Install();
+  EXPECT_THAT(rum_.Rum({"controller", "status"}).out, HasSubstr(" (outdated)  "));
   EXPECT_EQ(rum_.ControllerPid(), pid) << "a question about it is no reason";
   const pid_t next = StartOne();
   EXPECT_NE(next, pid);

@@ -393,7 +393,7 @@ TEST(ToJson, ShowsFieldsThatHaveTheirDefaultAndNoRawControlCharacters) {
   info.set_pid(12);
   EXPECT_EQ(ToJson(info),
             "{\n \"pid\": 12,\n \"version\": \"\\u001b[2J\\u007f\\u202e\",\n \"machines\": 0,\n"
-            " \"startedMs\": \"0\"\n}\n");
+            " \"startedMs\": \"0\",\n \"outdated\": false\n}\n");
 }
 
 TEST(ExitCode, OfAPlanIsItsDearestChange) {
