@@ -18,6 +18,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <random>
 #include <string>
 #include <thread>
 #include <utility>
@@ -63,7 +64,9 @@ class Meeting {
   static sockaddr_un Address() {
     sockaddr_un at{};
     at.sun_family = AF_UNIX;
-    std::snprintf(at.sun_path + 1, sizeof at.sun_path - 1, "rum-stream-%d", getpid());
+    // Not the pid: in sandboxes of their own two tests may have the same one.
+    static const unsigned ours = std::random_device()();
+    std::snprintf(at.sun_path + 1, sizeof at.sun_path - 1, "rum-stream-%08x", ours);
     return at;
   }
 };
