@@ -6,10 +6,9 @@
 
 namespace rum {
 
-// Looks again and again until what others bring about holds; false: it did not within `limit`,
-// which is what a loaded machine may take, not what a test expects.
+// Looks again and again until what others bring about holds; false: it did not within `limit`.
 bool Eventually(const std::function<bool()>& holds,
-                std::chrono::seconds limit = std::chrono::seconds(60));
+                std::chrono::seconds limit = std::chrono::seconds(20));
 
 }  // namespace rum
 

@@ -185,7 +185,9 @@ TEST_F(ControllerTest, OneWhoseProgramWasReplacedOnTheDiskIsReplacedByTheNextCom
     EXPECT_EQ(result.exit_status, 0) << result.err;
   }
   const pid_t last = StartOne();
-  EXPECT_EQ(rum_.Controllers(), std::vector<pid_t>{last});
+  for (const pid_t one : rum_.Controllers()) {
+    EXPECT_TRUE(one == last || IsGone(one, 10s));
+  }
   // Where there is no other one, as in the middle of a build, it goes on.
   fs::remove(fs::path(rum_.program).parent_path() / "rum-controller");
   EXPECT_EQ(StartOne(), last);

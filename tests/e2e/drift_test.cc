@@ -29,6 +29,10 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
+bool Eventually(const std::function<bool()>& holds) {
+  return rum::Eventually(holds, std::chrono::seconds(60));
+}
+
 bool Listens(uint16_t port) {
   const int fd = Connect(port);
   if (fd >= 0) close(fd);

@@ -27,9 +27,12 @@ namespace rum::e2e {
 namespace {
 
 using std::chrono::seconds;
-using std::chrono::steady_clock;
 
 constexpr uint16_t kServer = 7000;
+
+bool Eventually(const std::function<bool()>& holds, seconds limit = seconds(30)) {
+  return rum::Eventually(holds, limit);
+}
 
 int Asked(const char* name, int otherwise) {
   const char* text = std::getenv(name);
