@@ -11,12 +11,16 @@ namespace {
 
 class AnyCuts : public CacheWorld {};
 
+// Requests of one download that the server treats badly: each is a connection and a few writes that
+// wait for the disk, and a ninth finds nothing that eight did not.
+int AnyNumberOfCuts() { return *rc::gen::inRange(0, 9); }
+
 TEST_F(AnyCuts, GiveTheWholeImageAndEachByteIsSentOnce) {
   int run = 0;
   EXPECT_TRUE(rc::check([&] {
     const auto size = *rc::gen::inRange<size_t>(104, 60000);
-    const auto steps =
-        *rc::gen::container<std::vector<int64_t>>(rc::gen::inRange<int64_t>(0, 20000));
+    const auto steps = *rc::gen::container<std::vector<int64_t>>(
+        AnyNumberOfCuts(), rc::gen::inRange<int64_t>(0, 20000));
     const bool dated = *rc::gen::arbitrary<bool>();
     const std::string image = Qcow2(size, static_cast<unsigned>(++run));
     HttpServer server([&](const Asked&, int number) {
@@ -42,6 +46,7 @@ TEST_F(AnyCuts, WithChangesInBetweenNeverMixTwoVersions) {
   EXPECT_TRUE(rc::check([&] {
     // Of each request: which version the server has, where it cuts, whether it likes ranges.
     const auto script = *rc::gen::container<std::vector<std::tuple<int, int64_t, bool>>>(
+        AnyNumberOfCuts(),
         rc::gen::tuple(rc::gen::inRange(0, 3), rc::gen::inRange<int64_t>(0, 20000),
                        rc::gen::arbitrary<bool>()));
     const unsigned seed = static_cast<unsigned>(10 * ++run);
