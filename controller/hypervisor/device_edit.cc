@@ -166,12 +166,15 @@ void Devices::EditDisks() {
 }
 
 void Devices::EditCard(const std::string& card, const std::string& network) {
+  const std::string mac = CardMac(parts_.identity, card);
+  Claim("interface", CardAlias(card),
+        [&](xml_node node) { return Is(node.child("mac"), "address", mac); });
   const Taken taken = Take("interface", CardAlias(card));
   xml_node node = taken.node;
   const std::string type = network.empty() ? "user" : "network";
   if (!Is(node, "type", type)) node.remove_child("source");  // a bridge's, say
   Set(node, "type", type);
-  Set(Child(node, "mac"), "address", CardMac(parts_.identity, card));
+  Set(Child(node, "mac"), "address", mac);
   if (!network.empty() && !Is(node.child("source"), "network", network)) {
     node.remove_child("source");  // with a port group of the old one
     Set(Add(node, "source"), "network", network);

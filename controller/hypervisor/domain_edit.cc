@@ -166,7 +166,9 @@ void ForgetPlaces(xml_node domain) {
   for (xml_node device : gone) devices.remove_child(device);
 }
 
-void EditMachine(xml_node domain, const DomainParts& parts, bool fresh) {
+// `said`: as rum.toml had it before. What libvirt made of a name stays while the name does, so that
+// the guest meets no other hardware for a newer QEMU on the host.
+void EditMachine(xml_node domain, const DomainParts& parts, const std::string& said, bool fresh) {
   xml_node os = Child(domain, "os");
   if (fresh) {
     AddText(os, "type", "hvm");
@@ -174,10 +176,10 @@ void EditMachine(xml_node domain, const DomainParts& parts, bool fresh) {
   }
   if (parts.connection == ConnectionKind::kTest) return;
   xml_node type = Child(os, "type");
-  const std::string said = parts.config.advanced().machine();
-  const std::string machine = said.empty() ? "q35" : said;
+  const std::string wanted = parts.config.advanced().machine();
+  const std::string machine = wanted.empty() ? "q35" : wanted;
   const std::string now = type.attribute("machine").value();
-  if (IsAliasOf(machine, now)) return;
+  if (IsAliasOf(machine, now) && (said.empty() || said == machine)) return;
   const auto is_q35 = [](const std::string& name) { return absl::StrContains(name, "q35"); };
   if (!now.empty() && is_q35(now) != is_q35(machine)) ForgetPlaces(domain);
   Set(type, "machine", machine);
@@ -249,7 +251,7 @@ void EditDomain(xml_node domain, const DomainParts& parts, bool fresh) {
   EditMemory(domain, parts);
   EditBacking(domain, parts);
   EditCpus(domain, parts);
-  EditMachine(domain, parts, fresh);
+  EditMachine(domain, parts, said.config.advanced().machine(), fresh);
   if (fresh && !test) {
     xml_node features = Add(domain, "features");
     Add(features, "acpi");
