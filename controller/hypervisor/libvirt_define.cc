@@ -1,5 +1,4 @@
 // Of LibvirtHypervisor: what makes disks, seeds, networks and definitions.
-#include <google/protobuf/util/message_differencer.h>
 #include <libvirt/libvirt.h>
 #include <unistd.h>
 
@@ -15,13 +14,6 @@
 
 namespace rum {
 namespace {
-
-bool SameMeaning(const DomainFacts& a, const DomainFacts& b) {
-  return google::protobuf::util::MessageDifferencer::Equals(a.config, b.config) &&
-         a.disk_nonce == b.disk_nonce && a.base_mark == b.base_mark && a.root_path == b.root_path &&
-         a.seed_path == b.seed_path && a.drive_paths == b.drive_paths && a.networks == b.networks &&
-         a.started_default == b.started_default;
-}
 
 // What no machine of this connection can have, though the file may ask for it.
 absl::Status IsPossible(const Config& config, const ConnectionFacts& facts) {
@@ -200,11 +192,16 @@ absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connecti
     if (!off.ok()) return off.status();
     parts.started_default = *off;
   }
-  const std::string xml = MakeDomainXml(parts);
-  absl::StatusOr<DomainFacts> wanted = ReadDomainXml(xml, facts.auto_type);
-  if (!wanted.ok()) return wanted.status();
-  if (found.persistent.has_value() && SameMeaning(*found.persistent, *wanted)) {
-    return absl::OkStatus();
+  std::string xml = MakeDomainXml(parts);
+  if (found.domain) {
+    // As it is now, also what libvirt shows only who asks for it: the passwords of displays.
+    const std::string present = TakeText(
+        virDomainGetXMLDesc(found.domain.get(), VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE));
+    if (present.empty()) return LibvirtError("definition");
+    absl::StatusOr<std::string> edited = EditDomainXml(present, parts);
+    if (!edited.ok()) return edited.status();
+    if (found.persistent.has_value() && *edited == present) return absl::OkStatus();
+    xml = *std::move(edited);
   }
   // libvirt replaces a definition as a whole or not at all.
   DomainHandle defined(virDomainDefineXML(connection.get(), xml.c_str()));

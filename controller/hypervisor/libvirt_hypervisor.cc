@@ -26,7 +26,7 @@ absl::StatusOr<DomainFacts> FactsOf(virDomainPtr domain, unsigned flags,
 // The sizes that the guest sees. What cannot be asked stays as the definition has it.
 void ReadSizes(virDomainPtr domain, const DomainFacts& facts, Config* config) {
   virDomainBlockInfo info;
-  if (virDomainGetBlockInfo(domain, "vda", &info, 0) == 0) {
+  if (virDomainGetBlockInfo(domain, facts.root_target.c_str(), &info, 0) == 0) {
     config->mutable_resources()->set_disk(info.capacity);
   }
   for (auto& [name, drive] : *config->mutable_drives()) {

@@ -223,6 +223,90 @@ TEST_F(Drifting, VirshIsNamedAndItsDefinitionPutRight) {
   world_->Virsh({"setmem", domain, "512M", "--live"});
 }
 
+// What others added to a definition, in the words of `virsh dumpxml`.
+constexpr const char* kAdded[] = {
+    "<title>Ada&apos;s</title>",
+    "<libosinfo:os id=\"http://debian.org/debian/12\"/>",
+    "<vcpupin vcpu='0' cpuset='0'/>",
+    "<on_crash>restart</on_crash>",
+    "<graphics type='spice'>",
+    "<model type='virtio' heads='1' primary='yes'/>",
+    "<channel type='spicevmc'>",
+    "<sound model='ich9'>",
+    "<input type='tablet' bus='usb'>",
+    "<watchdog model='i6300esb' action='reset'>",
+    "<redirdev bus='usb' type='spicevmc'>",
+    "/others.qcow2'",
+    "<serial>rum-others</serial>",
+};
+
+void ExpectAllAdded(const std::string& xml) {
+  for (const char* added : kAdded) {
+    EXPECT_NE(xml.find(added), std::string::npos) << added << " in\n" << xml;
+  }
+}
+
+TEST_F(Drifting, WhatVirtManagerAndVirshAddedStaysThroughEditsOfTheFile) {
+  const std::string domain = world_->DomainName();
+  const auto definition = [&] {
+    return world_->Virsh({"dumpxml", "--inactive", "--security-info", domain}).out;
+  };
+  const std::string disk = world_->folder() + "/others.qcow2";
+  ASSERT_EQ(Run({"qemu-img", "create", "-q", "-f", "qcow2", disk, "16M"}).exit_status, 0);
+  std::string xml = definition();
+  const auto replace = [&xml](const std::string& old, const std::string& other) {
+    ASSERT_NE(xml.find(old), std::string::npos) << old << " in\n" << xml;
+    xml.replace(xml.find(old), old.size(), other);
+  };
+  replace("<metadata>",
+          "<title>Ada's</title><metadata><libosinfo:libosinfo "
+          "xmlns:libosinfo=\"http://libosinfo.org/xmlns/libvirt/domain/1.0\">"
+          "<libosinfo:os id=\"http://debian.org/debian/12\"/></libosinfo:libosinfo>");
+  replace("<os>", "<cputune><vcpupin vcpu='0' cpuset='0'/></cputune><os>");
+  replace("<on_crash>destroy", "<on_crash>restart");
+  replace("</devices>",
+          "<graphics type='spice'><listen type='none'/></graphics>"
+          "<video><model type='virtio' heads='1' primary='yes'/></video>"
+          "<channel type='spicevmc'><target type='virtio' name='com.redhat.spice.0'/></channel>"
+          "<sound model='ich9'/><input type='tablet' bus='usb'/>"
+          "<watchdog model='i6300esb' action='reset'/><redirdev bus='usb' type='spicevmc'/>"
+          "</devices>");
+  const std::string path = world_->folder() + "/others.xml";
+  std::ofstream(path) << xml;
+  const Result defined = world_->Virsh({"define", path});
+  ASSERT_EQ(defined.exit_status, 0) << defined.err;
+  const Result attached =
+      world_->Virsh({"attach-disk", domain, disk, "vdb", "--driver", "qemu", "--subdriver", "qcow2",
+                     "--serial", "rum-others", "--config"});
+  ASSERT_EQ(attached.exit_status, 0) << attached.err;
+  ExpectAllAdded(definition());
+
+  const auto edited_to_hold = [&](const std::string& expected) {
+    world_->Save();
+    EXPECT_TRUE(Eventually([&] { return definition().find(expected) != std::string::npos; }))
+        << expected << " in\n"
+        << definition();
+    ExpectAllAdded(definition());
+  };
+  world_->file.memory_mb = 640;
+  edited_to_hold("<memory unit='KiB'>655360</memory>");
+  world_->file.cpus = 2;
+  edited_to_hold(">2</vcpu>");
+  world_->file.more = "[drives.work]\nsize = \"64M\"\n";
+  edited_to_hold("<serial>rum-work</serial>");
+  EXPECT_NE(definition().find("<target dev='vdc'"), std::string::npos) << definition();
+  // In the next case the machine is started anew, with all this.
+  world_->file.memory_mb = 512;
+  world_->file.cpus = 1;
+  world_->file.more.clear();
+  world_->Save();
+  EXPECT_TRUE(Eventually([&] {
+    const std::string now = definition();
+    return now.find("rum-work") == std::string::npos && now.find(">1</vcpu>") != std::string::npos;
+  }));
+  ExpectAllAdded(definition());
+}
+
 TEST_F(Drifting, AStolenPortIsTheHostsDoingAndComesBack) {
   world_->StopController();
   const int thief = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -263,6 +347,7 @@ TEST_F(Drifting, AnAttachedUpTellsWhatHappensAndCtrlCStopsTheMachine) {
   EXPECT_EQ(attached.End(SIGINT), 0);
   EXPECT_EQ(world_->Rum({"status", "--exit-code"}).exit_status, 6);
   EXPECT_EQ(world_->Rum({"up", "-d"}).exit_status, 0);
+  ExpectAllAdded(world_->Virsh({"dumpxml", world_->DomainName()}).out);
 }
 
 }  // namespace

@@ -125,6 +125,50 @@ TEST_P(Suite, DefinesTheSameTwiceAndStaysTheSame) {
   ExpectEqual(Look(machine_).persistent, DefinitionFor(SomeConfig(), std::nullopt));
 }
 
+// Also while it runs, and by the definition that a start writes.
+TEST_P(Suite, LeavesWhatOthersAddedToADefinition) {
+  if (!GetParam().edit) GTEST_SKIP() << "definitions here are not XML";
+  const std::string domain = machine_.domain_name();
+  const auto look = [&] { return GetParam().edit(domain, [](std::string*) {}); };
+  const auto expect_all = [&](const std::string& xml) {
+    for (const char* added :
+         {"<title>Ada&apos;s</title>", "passwd='geheim'", "<graphics type='vnc'", "<video>",
+          "<on_crash>restart</on_crash>", "/nobody/ever/reads.qcow2", "52:54:00:aa:bb:cc"}) {
+      EXPECT_THAT(xml, testing::HasSubstr(added));
+    }
+  };
+  Config config = SomeConfig();
+  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr), absl::OkStatus());
+  const std::string edited = GetParam().edit(domain, [](std::string* xml) {
+    const auto replace = [xml](const std::string& old, const std::string& other) {
+      ASSERT_NE(xml->find(old), std::string::npos) << old << " in\n" << *xml;
+      xml->replace(xml->find(old), old.size(), other);
+    };
+    replace("<metadata>", "<title>Ada's</title><metadata>");
+    replace("<on_crash>destroy", "<on_crash>restart");
+    replace(
+        "</devices>",
+        "<graphics type='vnc' port='-1' passwd='geheim'/><video><model type='vga'/></video>"
+        "<interface type='network'><mac address='52:54:00:aa:bb:cc'/><source network='default'/>"
+        "</interface>"
+        "<disk type='file' device='disk'><source file='/nobody/ever/reads.qcow2'/>"
+        "<target dev='vdc' bus='virtio'/></disk></devices>");
+  });
+  expect_all(edited);
+  ExpectEqual(Look(machine_).persistent, DefinitionFor(config, std::nullopt));
+
+  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr), absl::OkStatus());
+  EXPECT_EQ(look(), edited) << "nothing is to be done";
+  config.mutable_resources()->set_memory_mb(320);
+  config.mutable_network()->set_nat(false);
+  (*config.mutable_drives())["more"].set_size(64 << 20);
+  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr), absl::OkStatus());
+  expect_all(look());
+  ExpectEqual(Look(machine_).persistent, DefinitionFor(config, std::nullopt));
+  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kDisk, nullptr), absl::OkStatus());
+  expect_all(look());
+}
+
 TEST_P(Suite, StartsWithWhatIsDefined) {
   ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing, nullptr),
             absl::OkStatus());

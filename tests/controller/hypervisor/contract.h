@@ -19,6 +19,11 @@ struct Contractor {
   std::string image;  // an image.base that can be used, and another one
   std::string other_image;
   bool acpi = true;  // guests here shut down when asked to
+  // Somebody else's edit of a domain's persistent definition, as EditInLibvirt(); null: definitions
+  // here are not XML.
+  std::function<std::string(const std::string& domain,
+                            const std::function<void(std::string* xml)>& edit)>
+      edit;
 };
 
 class HypervisorContract : public testing::TestWithParam<Contractor> {};

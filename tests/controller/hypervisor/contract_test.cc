@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "tests/controller/hypervisor/libvirt_edit.h"
 #include "tests/fakes/hypervisor/fake_hypervisor.h"
 
 namespace rum {
@@ -16,7 +17,10 @@ const std::vector<Contractor>& Contractors() {
          EXPECT_TRUE(made.ok()) << made.status();
          return made.ok() ? *std::move(made) : nullptr;
        },
-       "/images/debian-12.qcow2", "/images/debian-13.qcow2"},
+       "/images/debian-12.qcow2", "/images/debian-13.qcow2", true,
+       [](const std::string& domain, const auto& edit) {
+         return EditInLibvirt("test:///default", domain, edit);
+       }},
   };
   return *all;
 }

@@ -17,6 +17,7 @@
 #include "controller/hypervisor/agent_channel.h"
 #include "controller/hypervisor/event_loop.h"
 #include "tests/controller/hypervisor/contract.h"
+#include "tests/controller/hypervisor/libvirt_edit.h"
 
 namespace rum {
 namespace {
@@ -351,8 +352,11 @@ TEST(LibvirtKilled, TheConnectionAndItsEventsComeBackByThemselves) {
 }  // namespace
 
 const std::vector<Contractor>& Contractors() {
-  static const auto* const all = new std::vector<Contractor>{
-      {"Qemu", Make, TestFile("base.qcow2"), TestFile("other.raw"), false}};
+  static const auto* const all =
+      new std::vector<Contractor>{{"Qemu", Make, TestFile("base.qcow2"), TestFile("other.raw"),
+                                   false, [](const std::string& domain, const auto& edit) {
+                                     return EditInLibvirt(Uri(), domain, edit);
+                                   }}};
   return *all;
 }
 

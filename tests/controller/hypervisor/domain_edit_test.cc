@@ -1,0 +1,497 @@
+// What an edit of a definition sets, and what it leaves to whom it belongs.
+#include <gmock/gmock.h>
+#include <google/protobuf/util/message_differencer.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "tests/controller/hypervisor/definitions.h"
+
+namespace rum {
+namespace {
+
+using google::protobuf::util::MessageDifferencer;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+std::string Edit(const std::string& xml, const DomainParts& parts) {
+  const auto edited = EditDomainXml(xml, parts);
+  EXPECT_TRUE(edited.ok()) << edited.status();
+  if (!edited.ok()) return "";
+  EXPECT_EQ(*EditDomainXml(*edited, parts), *edited) << "a second edit changes it again";
+  return *edited;
+}
+
+DomainFacts Read(const std::string& xml) {
+  const auto facts = ReadDomainXml(xml, "qemu");
+  EXPECT_TRUE(facts.ok()) << facts.status();
+  return facts.ok() ? *facts : DomainFacts();
+}
+
+void ExpectSays(const std::string& xml, const DomainParts& parts) {
+  const DomainFacts facts = Read(xml);
+  EXPECT_TRUE(MessageDifferencer::Equals(facts.config, parts.config))
+      << facts.config.DebugString() << "is not\n"
+      << parts.config.DebugString();
+  EXPECT_EQ(facts.root_path, parts.root_path);
+  EXPECT_EQ(facts.seed_path, parts.seed_path);
+  EXPECT_EQ(facts.drive_paths, parts.drive_paths);
+}
+
+// `xml` with one thing of it replaced, as virsh edit does.
+std::string With(const std::string& xml, const std::string& old, const std::string& other) {
+  const size_t at = xml.find(old);
+  EXPECT_NE(at, std::string::npos) << old;
+  return at == std::string::npos ? xml : std::string(xml).replace(at, old.size(), other);
+}
+
+std::string WithDevice(const std::string& xml, const std::string& device) {
+  return With(xml, "</devices>", device + "</devices>");
+}
+
+TEST(DomainEdit, WhatHoldsIsLeftToTheByte) {
+  const std::string xml = Definition("rum.xml");
+  ExpectSays(xml, ShopParts());
+  EXPECT_EQ(Edit(xml, ShopParts()), xml);
+}
+
+TEST(DomainEdit, RefusesWhatIsNoDomain) {
+  for (const char* text : {"", "<domain", "<network/>"}) {
+    EXPECT_EQ(EditDomainXml(text, ShopParts()).status().code(), absl::StatusCode::kInvalidArgument);
+  }
+}
+
+TEST(DomainEdit, DevicesOfTheBuildBeforeGetAliasesAndStayWhatTheyAre) {
+  const std::string old = Definition("rum_without_aliases.xml");
+  ExpectSays(old, ShopParts());
+  const std::string edited = Edit(old, ShopParts());
+  ExpectSays(edited, ShopParts());
+  EXPECT_THAT(ElementsAt(edited, "//devices/*/alias[starts-with(@name, 'ua-rum-')]"),
+              testing::SizeIs(15));
+  EXPECT_EQ(At(edited, "//disk[alias/@name='ua-rum-drive-data']/target/@dev"), "vdc");
+  EXPECT_EQ(At(edited, "//interface[alias/@name='ua-rum-net-lab']/source/@network"), "lab");
+  for (const char* what : {"//address", "//mac", "//target", "//source", "//controller/@index"}) {
+    EXPECT_EQ(ElementsAt(edited, what), ElementsAt(old, what)) << what;
+  }
+}
+
+// The console is the serial port's twin; libvirt writes both.
+TEST(DomainEdit, EveryAliasIsOneDevices) {
+  const std::string edited = Edit(Definition("rum_without_aliases.xml"), ShopParts());
+  for (const std::string& alias : ElementsAt(edited, "//devices/*[name()!='console']/alias")) {
+    EXPECT_THAT(ElementsAt(edited, "//devices/*[name()!='console']/alias"),
+                Contains(alias).Times(1));
+  }
+}
+
+// What is not rum's in virt_manager.xml.
+const char* const kForeign[] = {
+    "/domain/title",
+    "/domain/description",
+    "/domain/metadata/*[name()!='rum:machine']",
+    "/domain/iothreads",
+    "/domain/cputune/shares",
+    "/domain/os/bootmenu",
+    "/domain/features",
+    "/domain/cpu/feature",
+    "/domain/clock",
+    "/domain/on_crash",
+    "/domain/pm",
+    "//disk[serial='rum.root']/*[name()!='alias']",
+    "//disk[target/@dev='vdd']",
+    "//controller[@type='usb']",
+    "//interface[mac/@address='52:54:00:aa:bb:cc']",
+    "//interface/bandwidth",
+    "//filesystem[target/@dir='srv']",
+    "//channel[@type='spicevmc']",
+    "//channel[target/@name='org.qemu.guest_agent.0']",
+    "//input",
+    "//tpm",
+    "//graphics",
+    "//sound",
+    "//audio",
+    "//video",
+    "//hostdev",
+    "//redirdev",
+    "//watchdog",
+    "//qemu:commandline/qemu:arg",
+};
+
+TEST(DomainEdit, WhatVirtManagerWritesOutlivesTenEdits) {
+  const std::string first = Definition("virt_manager.xml");
+  const DomainParts parts = ShopParts();
+  ExpectSays(first, parts);
+  std::vector<DomainParts> edits(10, parts);
+  edits[1].config.mutable_resources()->set_memory_mb(1024);
+  edits[2].config.mutable_resources()->set_cpus(4);
+  edits[3].config.clear_mounts();
+  edits[4].config.mutable_drives()->erase("data");
+  edits[4].drive_paths.erase("data");
+  (*edits[5].config.mutable_drives())["new"].set_size(1 << 30);
+  edits[5].drive_paths["new"] = "/var/lib/libvirt/images/rum/new.qcow2";
+  edits[6].config.mutable_network()->clear_interfaces();
+  edits[7].config.mutable_network()->set_nat(false);
+  edits[8].config.mutable_advanced()->set_machine("pc-q35-6.0");
+  std::string xml = first;
+  for (size_t i = 0; i < edits.size(); ++i) {
+    SCOPED_TRACE(i);
+    xml = Edit(xml, edits[i]);
+    ExpectSays(xml, edits[i]);
+    for (const std::string what : kForeign) {
+      if (what == "//interface/bandwidth" && i >= 7) continue;  // it was of the card that went
+      const std::vector<std::string> before = ElementsAt(first, what);
+      EXPECT_FALSE(before.empty()) << what;
+      EXPECT_EQ(ElementsAt(xml, what), before) << what;
+    }
+  }
+}
+
+TEST(DomainEdit, PasswordsStay) {
+  EXPECT_EQ(At(Edit(Definition("virt_manager.xml"), ShopParts()), "//graphics/@passwd"), "geheim");
+}
+
+TEST(DomainEdit, ANewDriveTakesNoTargetThatSomebodyElsesDiskHas) {
+  DomainParts parts = ShopParts();
+  (*parts.config.mutable_drives())["aaa"].set_size(1 << 30);
+  parts.drive_paths["aaa"] = "/aaa.qcow2";
+  const std::string edited = Edit(Definition("virt_manager.xml"), parts);
+  EXPECT_EQ(At(edited, "//disk[serial='rum-aaa']/target/@dev"), "vde");
+  EXPECT_EQ(At(edited, "//disk[serial='rum-cache']/target/@dev"), "vdb");
+  EXPECT_EQ(At(edited, "//disk[serial='rum-data']/target/@dev"), "vdc");
+  ExpectSays(edited, parts);
+}
+
+TEST(DomainEdit, ThereAreTargetsForMoreDrivesThanTheAlphabetHasLetters) {
+  DomainParts parts = ShopParts();
+  for (int i = 0; i < 30; ++i) {
+    (*parts.config.mutable_drives())[absl::StrCat("d", i)].set_size(1 << 30);
+    parts.drive_paths[absl::StrCat("d", i)] = absl::StrCat("/", i);
+  }
+  const std::string edited = Edit(Definition("rum.xml"), parts);
+  EXPECT_THAT(ElementsAt(edited, "//disk/target[@dev='vdaa']"), testing::SizeIs(1));
+  ExpectSays(edited, parts);
+}
+
+// A serial like rum's makes no disk rum's.
+TEST(DomainEdit, ADiskWithARumLikeSerialIsItsOwners) {
+  const std::string disk =
+      "<disk type=\"file\" device=\"disk\"><source file=\"/backup.qcow2\"/>"
+      "<target dev=\"vdx\" bus=\"virtio\"/><serial>rum-backup</serial></disk>";
+  for (const char* name : {"rum.xml", "rum_without_aliases.xml"}) {
+    const std::string xml = WithDevice(Definition(name), disk);
+    ExpectSays(xml, ShopParts());
+    EXPECT_THAT(ElementsAt(Edit(xml, ShopParts()), "//disk[serial='rum-backup']"),
+                ElementsAre(disk));
+  }
+}
+
+// With the metadata damaged, the file tells.
+TEST(DomainEdit, ADriveIsRecognisedByItsFileWhereNothingElseTells) {
+  std::string xml = Definition("rum_without_aliases.xml");
+  const size_t config = xml.find("<rum:config>");
+  xml = xml.erase(config, xml.find("</rum:config>") - config + 13);
+  EXPECT_EQ(Read(xml).drive_paths, ShopParts().drive_paths);
+  EXPECT_EQ(Read(xml).seed_path, ShopParts().seed_path);
+  const std::string edited = Edit(xml, ShopParts());
+  ExpectSays(edited, ShopParts());
+  EXPECT_EQ(ElementsAt(edited, "//disk/target"), ElementsAt(xml, "//disk/target"));
+  EXPECT_EQ(ElementsAt(edited, "//filesystem/address"), ElementsAt(xml, "//filesystem/address"));
+}
+
+TEST(DomainEdit, ADiskThatWasSwappedStaysSwapped) {
+  DomainParts parts = ShopParts();
+  std::string xml = Definition("rum.xml");
+  xml = With(xml, absl::StrCat("<source file='", parts.root_path, "'/>"),
+             "<source dev='/dev/vg/root'><seclabel model='dac' relabel='no'/></source>");
+  xml = With(xml, "<disk type='file' device='disk'>", "<disk type='block' device='disk'>");
+  xml = With(xml, "type='qcow2'", "type='raw' cache='none'");
+  EXPECT_EQ(Read(xml).root_path, "/dev/vg/root");
+  parts.root_path = "/dev/vg/root";
+  parts.config.mutable_resources()->set_memory_mb(512);
+  const std::string edited = Edit(xml, parts);
+  EXPECT_EQ(ElementsAt(edited, "//disk[1]/*"), ElementsAt(xml, "//disk[1]/*"));
+  EXPECT_EQ(At(edited, "//disk[1]/@type"), "block");
+}
+
+TEST(DomainEdit, ReadsWhatADiskStandsOnWhateverItIs) {
+  const std::string xml = Definition("rum.xml");
+  const std::string file = absl::StrCat("<source file='", ShopParts().drive_paths["data"], "'/>");
+  for (const auto& [source, path] : std::map<std::string, std::string>{
+           {"<source dev='/dev/sdx'/>", "/dev/sdx"},
+           {"<source protocol='rbd' name='pool/data'><host name='h'/></source>", "pool/data"},
+           {"<source pool='fast' volume='data'/>", "fast/data"}}) {
+    EXPECT_EQ(Read(With(xml, file, source)).drive_paths["data"], path);
+  }
+}
+
+TEST(DomainEdit, AFreshDiskTakesThePlaceOfTheOldOne) {
+  DomainParts parts = ShopParts();
+  parts.root_path = "/fresh.qcow2";
+  const std::string xml = With(Definition("rum.xml"), "<target dev='vda' bus='virtio'/>",
+                               "<backingStore type='file'><source file='/old'/></backingStore>"
+                               "<target dev='vda' bus='virtio'/>");
+  const std::string edited = Edit(xml, parts);
+  ExpectSays(edited, parts);
+  EXPECT_EQ(At(edited, "//disk[1]/source/@file"), "/fresh.qcow2");
+  EXPECT_EQ(At(edited, "//disk[1]/driver/@discard"), "unmap");
+  EXPECT_THAT(edited, testing::Not(HasSubstr("backingStore")));
+}
+
+TEST(DomainEdit, SomebodyElsesCardAndFolderAreNoPartOfTheConfig) {
+  const std::string xml =
+      WithDevice(Definition("rum.xml"),
+                 "<interface type='bridge'><mac address='52:54:00:01:02:03'/><source bridge='br0'/>"
+                 "</interface><interface type='network'><source network='lab'/></interface>"
+                 "<filesystem type='mount'><source dir='/a'/><target dir='b'/></filesystem>");
+  ExpectSays(xml, ShopParts());
+  EXPECT_EQ(Edit(xml, ShopParts()), xml);
+  EXPECT_THAT(Read(xml).networks, Contains("lab").Times(2)) << "which a start needs";
+}
+
+TEST(DomainEdit, WhatVirshTookFromRumsDevicesShowsAndComesBack) {
+  std::string xml = Definition("rum.xml");
+  xml = With(xml, "<source network='lab'/>", "<source network='other' portgroup='red'/>");
+  xml = With(xml, "<source network='default'/>", "<source bridge='br0'/>");
+  const Config found = Read(xml).config;
+  EXPECT_FALSE(found.network().nat());
+  ASSERT_EQ(found.network().interfaces_size(), 2);
+  EXPECT_EQ(found.network().interfaces(1).network(), "other");
+  const std::string edited = Edit(xml, ShopParts());
+  ExpectSays(edited, ShopParts());
+  EXPECT_EQ(At(edited, "//source/@portgroup"), "");
+  EXPECT_THAT(ElementsAt(edited, "//interface"), testing::SizeIs(3));
+}
+
+TEST(DomainEdit, WhatSomebodyGaveRumsDevicesStays) {
+  std::string xml = Definition("rum.xml");
+  xml = With(xml, "discard='unmap'/>", "discard='unmap' cache='none' iothread='1'/>");
+  xml = With(xml, "<serial>rum.root</serial>",
+             "<iotune><total_iops_sec>40</total_iops_sec></iotune><serial>rum.root</serial>"
+             "<boot order='1'/>");
+  xml = With(xml, "<model type='virtio'/>",
+             "<model type='e1000e'/><link state='down'/><mtu size='1400'/>");
+  xml = With(xml, "<driver type='virtiofs'/>", "<driver type='virtiofs' queue='1024'/>");
+  EXPECT_EQ(Edit(xml, ShopParts()), xml);
+}
+
+// As `virsh update-device --config` does.
+TEST(DomainEdit, ADeviceWhoseAliasWasLostIsStillTheSame) {
+  std::string xml = Definition("rum.xml");
+  for (const char* alias : {"root", "drive-data", "seed", "nat", "net-lab", "agent", "vsock"}) {
+    xml = With(xml, absl::StrCat("<alias name='ua-rum-", alias, "'/>"), "");
+  }
+  ExpectSays(xml, ShopParts());
+  const std::string edited = Edit(xml, ShopParts());
+  ExpectSays(edited, ShopParts());
+  for (const char* kind : {"//disk", "//interface", "//channel", "//vsock"}) {
+    EXPECT_EQ(ElementsAt(edited, kind).size(), ElementsAt(xml, kind).size()) << kind;
+  }
+}
+
+TEST(DomainEdit, AnAliasOfTheUsersOwnStays) {
+  const std::string xml = With(Definition("rum.xml"), "'ua-rum-root'", "'ua-disk-of-ada'");
+  EXPECT_EQ(Edit(xml, ShopParts()), xml);
+}
+
+TEST(DomainEdit, ADriveThatSomebodyDetachedComesBackAndTheOthersStayWhereTheyAre) {
+  std::string xml = Definition("rum.xml");
+  const size_t begin = xml.find("<disk", xml.find("rum.root"));
+  xml.erase(begin, xml.find("</disk>", begin) + 7 - begin);
+  EXPECT_EQ(Read(xml).config.drives().count("cache"), 0u);
+  const std::string edited = Edit(xml, ShopParts());
+  ExpectSays(edited, ShopParts());
+  EXPECT_EQ(At(edited, "//disk[serial='rum-data']/target/@dev"), "vdc");
+  EXPECT_EQ(At(edited, "//disk[serial='rum-cache']/target/@dev"), "vdb");
+}
+
+TEST(DomainEdit, WhatSomebodyTookAwayOfWhatTheFileDoesNotNameStaysAway) {
+  std::string xml = Definition("rum.xml");
+  for (const char* kind : {"rng", "serial", "console", "memballoon"}) {
+    const size_t begin = xml.find(absl::StrCat("<", kind, " "));
+    const std::string end = absl::StrCat("</", kind, ">");
+    xml.erase(begin, xml.find(end, begin) + end.size() - begin);
+  }
+  EXPECT_EQ(Edit(xml, ShopParts()), xml);
+}
+
+TEST(DomainEdit, MemoryIsSetWholeAndOnlyWhereItDiffers) {
+  DomainParts parts = ShopParts();
+  std::string room = With(Definition("rum.xml"), "<memory unit='KiB'>2097152</memory>",
+                          "<memory unit='GiB'>4</memory>");
+  EXPECT_EQ(Edit(room, parts), room) << "room above for the balloon is the user's";
+  parts.config.mutable_resources()->set_memory_mb(1024);
+  room = With(room, "<memory ", "<maxMemory slots='4' unit='MiB'>512</maxMemory><memory ");
+  const std::string edited = Edit(room, parts);
+  ExpectSays(edited, parts);
+  EXPECT_EQ(At(edited, "/domain/memory"), "1024");
+  EXPECT_EQ(At(edited, "/domain/currentMemory"), "1024");
+  EXPECT_EQ(At(edited, "/domain/maxMemory"), "1024");
+}
+
+// libvirt takes only numbers that agree with each other.
+TEST(DomainEdit, ANumaGuestAndATopologyFollowMemoryAndCpus) {
+  DomainParts parts = ShopParts();
+  std::string xml = Definition("rum.xml");
+  xml = With(xml, "<feature policy",
+             "<topology sockets='2' cores='1' threads='1'/><numa>"
+             "<cell id='0' cpus='0' memory='524288' unit='KiB'/>"
+             "<cell id='1' cpus='1' memory='1572864' unit='KiB'/></numa><feature policy");
+  EXPECT_EQ(Edit(xml, parts), xml);
+  parts.config.mutable_resources()->set_memory_mb(1025);
+  parts.config.mutable_resources()->set_cpus(6);
+  std::string edited = Edit(xml, parts);
+  ExpectSays(edited, parts);
+  EXPECT_EQ(At(edited, "//cell[1]/@memory"), "256");
+  EXPECT_EQ(At(edited, "//cell[2]/@memory"), "769");
+  EXPECT_EQ(At(edited, "//cell[1]/@cpus"), "0-2");
+  EXPECT_EQ(At(edited, "//cell[2]/@cpus"), "3-5");
+  EXPECT_EQ(At(edited, "//topology/@sockets"), "2");
+  EXPECT_EQ(At(edited, "//topology/@cores"), "3");
+  parts.config.mutable_resources()->set_cpus(3);
+  edited = Edit(edited, parts);
+  EXPECT_EQ(At(edited, "//topology/@sockets"), "1");
+  EXPECT_EQ(At(edited, "//topology/@cores"), "3");
+}
+
+TEST(DomainEdit, RoomForMoreCpusStaysWhileItIsEnough) {
+  DomainParts parts = ShopParts();
+  const std::string xml =
+      With(Definition("rum.xml"), "<vcpu placement='static'>2</vcpu>",
+           "<vcpu placement='static' cpuset='0-3' current='2'>4</vcpu><vcpus><vcpu id='0' "
+           "enabled='yes' hotpluggable='no'/></vcpus>");
+  EXPECT_EQ(Edit(xml, parts), xml);
+  const auto with = [&](unsigned cpus) {
+    parts.config.mutable_resources()->set_cpus(cpus);
+    const std::string edited = Edit(xml, parts);
+    ExpectSays(edited, parts);
+    return ElementsAt(edited, "/domain/vcpu | /domain/vcpus");
+  };
+  EXPECT_THAT(with(3), ElementsAre("<vcpu placement=\"static\" cpuset=\"0-3\" current=\"3\">4"
+                                   "</vcpu>"));
+  EXPECT_THAT(with(4), ElementsAre("<vcpu placement=\"static\" cpuset=\"0-3\">4</vcpu>"));
+  EXPECT_THAT(with(5), ElementsAre("<vcpu placement=\"static\" cpuset=\"0-3\">5</vcpu>"));
+}
+
+TEST(DomainEdit, SharedMemoryIsAddedToWhatBacksItAlready) {
+  std::string xml = Definition("rum.xml");
+  const size_t begin = xml.find("<memoryBacking>");
+  xml.erase(begin, xml.find("</memoryBacking>") + 16 - begin);
+  EXPECT_EQ(At(Edit(xml, ShopParts()), "//memoryBacking/source/@type"), "memfd");
+  xml = With(xml, "<vcpu", "<memoryBacking><hugepages/><locked/></memoryBacking><vcpu");
+  EXPECT_THAT(ElementsAt(Edit(xml, ShopParts()), "//memoryBacking/*"),
+              ElementsAre("<hugepages/>", "<locked/>", "<access mode=\"shared\"/>"));
+}
+
+TEST(DomainEdit, AnotherMachineFindsItsPlacesAnew) {
+  DomainParts parts = ShopParts();
+  parts.config.mutable_advanced()->set_machine("pc");
+  const std::string other = Edit(Definition("virt_manager.xml"), parts);
+  ExpectSays(other, parts);
+  EXPECT_THAT(ElementsAt(other, "//address[@type='pci'] | //controller[@type='pci']"), IsEmpty());
+  EXPECT_THAT(ElementsAt(other, "//controller[@type='usb']"), testing::SizeIs(5));
+  EXPECT_THAT(ElementsAt(other, "//hostdev"), testing::SizeIs(1));
+  parts.config.mutable_advanced()->set_machine("pc-q35-6.0");
+  std::string older = Edit(Definition("virt_manager.xml"), parts);
+  EXPECT_EQ(At(older, "//os/type/@machine"), "pc-q35-6.0");
+  EXPECT_EQ(ElementsAt(older, "//address"), ElementsAt(Definition("virt_manager.xml"), "//address"))
+      << "it has the same buses";
+  parts.config.mutable_advanced()->set_machine("q35");
+  EXPECT_EQ(At(Edit(older, parts), "//os/type/@machine"), "q35") << "libvirt's newest again";
+}
+
+TEST(DomainEdit, AProcessorThatRumChoseFollowsTheDomainTypeAndTheUsersOwnDoesNot) {
+  DomainParts parts = ShopParts();
+  parts.domain_type = "kvm";
+  const std::string kvm = Edit(Definition("virt_manager.xml"), parts);
+  EXPECT_EQ(At(kvm, "/domain/@type"), "kvm");
+  EXPECT_EQ(At(kvm, "//cpu/@mode"), "host-passthrough");
+  EXPECT_THAT(ElementsAt(kvm, "//cpu/feature"), IsEmpty());
+  EXPECT_THAT(ElementsAt(kvm, "//cpu/topology"), testing::SizeIs(1));
+  EXPECT_THAT(ElementsAt(kvm, "//qemu:arg"),
+              ElementsAre(HasSubstr("\"-name\""), HasSubstr("debug-threads")));
+  parts.domain_type = "qemu";
+  const std::string back = Edit(kvm, parts);
+  EXPECT_EQ(At(back, "//cpu/@mode"), "maximum");
+  EXPECT_EQ(At(back, "//cpu/feature/@name"), "erms");
+  EXPECT_THAT(ElementsAt(back, "//qemu:arg"), testing::SizeIs(4));
+
+  parts.domain_type = "kvm";
+  const std::string own = With(Definition("rum.xml"), "<cpu mode='maximum' check='none'>",
+                               "<cpu mode='custom' match='exact' check='none'><model>x</model>");
+  EXPECT_EQ(ElementsAt(Edit(own, parts), "//cpu"), ElementsAt(own, "//cpu"));
+  EXPECT_THAT(ElementsAt(Edit(Definition("rum.xml"), parts), "//qemu:commandline"), IsEmpty());
+}
+
+TEST(DomainEdit, TheUsersArgumentForTheSameThingWins) {
+  const std::string xml = With(Definition("rum.xml"), "ioeventfd=off", "ioeventfd=on");
+  EXPECT_EQ(Edit(xml, ShopParts()), xml);
+}
+
+TEST(DomainEdit, PortsAreNeverFewerThanSomebodyMadeThemOrUses) {
+  const std::string xml = Definition("rum.xml");
+  const std::string more = With(xml, "ports='8' vectors='19'", "ports='31' vectors='70'");
+  EXPECT_EQ(Edit(more, ShopParts()), more);
+  const std::string without = With(xml, " ports='8' vectors='19'", "");
+  EXPECT_EQ(At(Edit(without, ShopParts()), "//controller[@type='virtio-serial']/@ports"), "8");
+  const std::string used =
+      Edit(WithDevice(without,
+                      "<channel type='unix'><target type='virtio' name='x'/>"
+                      "<address type='virtio-serial' controller='0' bus='0' port='12'/></channel>"),
+           ShopParts());
+  EXPECT_EQ(At(used, "//controller[@type='virtio-serial']/@ports"), "13");
+  EXPECT_EQ(At(used, "//controller[@type='virtio-serial']/@vectors"), "29");
+}
+
+TEST(DomainEdit, AChannelGoesWhereLibvirtsOwnPlaceIsTooLongAndBack) {
+  DomainParts parts = ShopParts();
+  const std::string xml = Definition("rum.xml");
+  parts.channel_path = "/run/rum/0123456789ab";
+  const std::string edited = Edit(xml, parts);
+  const std::string source = "//channel[alias/@name='ua-rum-agent']/source/@path";
+  EXPECT_EQ(At(edited, source), "/run/rum/0123456789ab.agent");
+  EXPECT_EQ(At(Edit(edited, ShopParts()), source), "");
+}
+
+TEST(DomainEdit, TheVsockComesAndGoesWithTheHostUnlessItIsTheUsers) {
+  DomainParts parts = ShopParts();
+  parts.vsock = false;
+  const std::string without = Edit(Definition("rum.xml"), parts);
+  EXPECT_THAT(ElementsAt(without, "//vsock"), IsEmpty());
+  EXPECT_EQ(At(Edit(without, ShopParts()), "//vsock/cid/@auto"), "yes");
+  const std::string own = WithDevice(without, "<vsock><cid auto='no' address='7'/></vsock>");
+  EXPECT_EQ(Edit(own, ShopParts()), own);
+  EXPECT_EQ(Edit(own, parts), own);
+}
+
+TEST(DomainEdit, WhatANewerRumKeepsInTheMetadataStays) {
+  std::string xml = With(Definition("rum.xml"), "<rum:config>",
+                         "<rum:later kind='x'> a <b/> </rum:later><rum:config>");
+  xml = With(xml, "disk=\"", "later=\"1\" disk=\"");
+  DomainParts parts = ShopParts();
+  EXPECT_EQ(Edit(xml, parts), xml);
+  parts.config.mutable_resources()->set_memory_mb(512);
+  const std::string edited = Edit(xml, parts);
+  ExpectSays(edited, parts);
+  EXPECT_EQ(At(edited, "//rum:machine/@later"), "1");
+  EXPECT_THAT(edited, HasSubstr("<rum:later kind=\"x\"> a <b/> </rum:later>"));
+}
+
+TEST(DomainEdit, ARenamedDomainKeepsItsNewName) {
+  DomainParts parts = ShopParts();
+  for (const char* name : {"rum.xml", "rum_without_aliases.xml"}) {
+    const std::string xml =
+        With(Definition(name), "<name>rum-shop-0123456789ab</name>", "<name>shop</name>");
+    ExpectSays(xml, parts);
+    const std::string edited = Edit(xml, parts);
+    ExpectSays(edited, parts);
+    EXPECT_EQ(At(edited, "/domain/name"), "shop");
+    EXPECT_EQ(ElementsAt(edited, "//mac"), ElementsAt(xml, "//mac"));
+    EXPECT_EQ(ElementsAt(edited, "//target"), ElementsAt(xml, "//target"));
+  }
+}
+
+}  // namespace
+}  // namespace rum
