@@ -60,7 +60,8 @@ void ReadDisks(xml_node devices, DomainFacts* facts) {
   for (const auto& [name, drive] : facts->config.drives()) known[DriveSerial(name)] = {name, drive};
   facts->config.clear_drives();
   for (xml_node disk : devices.children("disk")) {
-    const std::string path = disk.child("source").attribute("file").value();
+    const xml_node source = disk.child("source");
+    const std::string path = source.attribute(source.attribute("file") ? "file" : "dev").value();
     const std::string serial = disk.child("serial").text().as_string();
     const std::string target = disk.child("target").attribute("dev").value();
     if (disk.attribute("device").value() == std::string("cdrom")) {
@@ -139,6 +140,13 @@ void ReadMetadata(xml_node domain, DomainFacts* facts) {
   facts->base_path = machine.attribute("image").value();
   facts->base_mark = machine.attribute("image-mark").value();
   facts->started_default = machine.attribute("started").value() == std::string("default");
+  for (xml_node volume : machine.children("rum:volume")) {
+    if (!facts->own_volumes.has_value()) facts->own_volumes.emplace();
+    facts->own_volumes->insert(volume.attribute("path").value());
+  }
+  for (xml_node network : machine.children("rum:network")) {
+    facts->own_networks.insert(network.attribute("name").value());
+  }
   google::protobuf::util::JsonParseOptions options;
   options.ignore_unknown_fields = true;  // of a newer rum
   const std::string json = machine.child("rum:config").text().as_string();

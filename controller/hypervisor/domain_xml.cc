@@ -39,6 +39,10 @@ void AddMetadata(xml_node domain, const DomainParts& parts) {
     Set(machine, "image-mark", parts.base_mark);
   }
   if (parts.started_default) Set(machine, "started", "default");
+  for (const std::string& path : parts.own_volumes) Set(Add(machine, "rum:volume"), "path", path);
+  for (const std::string& name : parts.own_networks) {
+    Set(Add(machine, "rum:network"), "name", name);
+  }
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   std::string json;
