@@ -40,10 +40,16 @@ struct DomainParts {
   std::set<std::string> own_networks;
 };
 
-// The libvirt XML of a machine. Pure: equal parts give an equal text.
+// The libvirt XML of a new machine. Pure: equal parts give an equal text.
 std::string MakeDomainXml(const DomainParts& parts);
 
-// A definition read back.
+// The definition `xml` with what is rum's as `parts` say; everything else stays as it is, where it
+// is: other devices, what somebody or libvirt gave rum's devices, and elements that rum.toml says
+// nothing of, with which rum once began (MakeDomainXml) but which are the user's since. `xml`
+// itself when nothing of it changes. InvalidArgument: not a domain's XML.
+absl::StatusOr<std::string> EditDomainXml(const std::string& xml, const DomainParts& parts);
+
+// A definition read back: what is rum's in it (own_devices.h).
 struct DomainFacts {
   Config config;  // the XML's own facts first, the rest from rum's metadata element
   std::string machine_id;
@@ -51,7 +57,9 @@ struct DomainFacts {
   std::string disk_nonce;
   std::string base_path;
   std::string base_mark;
+  // What disks stand on now: a file, or what somebody put in its place (SourceOf).
   std::string root_path;
+  std::string root_target;  // "vda"
   std::string seed_path;
   std::map<std::string, std::string> drive_paths;
   std::map<std::string, std::string> drive_targets;  // "vdb"
@@ -59,7 +67,7 @@ struct DomainFacts {
   std::map<std::string, std::string> channel_paths;
   bool virtiofs = false;              // shared folders are given by virtiofs, not by 9p
   uint32_t vsock_cid = 0;             // in a live definition; 0: no vsock
-  std::vector<std::string> networks;  // libvirt networks that the cards are on
+  std::vector<std::string> networks;  // libvirt networks that any card is on
   bool started_default = false;       // see DomainParts
   // What the definition says that rum made; nullopt: it was written before that was noted.
   std::optional<std::set<std::string>> own_volumes;

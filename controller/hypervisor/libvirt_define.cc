@@ -1,5 +1,4 @@
 // Of LibvirtHypervisor: what makes disks, seeds, networks and definitions.
-#include <google/protobuf/util/message_differencer.h>
 #include <libvirt/libvirt.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,24 +18,6 @@
 namespace rum {
 namespace {
 
-bool Includes(const std::set<std::string>& all, const std::set<std::string>& some) {
-  return std::includes(all.begin(), all.end(), some.begin(), some.end());
-}
-
-bool SameMeaning(const DomainFacts& a, const DomainFacts& b) {
-  return google::protobuf::util::MessageDifferencer::Equals(a.config, b.config) &&
-         a.disk_nonce == b.disk_nonce && a.base_mark == b.base_mark && a.root_path == b.root_path &&
-         a.seed_path == b.seed_path && a.drive_paths == b.drive_paths && a.networks == b.networks &&
-         a.started_default == b.started_default;
-}
-
-// What is gone since may still be named.
-bool NamesAllOwn(const DomainFacts& present, const DomainFacts& wanted) {
-  return Includes(present.own_volumes.value_or(std::set<std::string>()),
-                  wanted.own_volumes.value_or(std::set<std::string>())) &&
-         Includes(present.own_networks, wanted.own_networks);
-}
-
 // What no machine of this connection can have, though the file may ask for it.
 absl::Status IsPossible(const Config& config, const ConnectionFacts& facts) {
   if (facts.kind == ConnectionKind::kSession && config.network().interfaces_size() > 0) {
@@ -52,6 +33,19 @@ absl::Status IsPossible(const Config& config, const ConnectionFacts& facts) {
     }
   }
   return absl::OkStatus();
+}
+
+// Somebody may have exchanged a disk since it was looked at: the definition must not take that
+// back.
+absl::Status CheckSameDisks(const std::string& present, const FoundDomain& found) {
+  if (!found.persistent.has_value()) return absl::OkStatus();
+  const absl::StatusOr<DomainFacts> now = ReadDomainXml(present, "");
+  if (!now.ok()) return now.status();
+  if (now->root_path == found.persistent->root_path &&
+      now->drive_paths == found.persistent->drive_paths) {
+    return absl::OkStatus();
+  }
+  return absl::AbortedError("the definition's disks were exchanged meanwhile");
 }
 
 // vhost-vsock of the kernel; QEMU opens it as libvirt's user.
@@ -263,12 +257,17 @@ absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connecti
     parts.own_volumes = ledger->volumes();
     parts.own_networks = ledger->networks();
   }
-  const std::string xml = MakeDomainXml(parts);
-  absl::StatusOr<DomainFacts> wanted = ReadDomainXml(xml, facts.auto_type);
-  if (!wanted.ok()) return wanted.status();
-  if (found.persistent.has_value() && SameMeaning(*found.persistent, *wanted) &&
-      NamesAllOwn(*found.persistent, *wanted)) {
-    return absl::OkStatus();
+  std::string xml = MakeDomainXml(parts);
+  if (found.domain) {
+    // As it is now, also what libvirt shows only who asks for it: the passwords of displays.
+    const std::string present = TakeText(
+        virDomainGetXMLDesc(found.domain.get(), VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE));
+    if (present.empty()) return LibvirtError("definition");
+    if (absl::Status same = CheckSameDisks(present, found); !same.ok()) return same;
+    absl::StatusOr<std::string> edited = EditDomainXml(present, parts);
+    if (!edited.ok()) return edited.status();
+    if (found.persistent.has_value() && *edited == present) return absl::OkStatus();
+    xml = *std::move(edited);
   }
   // libvirt replaces a definition as a whole or not at all.
   DomainHandle defined(virDomainDefineXML(connection.get(), xml.c_str()));

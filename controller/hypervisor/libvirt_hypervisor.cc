@@ -37,7 +37,7 @@ std::vector<std::string> SnapshotsOf(virDomainPtr domain) {
 // The sizes that the guest sees. What cannot be asked stays as the definition has it.
 void ReadSizes(virDomainPtr domain, const DomainFacts& facts, Config* config) {
   virDomainBlockInfo info;
-  if (virDomainGetBlockInfo(domain, "vda", &info, 0) == 0) {
+  if (virDomainGetBlockInfo(domain, facts.root_target.c_str(), &info, 0) == 0) {
     config->mutable_resources()->set_disk(info.capacity);
   }
   for (auto& [name, drive] : *config->mutable_drives()) {

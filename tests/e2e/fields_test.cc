@@ -235,7 +235,7 @@ TEST_F(Fields, MovedByVirshShowAndArePutRight) {
   const std::string card = IsSystem() ? "<source network='default'/>" : "<interface type='user'>";
   ASSERT_NE(Definition().find(card), std::string::npos) << Definition();
   Define(std::regex_replace(Definition(),
-                            std::regex("<interface[^>]*>(?:(?!</interface>)[^])*?ua-nat"
+                            std::regex("<interface[^>]*>(?:(?!</interface>)[^])*?ua-rum-nat"
                                        "(?:(?!</interface>)[^])*?</interface>"),
                             ""));
   ExpectMovedAndPutRight("network.nat");

@@ -249,13 +249,13 @@ TEST(DomainXml, ReadsTheMachinesOwnNetworksBackByTheirNamesInTheFile) {
   EXPECT_EQ(config.network().interfaces(0).ip(), "192.168.50.9");
 }
 
-TEST(DomainXml, ReadsADomainThatRumDidNotMake) {
+TEST(DomainXml, ReadsADomainThatRumDidNotMakeAndTakesNoneOfItsDevicesForRums) {
   Config config = ReadBack(
       "<domain type='kvm'><name>x</name><memory>524288</memory><vcpu>1</vcpu><os><type "
       "machine='pc-q35-7.2'>hvm</type></os><devices><interface type='network'><source "
       "network='default'/></interface></devices></domain>");
   EXPECT_EQ(config.resources().memory_mb(), 512);
-  EXPECT_TRUE(config.network().nat());
+  EXPECT_FALSE(config.network().nat());
   EXPECT_EQ(config.advanced().domain_type(), "kvm");
 }
 

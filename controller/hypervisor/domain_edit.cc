@@ -1,0 +1,313 @@
+// The elements of a domain that rum.toml speaks of; its devices are in device_edit.cc.
+#include <google/protobuf/util/json_util.h>
+#include <google/protobuf/util/message_differencer.h>
+
+#include <algorithm>
+#include <cstring>
+#include <pugixml.hpp>
+#include <set>
+#include <sstream>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "controller/hypervisor/definition.h"
+#include "controller/hypervisor/device_edit.h"
+#include "controller/hypervisor/domain_xml.h"
+#include "controller/hypervisor/own_devices.h"
+#include "controller/hypervisor/xml_tree.h"
+
+namespace rum {
+namespace {
+
+using pugi::xml_node;
+
+// Names what rum made; the same names stay as they are.
+void EditOwn(xml_node machine, const char* element, const char* attribute,
+             const std::set<std::string>& own) {
+  std::set<std::string> present;
+  for (xml_node node : machine.children(element)) present.insert(node.attribute(attribute).value());
+  if (present == own) return;
+  while (machine.remove_child(element)) {
+  }
+  for (const std::string& name : own) Set(Add(machine, element), attribute, name);
+}
+
+// What a newer rum wrote beside it stays.
+void EditMetadata(xml_node domain, const DomainParts& parts) {
+  xml_node machine = Child(Child(domain, "metadata"), "rum:machine");
+  Set(machine, "xmlns:rum", "https://rum.dev/xmlns/domain/1");
+  Set(machine, "id", parts.identity.id);
+  Set(machine, "file", parts.identity.config_path);
+  Set(machine, "disk", parts.disk_nonce);
+  SetOrRemove(machine, "image", parts.base_path);
+  SetOrRemove(machine, "image-mark", parts.base_path.empty() ? "" : parts.base_mark);
+  SetOrRemove(machine, "started", parts.started_default ? "default" : "");
+  EditOwn(machine, "rum:volume", "path", parts.own_volumes);
+  EditOwn(machine, "rum:network", "name", parts.own_networks);
+  const Config config = DefinitionFor(parts.config, std::nullopt);
+  // One message has many texts.
+  if (machine.child("rum:config") &&
+      google::protobuf::util::MessageDifferencer::Equals(ReadOwnMetadata(domain).config, config)) {
+    return;
+  }
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  std::string json;
+  // Cannot fail: a message without Any fields always has a JSON form.
+  (void)google::protobuf::util::MessageToJsonString(config, &json, options);
+  Child(machine, "rum:config").text().set(json.c_str());
+}
+
+// The cells of a NUMA guest make up its memory: each gets its share of another amount.
+void EditCells(xml_node domain, uint64_t memory_mb) {
+  std::vector<xml_node> cells;
+  uint64_t sum = 0;
+  for (xml_node cell : domain.child("cpu").child("numa").children("cell")) {
+    if (!cell.attribute("memory")) return;
+    cells.push_back(cell);
+    sum += MemoryMib(cell);
+  }
+  for (xml_node module : domain.child("devices").children("memory")) {
+    const uint64_t size = MemoryMib(module.child("target").child("size"));
+    memory_mb = size < memory_mb ? memory_mb - size : memory_mb;
+  }
+  uint64_t rest = memory_mb;
+  for (size_t i = 0; sum > 0 && i < cells.size(); ++i) {
+    const uint64_t share = i + 1 == cells.size() ? rest : MemoryMib(cells[i]) * memory_mb / sum;
+    Set(cells[i], "unit", "MiB");
+    Set(cells[i], "memory", absl::StrCat(share));
+    rest -= share;
+  }
+}
+
+void EditMemory(xml_node domain, const DomainParts& parts) {
+  const uint64_t memory_mb = parts.config.resources().memory_mb();
+  Child(domain, "memory");
+  if (MemoryOf(domain) == memory_mb) return;
+  EditCells(domain, memory_mb);
+  for (const char* name : {"maxMemory", "memory", "currentMemory"}) {
+    xml_node node = domain.child(name);
+    if (!node) continue;
+    if (std::strcmp(name, "maxMemory") == 0 && MemoryMib(node) >= memory_mb) continue;
+    node.text().set(absl::StrCat(memory_mb).c_str());
+    Set(node, "unit", "MiB");
+  }
+}
+
+// virtiofsd reads and writes the guest's memory itself. It stays so when the last folder goes:
+// somebody else's device may need it too, and it costs nothing.
+void EditBacking(xml_node domain, const DomainParts& parts) {
+  if (parts.connection != ConnectionKind::kSystem || parts.config.mounts_size() == 0) return;
+  xml_node backing = Child(domain, "memoryBacking");
+  const xml_node source = backing.child("source");
+  const bool shares = backing.child("hugepages") || Is(source, "type", "file");
+  if (!shares) Set(Child(backing, "source"), "type", "memfd");
+  Set(Child(backing, "access"), "mode", "shared");
+}
+
+// libvirt takes a topology only of just as many CPUs as there are.
+void FitTopology(xml_node topology, unsigned cpus) {
+  if (!topology) return;
+  unsigned around_cores = 1;
+  for (const char* name : {"sockets", "dies", "clusters", "threads"}) {
+    around_cores *= std::max(1u, topology.attribute(name).as_uint(1));
+  }
+  if (around_cores * topology.attribute("cores").as_uint(1) == cpus) return;
+  if (cpus % around_cores == 0) {
+    Set(topology, "cores", absl::StrCat(cpus / around_cores));
+    return;
+  }
+  for (const char* name : {"sockets", "dies", "clusters", "threads"}) {
+    if (topology.attribute(name)) Set(topology, name, "1");
+  }
+  Set(topology, "cores", absl::StrCat(cpus));
+}
+
+// Nor cells of other CPUs than there are.
+void FitCells(xml_node numa, unsigned cpus) {
+  std::vector<xml_node> cells;
+  for (xml_node cell : numa.children("cell")) {
+    if (cell.attribute("cpus")) cells.push_back(cell);
+  }
+  if (cells.empty() || cpus < cells.size()) return;
+  unsigned first = 0;
+  for (size_t i = 0; i < cells.size(); ++i) {
+    const unsigned end = cpus * (i + 1) / cells.size();
+    Set(cells[i], "cpus",
+        end - first == 1 ? absl::StrCat(first) : absl::StrCat(first, "-", end - 1));
+    first = end;
+  }
+}
+
+void EditCpus(xml_node domain, const DomainParts& parts) {
+  const unsigned cpus = parts.config.resources().cpus();
+  xml_node vcpu = Child(domain, "vcpu");
+  if (CpusOf(domain) == cpus) return;
+  domain.remove_child("vcpus");  // it says which of them are on
+  const unsigned room = vcpu.text().as_uint();
+  if (vcpu.attribute("current") && cpus <= room) {
+    SetOrRemove(vcpu, "current", cpus == room ? "" : absl::StrCat(cpus));
+    return;
+  }
+  vcpu.remove_attribute("current");
+  vcpu.text().set(absl::StrCat(cpus).c_str());
+  FitTopology(domain.child("cpu").child("topology"), cpus);
+  FitCells(domain.child("cpu").child("numa"), cpus);
+}
+
+// Another machine has other buses: libvirt finds the places anew.
+void ForgetPlaces(xml_node domain) {
+  xml_node devices = domain.child("devices");
+  bool ide = false;
+  for (xml_node disk : devices.children("disk")) {
+    ide = ide || Is(disk.child("target"), "bus", "ide");
+  }
+  std::vector<xml_node> gone;
+  for (xml_node device : devices.children()) {
+    for (xml_node address = device.child("address"); address;) {
+      const xml_node next = address.next_sibling("address");
+      if (Is(address, "type", "pci")) device.remove_child(address);
+      address = next;
+    }
+    if (device.name() != std::string("controller")) continue;
+    // What comes with a machine of the other kind.
+    if (Is(device, "type", "pci") || Is(device, "model", "piix3-uhci") ||
+        (Is(device, "type", "ide") && !ide)) {
+      gone.push_back(device);
+    }
+  }
+  for (xml_node device : gone) devices.remove_child(device);
+}
+
+void EditMachine(xml_node domain, const DomainParts& parts, bool fresh) {
+  xml_node os = Child(domain, "os");
+  if (fresh) {
+    AddText(os, "type", "hvm");
+    Set(Add(os, "boot"), "dev", "hd");
+  }
+  if (parts.connection == ConnectionKind::kTest) return;
+  xml_node type = Child(os, "type");
+  const std::string said = parts.config.advanced().machine();
+  const std::string machine = said.empty() ? "q35" : said;
+  const std::string now = type.attribute("machine").value();
+  if (IsAliasOf(machine, now)) return;
+  const auto is_q35 = [](const std::string& name) { return absl::StrContains(name, "q35"); };
+  if (!now.empty() && is_q35(now) != is_q35(machine)) ForgetPlaces(domain);
+  Set(type, "machine", machine);
+}
+
+// Of a new machine, and of one that goes from an emulated processor to the host's or back with what
+// rum wrote for the other.
+void EditCpuModel(xml_node domain, const DomainParts& parts, bool fresh) {
+  xml_node cpu = Child(domain, "cpu");
+  const bool kvm = parts.domain_type == "kvm";
+  if (!fresh && !Is(cpu, "mode", kvm ? "maximum" : "host-passthrough")) return;
+  Set(cpu, "mode", kvm ? "host-passthrough" : "maximum");
+  for (const char* name : {"check", "migratable"}) cpu.remove_attribute(name);
+  const xml_node erms = cpu.find_child_by_attribute("feature", "name", "erms");
+  if (kvm) {
+    if (Is(erms, "policy", "disable")) cpu.remove_child(erms);
+    return;
+  }
+  if (Is(cpu.child("cache"), "mode", "passthrough")) cpu.remove_child("cache");
+  if (erms) return;
+  // Emulation is slow at `rep movsb`, and guests copy with it for as long as the CPU offers erms.
+  xml_node feature = Add(cpu, "feature");
+  Set(feature, "policy", "disable");
+  Set(feature, "name", "erms");
+}
+
+// An emulated CPU that only notifies QEMU's main thread waits for it soon after, for the lock that
+// this holds meanwhile: it is faster when it does the work itself. libvirt's own ioeventfd is for
+// SCSI alone: https://libvirt.org/drvqemu.html#pass-through-of-arbitrary-qemu-commands
+constexpr char kOption[] = "-global";
+constexpr char kNoEventFd[] = "virtio-serial-pci.ioeventfd=off";
+
+void EditArguments(xml_node domain, const DomainParts& parts) {
+  xml_node arguments = domain.child("qemu:commandline");
+  xml_node ours;
+  for (xml_node arg : arguments.children("qemu:arg")) {
+    // The user's own choice too.
+    if (absl::StartsWith(arg.attribute("value").value(), "virtio-serial-pci.ioeventfd="))
+      ours = arg;
+  }
+  if (parts.domain_type == "qemu") {
+    if (ours) return;
+    Set(domain, "xmlns:qemu", "http://libvirt.org/schemas/domain/qemu/1.0");
+    arguments = Child(domain, "qemu:commandline");
+    for (const char* word : {kOption, kNoEventFd}) Set(Add(arguments, "qemu:arg"), "value", word);
+    return;
+  }
+  const xml_node option = ours.previous_sibling("qemu:arg");
+  if (!Is(ours, "value", kNoEventFd) || !Is(option, "value", kOption)) return;
+  arguments.remove_child(option);
+  arguments.remove_child(ours);
+  if (!arguments.child("qemu:arg") && !arguments.child("qemu:env")) {
+    domain.remove_child(arguments);
+  }
+}
+
+void EditDomain(xml_node domain, const DomainParts& parts, bool fresh) {
+  const bool test = parts.connection == ConnectionKind::kTest;
+  const std::string type = test ? "test" : parts.domain_type;
+  const bool other_type = !fresh && !Is(domain, "type", type);
+  Set(domain, "type", type);
+  if (fresh) {
+    AddText(domain, "name", parts.identity.domain_name());
+    AddText(domain, "uuid", parts.uuid);
+  }
+  OwnMetadata said = ReadOwnMetadata(domain);
+  if (said.machine_id.empty()) said.machine_id = parts.identity.id;
+  EditMetadata(domain, parts);
+  EditMemory(domain, parts);
+  EditBacking(domain, parts);
+  EditCpus(domain, parts);
+  EditMachine(domain, parts, fresh);
+  if (fresh && !test) {
+    xml_node features = Add(domain, "features");
+    Add(features, "acpi");
+    Add(features, "apic");
+  }
+  if ((fresh || other_type) && !test) EditCpuModel(domain, parts, fresh);
+  if (fresh) {
+    if (!test) Set(Add(domain, "clock"), "offset", "utc");
+    AddText(domain, "on_poweroff", "destroy");
+    AddText(domain, "on_reboot", "restart");
+    AddText(domain, "on_crash", "destroy");
+  }
+  EditDevices(domain, parts, said, fresh);
+  if (!test) EditArguments(domain, parts);
+}
+
+std::string TextOf(const pugi::xml_document& document, unsigned format) {
+  std::ostringstream out;
+  document.save(out, "  ", format | pugi::format_no_declaration);
+  return out.str();
+}
+
+}  // namespace
+
+std::string MakeDomainXml(const DomainParts& parts) {
+  pugi::xml_document document;
+  EditDomain(Add(document, "domain"), parts, true);
+  return TextOf(document, pugi::format_default);
+}
+
+absl::StatusOr<std::string> EditDomainXml(const std::string& xml, const DomainParts& parts) {
+  pugi::xml_document document;
+  // To the last space: what others keep in the metadata is not rum's to tidy.
+  const pugi::xml_parse_result parsed =
+      document.load_buffer(xml.data(), xml.size(), pugi::parse_full | pugi::parse_ws_pcdata);
+  const xml_node domain = document.child("domain");
+  if (!parsed || !domain) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("not the XML of a domain: ", parsed ? "no <domain>" : parsed.description()));
+  }
+  const std::string before = TextOf(document, pugi::format_raw);
+  EditDomain(domain, parts, false);
+  std::string after = TextOf(document, pugi::format_raw);
+  return after == before ? xml : after;
+}
+
+}  // namespace rum
