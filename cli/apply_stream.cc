@@ -44,6 +44,21 @@ ActionResult WithWholeOutput(ActionResult result, const WholeOutput& whole_outpu
   return result;
 }
 
+// Asks the person at the terminal, where there is one.
+bool WantsSnapshotsGone(const control::Outcome& outcome, const Globals& globals) {
+  if (globals.output == "json" || isatty(STDIN_FILENO) == 0 || isatty(STDERR_FILENO) == 0) {
+    return false;
+  }
+  std::string names;
+  for (const std::string& name : outcome.snapshots()) absl::StrAppend(&names, " ", name);
+  std::fprintf(stderr, "The machine has snapshots, which are lost with it:%s\nDestroy it? [y/N] ",
+               OneLine(names, StyleOf(globals.color).utf8).c_str());
+  std::string answer;
+  for (int c = std::getchar(); c != EOF && c != '\n'; c = std::getchar())
+    answer += static_cast<char>(c);
+  return answer == "y" || answer == "Y" || answer == "yes";
+}
+
 size_t TerminalWidth() {
   winsize size{};
   return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 10 ? size.ws_col : 80;
@@ -175,14 +190,18 @@ bool RunApply(const control::ApplyRequest& request, const MachineClient& client,
   return globals->exit_status == 0;
 }
 
-bool RunDown(const MachineClient& client, bool destroy, Globals* globals) {
+bool RunDown(const MachineClient& client, bool destroy, Globals* globals, bool force) {
   grpc::ClientContext context;
   control::MachineRequest request;
   request.set_config_path(client.identity.config_path);
+  request.set_force(force);
   const auto reader =
       destroy ? client.stub->Destroy(&context, request) : client.stub->Down(&context, request);
   const auto report = Follow(reader.get(), *globals);
   if (!report.ok()) return Fail(globals, std::string(report.status().message())), false;
+  if (report->outcome().snapshots_size() > 0 && WantsSnapshotsGone(report->outcome(), *globals)) {
+    return RunDown(client, destroy, globals, true);
+  }
   if (globals->output == "json") {
     std::fputs(ToJson(*report).c_str(), stdout);
   } else {
@@ -198,6 +217,9 @@ bool RunDown(const MachineClient& client, bool destroy, Globals* globals) {
       line.set_ok(true);
       line.set_message(what);
       std::fputs(RenderResult(line, style).c_str(), stdout);
+    }
+    for (const std::string& kept : report->outcome().kept()) {
+      std::printf("Kept %s\n", OneLine(kept, style.utf8).c_str());
     }
     if (done.empty() && !report->outcome().failed()) {
       std::printf("nothing to do: %s %s\n", client.identity.name.c_str(),

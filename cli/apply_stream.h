@@ -44,7 +44,7 @@ grpc::Status AskStatus(MachineClient* client, MachineStatus* status);
 bool RunApply(const control::ApplyRequest& request, const MachineClient& client, Globals* globals,
               control::ApplyReport* report, Interrupts* interrupts = nullptr);
 // The same for down and destroy.
-bool RunDown(const MachineClient& client, bool destroy, Globals* globals);
+bool RunDown(const MachineClient& client, bool destroy, Globals* globals, bool force = false);
 
 }  // namespace rum
 

@@ -53,9 +53,9 @@ void Restart(Globals* globals) {
   RunApply(request, client, globals, &report);
 }
 
-void Down(bool destroy, Globals* globals) {
+void Down(bool destroy, bool force, Globals* globals) {
   MachineClient client;
-  if (ConnectToKnown(globals, &client)) RunDown(client, destroy, globals);
+  if (ConnectToKnown(globals, &client)) RunDown(client, destroy, globals, force);
 }
 
 }  // namespace
@@ -84,10 +84,13 @@ void AddMachineCommands(CLI::App* app, Globals* globals) {
       ->needs(wait);
   status->callback([flags, globals] { Status(*flags, globals); });
   app->add_subcommand("down", "shut the machine down: ACPI, and after 30 s by force")
-      ->callback([globals] { Down(false, globals); });
+      ->callback([globals] { Down(false, false, globals); });
   app->add_subcommand("restart", "down, then up")->callback([globals] { Restart(globals); });
-  app->add_subcommand("destroy", "remove the machine and its disks, and say what was removed")
-      ->callback([globals] { Down(true, globals); });
+  CLI::App* destroy = app->add_subcommand(
+      "destroy", "remove the machine and its disks, and say what was removed and what is kept");
+  const auto force = std::make_shared<bool>(false);
+  destroy->add_flag("--force", *force, "also one with snapshots, without asking");
+  destroy->callback([force, globals] { Down(true, *force, globals); });
 }
 
 }  // namespace rum

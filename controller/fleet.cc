@@ -223,7 +223,8 @@ ApplyOutcome Controller::Down(const std::string& config_path, const EventSink& s
   return outcome;
 }
 
-ApplyOutcome Controller::Destroy(const std::string& config_path, const EventSink& sink) {
+ApplyOutcome Controller::Destroy(const std::string& config_path, const EventSink& sink,
+                                 bool force) {
   absl::StatusOr<std::shared_ptr<Machine>> machine = Find(config_path);
   ApplyOutcome outcome;
   if (!machine.ok()) {
@@ -232,7 +233,7 @@ ApplyOutcome Controller::Destroy(const std::string& config_path, const EventSink
     outcome.error = std::string(machine.status().message());
     return outcome;
   }
-  outcome = (*machine)->Destroy(sink);
+  outcome = (*machine)->Destroy(sink, force);
   if (outcome.failed) return outcome;
   watch_->Remove((*machine)->identity().config_path);
   loop_->Forget((*machine)->identity().config_path);

@@ -60,7 +60,7 @@ class Controller {
                      const std::function<bool(const StatusFeed::News&)>& tell,
                      const std::function<bool()>& gone);
   ApplyOutcome Down(const std::string& config_path, const EventSink& sink);
-  ApplyOutcome Destroy(const std::string& config_path, const EventSink& sink);
+  ApplyOutcome Destroy(const std::string& config_path, const EventSink& sink, bool force = false);
   absl::StatusOr<GuestAccess> Guest(const std::string& config_path);
   absl::StatusOr<SshAccess> SshToGuest(const std::string& config_path);
   // See Machine.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "controller/auto_ports.h"
 #include "controller/history.h"
@@ -33,6 +34,15 @@ ApplyOutcome Failed(const absl::Status& status) {
   outcome.failed = true;
   outcome.status = status;
   outcome.error = std::string(status.message());
+  return outcome;
+}
+
+// People made them to go back to: they are not lost by a word that does not name them.
+ApplyOutcome HasSnapshots(const std::vector<std::string>& snapshots) {
+  ApplyOutcome outcome = Failed(absl::FailedPreconditionError(absl::StrCat(
+      "the machine has snapshots, which are lost with it: ", absl::StrJoin(snapshots, ", "),
+      "; `rum destroy --force` removes them all")));
+  outcome.snapshots = snapshots;
   return outcome;
 }
 
@@ -342,7 +352,7 @@ ApplyOutcome Machine::Down(const EventSink& sink) {
   return outcome;
 }
 
-ApplyOutcome Machine::Destroy(const EventSink& sink) {
+ApplyOutcome Machine::Destroy(const EventSink& sink, bool force) {
   const std::unique_lock<std::timed_mutex> changing = TurnToStop(sink, absl::ZeroDuration());
   if (absl::Status ready = Ready(); !ready.ok()) return Failed(ready);
   std::string ignored;
@@ -351,14 +361,19 @@ ApplyOutcome Machine::Destroy(const EventSink& sink) {
   absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor =
       links_.hypervisor(UriOf(desired, record));
   if (!hypervisor.ok()) return Failed(hypervisor.status());
+  if (!force) {
+    const absl::StatusOr<DomainState> domain = (*hypervisor)->Inspect(links_.machine());
+    if (!domain.ok()) return Failed(domain.status());
+    if (!domain->snapshots.empty()) return HasSnapshots(domain->snapshots);
+  }
   if (sink.progress) sink.progress("removing the machine");
   links_.Close();
-  absl::StatusOr<std::vector<std::string>> removed = (*hypervisor)->Remove(links_.machine());
-  if (!removed.ok()) return Failed(removed.status());
+  absl::StatusOr<Removal> removal = (*hypervisor)->Remove(links_.machine());
+  if (!removal.ok()) return Failed(removal.status());
   const absl::StatusOr<bool> key_removed = keys_.Remove(links_.machine());
   if (!key_removed.ok()) return Failed(key_removed.status());
   if (*key_removed) {
-    removed->push_back(absl::StrCat("ssh key ", keys_.PrivatePath(links_.machine())));
+    removal->removed.push_back(absl::StrCat("ssh key ", keys_.PrivatePath(links_.machine())));
   }
   if (links_.runs() != nullptr) links_.runs()->Remove(links_.machine().id);
   // The record last: it is what knows of the rest.
@@ -369,7 +384,8 @@ ApplyOutcome Machine::Destroy(const EventSink& sink) {
   Publish(fresh);
   PublishIfWatched();
   ApplyOutcome outcome;
-  outcome.removed = *std::move(removed);
+  outcome.removed = std::move(removal->removed);
+  outcome.kept = std::move(removal->kept);
   return outcome;
 }
 

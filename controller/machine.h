@@ -56,7 +56,7 @@ class Machine {
   absl::Status Background(const EventSink& sink);
   MachineStatus Status();
   ApplyOutcome Down(const EventSink& sink);
-  ApplyOutcome Destroy(const EventSink& sink);
+  ApplyOutcome Destroy(const EventSink& sink, bool force = false);
   // Of the running machine, with a session. Unavailable: it is off, or nobody answers in it.
   absl::StatusOr<GuestAccess> Guest();
   absl::StatusOr<SshAccess> SshToGuest();

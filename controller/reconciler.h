@@ -45,6 +45,8 @@ struct ApplyOutcome {
       error;  // why nothing, or not everything, could be tried: bad file, libvirt gone, no agent
   bool already_running = false;
   std::vector<std::string> removed;           // destroy
+  std::vector<std::string> kept;              // destroy: see Removal
+  std::vector<std::string> snapshots;         // destroy: because of these nothing was removed
   int actions = 0;                            // executed, to success or not
   absl::Status status;                        // the first failure; its code decides retry
   std::map<std::string, std::string> errors;  // of the actions that failed, by their field

@@ -128,10 +128,12 @@ class Differ {
         field->is_repeated() ? ListText(after, field) : ScalarText(after, field);
     if (old_text == new_text) return;
     FieldMeaning cost = meaning;
-    if (field->options().GetExtension(rum::is_size) &&
-        after.GetReflection()->GetUInt64(after, field) <
-            before.GetReflection()->GetUInt64(before, field)) {
-      cost = {RECREATE, "a disk cannot be made smaller without losing what is on it"};
+    if (field->options().GetExtension(rum::is_size)) {
+      const uint64_t old_size = DiskSize(before.GetReflection()->GetUInt64(before, field));
+      const uint64_t new_size = DiskSize(after.GetReflection()->GetUInt64(after, field));
+      if (old_size == new_size) return;  // one disk is as good as the other
+      if (new_size < old_size)
+        cost = {RECREATE, "a disk cannot be made smaller without losing what is on it"};
     }
     Add(path, old_text, new_text, cost);
   }

@@ -33,4 +33,11 @@ std::string FormatSize(uint64_t bytes) {
   return std::to_string(bytes) + units[unit];
 }
 
+uint64_t DiskSize(uint64_t bytes) {
+  constexpr uint64_t kUnit = 1024;
+  const uint64_t rest = bytes % kUnit;
+  if (rest == 0 || bytes > UINT64_MAX - kUnit) return bytes;
+  return bytes - rest + kUnit;
+}
+
 }  // namespace rum

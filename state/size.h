@@ -14,6 +14,10 @@ std::optional<uint64_t> ParseSize(const std::string& text);
 // The shortest text that ParseSize reads back: "20G", "1536M", "17".
 std::string FormatSize(uint64_t bytes);
 
+// The size of the disk that is made for a wish of so many bytes: libvirt and qcow2 count in whole
+// KiB. Wishes with the same disk are the same wish.
+uint64_t DiskSize(uint64_t bytes);
+
 }  // namespace rum
 
 #endif  // RUM_STATE_SIZE_H_

@@ -1,5 +1,8 @@
 #include "controller/hypervisor/base_images.h"
 
+#include <filesystem>
+
+#include "absl/strings/match.h"
 #include "controller/hypervisor/base_image.h"
 #include "controller/images/shorthands.h"
 #include "state/identity.h"
@@ -13,6 +16,13 @@ absl::StatusOr<FetchedImage> BaseImages::Fetch(const Image& image, const Onlooke
       SourceOf(image.base(), image.sha256(), HostArchitecture());
   if (!source.ok()) return source.status();
   return cache_.Fetch(*source, onlooker);
+}
+
+void BaseImages::Protect(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path folder = std::filesystem::canonical(BaseImageFolder(), error);
+  if (error || !absl::StartsWith(path, folder.string() + "/")) return;
+  MakeReadOnly(path);
 }
 
 std::set<std::string> BaseImages::FilesOf(const Image& image) {

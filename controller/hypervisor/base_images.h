@@ -22,6 +22,8 @@ class BaseImages {
   absl::StatusOr<FetchedImage> Fetch(const Image& image, const Onlooker& onlooker);
   // All files here that image.base may stand for or has stood for, without asking anybody.
   std::set<std::string> FilesOf(const Image& image);
+  // Sees to it that nobody writes to a file that disks stand on, if it is one of the cache.
+  void Protect(const std::string& path);
   ImageCache& cache() { return cache_; }
 
  private:

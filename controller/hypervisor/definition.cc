@@ -72,8 +72,4 @@ std::string OwnNetworkName(const std::string& machine_id, const std::string& net
          (plain ? network : Sha256Hex("network:" + network).substr(0, 16));
 }
 
-bool IsOwnNetwork(const std::string& machine_id, const std::string& libvirt_name) {
-  return libvirt_name.rfind("rum-" + machine_id + ".", 0) == 0;
-}
-
 }  // namespace rum

@@ -30,7 +30,6 @@ std::string DriveSerial(const std::string& drive);
 // libvirt's name of a machine's own network: "rum-<id>." and the name in the file, or what stands
 // for it where that is no plain word.
 std::string OwnNetworkName(const std::string& machine_id, const std::string& network);
-bool IsOwnNetwork(const std::string& machine_id, const std::string& libvirt_name);
 
 }  // namespace rum
 

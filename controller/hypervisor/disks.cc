@@ -1,17 +1,21 @@
 #include "controller/hypervisor/disks.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <random>
 #include <sstream>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "controller/hypervisor/base_image.h"
 #include "controller/hypervisor/definition.h"
 #include "controller/hypervisor/seed.h"
-#include "controller/hypervisor/volume_names.h"
+#include "state/size.h"
 
 namespace rum {
 namespace {
@@ -64,31 +68,46 @@ const VolumeFacts* ByName(const std::vector<VolumeFacts>& all, const std::string
   return nullptr;
 }
 
-// A root disk whose definition somebody took away: the newest.
-const VolumeFacts* OrphanRoot(const std::vector<VolumeFacts>& all, const std::string& domain) {
-  const VolumeFacts* found = nullptr;
-  for (const VolumeFacts& volume : all) {
-    std::optional<OwnVolume> own = ParseVolumeName(domain, volume.name);
-    if (!own.has_value() || own->kind != VolumeKind::kRoot) continue;
-    if (found == nullptr || std::atof(volume.changed.c_str()) > std::atof(found->changed.c_str())) {
-      found = &volume;
-    }
+std::string RandomDigits() {
+  std::random_device random;
+  return absl::StrFormat("%08x", random());
+}
+
+// A name of rum's making, as the builds before the ledger made them too: 16 hex digits.
+bool IsNonce(const std::string& part) {
+  return part.size() == 16 && std::all_of(part.begin(), part.end(),
+                                          [](unsigned char c) { return absl::ascii_isxdigit(c); });
+}
+
+// The file that a volume stands on in the end; empty: none.
+std::string BottomOf(const std::vector<VolumeFacts>& all, const VolumeFacts& volume) {
+  std::string path = volume.backing_path;
+  const VolumeFacts* below = ByPath(all, path);
+  for (size_t i = 0; below != nullptr && !below->backing_path.empty() && i < all.size(); ++i) {
+    path = below->backing_path;
+    below = ByPath(all, path);
   }
-  return found;
+  return path;
 }
 
 }  // namespace
 
-Disks::Disks(MachineIdentity machine, ConnectionFacts connection, Volumes volumes)
+Disks::Disks(MachineIdentity machine, ConnectionFacts connection, Volumes volumes, Ledger* ledger)
     : machine_(std::move(machine)),
       connection_(std::move(connection)),
-      volumes_(std::move(volumes)) {}
+      volumes_(std::move(volumes)),
+      ledger_(ledger) {}
 
 absl::StatusOr<DiskSet> Disks::Make(const PresentDisks& present, const std::string& agent_binary,
                                     Config* config) {
   absl::StatusOr<std::vector<VolumeFacts>> all = volumes_.List();
   if (!all.ok()) return all.status();
   all_ = *std::move(all);
+  for (const std::string& path : ledger_->volumes()) {
+    const bool here = volumes_.PathOf(std::filesystem::path(path).filename().string()) == path;
+    if (!here || ByPath(all_, path) != nullptr) continue;
+    if (absl::Status gone = ledger_->ForgetVolume(path); !gone.ok()) return gone;
+  }
   DiskSet disks;
   absl::Status made = MakeRoot(present, config, &disks);
   if (made.ok()) made = MakeDrives(present, config, &disks);
@@ -98,47 +117,120 @@ absl::StatusOr<DiskSet> Disks::Make(const PresentDisks& present, const std::stri
   return made;
 }
 
-void Disks::TakeBack(const DiskSet& disks) {
-  // What cannot be deleted now goes with a later RemoveUnused() or RemoveAll().
-  for (const std::string& name : disks.made) volumes_.Delete(name).IgnoreError();
+std::string Disks::FreeName(VolumeKind kind, const std::string& part) const {
+  std::string name = VolumeName(machine_.domain_name(), kind, part);
+  while (ByName(all_, name) != nullptr) {
+    name = VolumeName(machine_.domain_name(), kind, absl::StrCat(part, "-", RandomDigits()));
+  }
+  return name;
+}
+
+absl::StatusOr<std::string> Disks::MakeVolume(
+    const std::string& name, DiskSet* disks,
+    const std::function<absl::StatusOr<std::string>()>& make) {
+  const std::string path = volumes_.PathOf(name);
+  if (absl::Status noted = ledger_->AddVolume(path); !noted.ok()) return noted;
+  absl::StatusOr<std::string> made = make();
+  if (made.ok()) {
+    disks->made.push_back(name);
+    return made;
+  }
+  // What is there under that name is somebody else's; or libvirt went, and it may be ours.
+  if (!absl::IsUnavailable(made.status())) ledger_->ForgetVolume(path).IgnoreError();
+  return made;
+}
+
+absl::Status Disks::CheckFree(const std::string& what, const VolumeFacts& volume) {
+  const Uses uses = volumes_.AskUses(connection_.remote);
+  std::string why = WhoStandsOn(Real(volume.path), uses);
+  if (why.empty() && !uses.unknown.empty()) {
+    why = absl::StrCat("it cannot be known what stands on it: ", uses.unknown.front());
+  }
+  if (why.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      what, " ", volume.path, " is there without a definition of this machine, but ", why,
+      ": rum does not write on it. Define the domain again with that (virsh define), or move the "
+      "file away"));
+}
+
+// A root disk whose definition somebody took away: where it was last, else the newest that rum
+// made, else the newest of a build that did not write down what it made. Null: there is none.
+absl::StatusOr<const VolumeFacts*> Disks::OrphanRoot() {
+  const VolumeFacts* found = ByPath(all_, ledger_->root());
+  for (const bool own : {true, false}) {
+    for (const VolumeFacts& volume : all_) {
+      if (found != nullptr && found->path == ledger_->root()) break;
+      const auto parsed = ParseVolumeName(machine_.domain_name(), volume.name);
+      if (!parsed.has_value() || parsed->kind != VolumeKind::kRoot) continue;
+      if (IsOwn(volume) != own || !IsNonce(parsed->part)) continue;
+      const bool newer =
+          found == nullptr || std::atof(volume.changed.c_str()) > std::atof(found->changed.c_str());
+      if (newer) found = &volume;
+    }
+    if (found != nullptr) break;
+  }
+  if (found == nullptr) return nullptr;
+  if (absl::Status free = CheckFree("the root disk", *found); !free.ok()) return free;
+  return found;
+}
+
+absl::Status Disks::Fit(const PresentDisks& present, const std::string& what,
+                        const std::string& remedy, const std::string& path, uint64_t* size) {
+  const VolumeFacts* volume = ByPath(all_, path);
+  const uint64_t there = volume != nullptr ? volume->capacity : present.size_of(path);
+  if (volume == nullptr && there == 0) {
+    return absl::FailedPreconditionError(absl::StrCat(what, " ", path, " is gone; ", remedy));
+  }
+  if (there == 0) return absl::OkStatus();  // nobody can say
+  if (there > DiskSize(*size)) *size = there;
+  if (present.running || DiskSize(*size) <= there) return absl::OkStatus();
+  return volume != nullptr ? volumes_.Grow(volume->name, DiskSize(*size))
+                           : volumes_.GrowFile(path, DiskSize(*size));
 }
 
 absl::Status Disks::MakeRoot(const PresentDisks& present, Config* config, DiskSet* disks) {
   if (present.fresh != Fresh::kNothing) return NewRoot(present, *config, disks);
-  const VolumeFacts* root = nullptr;
   if (present.definition.has_value()) {
     disks->nonce = present.definition->disk_nonce;
-    disks->root_path = present.definition->root_path;
+    disks->root_path = present.places.root;
     disks->base_path = present.definition->base_path;
     disks->base_mark = present.definition->base_mark;
-    root = ByPath(all_, disks->root_path);
-    if (root == nullptr) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "the root disk ", disks->root_path, " is gone; `rum up --reset` makes a new one"));
-    }
   } else {
-    root = OrphanRoot(all_, machine_.domain_name());
-    if (root == nullptr) return NewRoot(present, *config, disks);
-    if (!root->backing_path.empty() && present.image_files.count(root->backing_path) == 0) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("this machine has a root disk on another image, ", root->path,
-                       "; `rum up --reset` replaces it"));
-    }
-    disks->base_path = root->backing_path;
-    disks->base_mark = ImageMark(root->backing_path);
-    disks->nonce = ParseVolumeName(machine_.domain_name(), root->name)->part;
-    disks->root_path = root->path;
+    const absl::StatusOr<const VolumeFacts*> root = OrphanRoot();
+    if (!root.ok()) return root.status();
+    if (*root == nullptr) return NewRoot(present, *config, disks);
+    if (absl::Status taken = TakeUpRoot(present, **root, disks); !taken.ok()) return taken;
   }
-  Resources* resources = config->mutable_resources();
-  if (root->capacity > resources->disk()) resources->set_disk(root->capacity);
-  if (present.running || root->capacity == resources->disk()) return absl::OkStatus();
-  return volumes_.Grow(root->name, resources->disk());
+  uint64_t size = config->resources().disk();
+  absl::Status fits =
+      Fit(present, "the root disk", "`rum up --reset` makes a new one", disks->root_path, &size);
+  config->mutable_resources()->set_disk(size);
+  return fits;
+}
+
+absl::Status Disks::TakeUpRoot(const PresentDisks& present, const VolumeFacts& root,
+                               DiskSet* disks) {
+  disks->root_path = root.path;
+  disks->base_path = BottomOf(all_, root);
+  if (!disks->base_path.empty() && present.image_files.count(disks->base_path) == 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("this machine has a root disk on another image, ", root.path,
+                     "; `rum up --reset` replaces it"));
+  }
+  disks->base_mark = ImageMark(disks->base_path);
+  const auto parsed = ParseVolumeName(machine_.domain_name(), root.name);
+  disks->nonce = root.path == ledger_->root() ? ledger_->nonce() : "";
+  if (disks->nonce.empty() && parsed.has_value()) disks->nonce = parsed->part;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<bool> Disks::HasRoot() {
   absl::StatusOr<std::vector<VolumeFacts>> all = volumes_.List();
   if (!all.ok()) return all.status();
-  return OrphanRoot(*all, machine_.domain_name()) != nullptr;
+  all_ = *std::move(all);
+  const absl::StatusOr<const VolumeFacts*> root = OrphanRoot();
+  if (!root.ok()) return root.status();
+  return *root != nullptr;
 }
 
 absl::Status Disks::NewRoot(const PresentDisks& present, const Config& config, DiskSet* disks) {
@@ -165,35 +257,34 @@ absl::Status Disks::NewRoot(const PresentDisks& present, const Config& config, D
   }
   const std::string name = VolumeName(machine_.domain_name(), VolumeKind::kRoot, disks->nonce);
   absl::StatusOr<std::string> path =
-      layer ? volumes_.Create(name, "qcow2", size, Backing{base->path, base->format})
-            : CopyOf(*base, size, disks->nonce);
+      layer ? MakeVolume(name, disks,
+                         [&] {
+                           return volumes_.Create(name, "qcow2", DiskSize(size),
+                                                  Backing{base->path, base->format});
+                         })
+            : CopyOf(*base, DiskSize(size), name, disks);
   if (!path.ok()) return path.status();
-  disks->made.push_back(name);
   disks->root_path = *path;
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::string> Disks::CopyOf(const BaseImage& base, uint64_t capacity,
-                                          const std::string& nonce) {
+                                          const std::string& root, DiskSet* disks) {
   if (base.has_backing) {
     return absl::InvalidArgumentError(absl::StrCat(
         "image.base ", base.path, ": it is a layer over another file and cannot be copied alone"));
   }
-  const std::string domain = machine_.domain_name();
-  const std::string copy = VolumeName(domain, VolumeKind::kCopy, nonce);
-  absl::StatusOr<std::string> made =
-      volumes_.Create(copy, base.format, base.virtual_size, std::nullopt);
+  const std::string copy = VolumeName(machine_.domain_name(), VolumeKind::kCopy, disks->nonce);
+  absl::StatusOr<std::string> made = MakeVolume(copy, disks, [&] {
+    return volumes_.Create(copy, base.format, base.virtual_size, std::nullopt);
+  });
   if (!made.ok()) return made.status();
   std::ifstream file(base.path, std::ios::binary);
   absl::Status uploaded = volumes_.Upload(copy, FromFile(&file, base.path));
   if (!uploaded.ok()) return uploaded;
   // A root disk is whole once it has its name: the upload may break off, the copy inside libvirt
-  // may not.
-  const std::string root = VolumeName(domain, VolumeKind::kRoot, nonce);
-  absl::StatusOr<std::string> path = volumes_.CreateFrom(root, capacity, copy);
-  if (!path.ok()) return path.status();
-  if (absl::Status deleted = volumes_.Delete(copy); !deleted.ok()) return deleted;
-  return path;
+  // may not. The upload goes with RemoveUnused().
+  return MakeVolume(root, disks, [&] { return volumes_.CreateFrom(root, capacity, copy); });
 }
 
 absl::Status Disks::MakeSeed(const PresentDisks& present, const std::string& agent_binary,
@@ -202,93 +293,66 @@ absl::Status Disks::MakeSeed(const PresentDisks& present, const std::string& age
   if (!agent.ok()) return agent.status();
   const std::map<std::string, std::string> files =
       SeedFiles({machine_, config, disks->nonce, *std::move(agent)});
-  const std::string name = VolumeName(machine_.domain_name(), VolumeKind::kSeed, SeedHash(files));
-  if (const VolumeFacts* there = ByName(all_, name); there != nullptr) {
-    disks->seed_path = there->path;
-    if (present.used.count(there->path) > 0) return absl::OkStatus();
-    // Nobody points to it: it may have been left half-written.
-    if (absl::Status deleted = volumes_.Delete(name); !deleted.ok()) return deleted;
+  const std::string hash = SeedHash(files);
+  for (const VolumeFacts& volume : all_) {
+    if (present.used.count(volume.path) == 0) continue;
+    const auto parsed = ParseVolumeName(machine_.domain_name(), volume.name);
+    if (!parsed.has_value() || parsed->kind != VolumeKind::kSeed) continue;
+    if (parsed->part != hash && !absl::StartsWith(parsed->part, hash + "-")) continue;
+    disks->seed_path = volume.path;
+    return absl::OkStatus();
   }
   absl::StatusOr<std::string> iso = MakeIso(files);
   if (!iso.ok()) return iso.status();
-  absl::StatusOr<std::string> path = volumes_.Create(name, "raw", iso->size(), std::nullopt);
+  // One that is there, and nobody points to it, may have been left half-written.
+  const std::string name = FreeName(VolumeKind::kSeed, hash);
+  absl::StatusOr<std::string> path = MakeVolume(
+      name, disks, [&] { return volumes_.Create(name, "raw", iso->size(), std::nullopt); });
   if (!path.ok()) return path.status();
-  disks->made.push_back(name);
   disks->seed_path = *path;
   return volumes_.Upload(name, FromString(*iso));
 }
 
-absl::Status Disks::RenewDrives(const Config& config) {
-  absl::StatusOr<std::vector<VolumeFacts>> all = volumes_.List();
-  if (!all.ok()) return all.status();
-  for (const VolumeFacts& volume : *all) {
-    const std::optional<OwnVolume> own = ParseVolumeName(machine_.domain_name(), volume.name);
-    if (!own.has_value() || own->kind != VolumeKind::kDrive) continue;
-    if (absl::Status deleted = volumes_.Delete(volume.name); !deleted.ok()) return deleted;
+// Where the image of a drive is; empty: it has none.
+absl::StatusOr<std::string> Disks::DrivePlace(const PresentDisks& present,
+                                              const std::string& drive) {
+  if (present.fresh == Fresh::kDiskAndDrives) return "";
+  const auto now = present.places.drives.find(drive);
+  if (now != present.places.drives.end()) return now->second;
+  // One that had left the file, or whose definition somebody took away.
+  const std::map<std::string, std::string> last = ledger_->drives();
+  const auto seen = last.find(drive);
+  const VolumeFacts* volume = seen == last.end() ? nullptr : ByPath(all_, seen->second);
+  if (volume == nullptr) {
+    volume =
+        ByName(all_, VolumeName(machine_.domain_name(), VolumeKind::kDrive, DriveSerial(drive)));
   }
-  for (const auto& [name, drive] : config.drives()) {
-    const std::string volume =
-        VolumeName(machine_.domain_name(), VolumeKind::kDrive, DriveSerial(name));
-    absl::Status made = volumes_.Create(volume, "qcow2", drive.size(), std::nullopt).status();
-    if (!made.ok()) return made;
-  }
-  return absl::OkStatus();
+  if (volume == nullptr) return "";
+  absl::Status free = CheckFree(absl::StrCat("the disk of drive ", drive, ","), *volume);
+  if (!free.ok()) return free;
+  return volume->path;
 }
 
 absl::Status Disks::MakeDrives(const PresentDisks& present, Config* config, DiskSet* disks) {
   for (auto& [drive_name, drive] : *config->mutable_drives()) {
-    const std::string name =
-        VolumeName(machine_.domain_name(), VolumeKind::kDrive, DriveSerial(drive_name));
-    const VolumeFacts* there = ByName(all_, name);
-    if (there == nullptr) {
-      absl::StatusOr<std::string> path = volumes_.Create(name, "qcow2", drive.size(), std::nullopt);
+    absl::StatusOr<std::string> path = DrivePlace(present, drive_name);
+    if (!path.ok()) return path.status();
+    uint64_t size = drive.size();
+    if (path->empty()) {
+      const std::string name = FreeName(VolumeKind::kDrive, DriveSerial(drive_name));
+      path = MakeVolume(name, disks, [&] {
+        return volumes_.Create(name, "qcow2", DiskSize(size), std::nullopt);
+      });
       if (!path.ok()) return path.status();
-      disks->made.push_back(name);
-      disks->drive_paths[drive_name] = *path;
-      continue;
+    } else {
+      absl::Status fits = Fit(present, absl::StrCat("drives.", drive_name, ": its disk"),
+                              "`rum up --reset --drives` makes all drives anew", *path, &size);
+      if (!fits.ok()) return fits;
     }
-    disks->drive_paths[drive_name] = there->path;
-    if (present.fresh == Fresh::kDiskAndDrives) continue;  // RenewDrives() sees to it
-    if (there->capacity > drive.size()) drive.set_size(there->capacity);
-    if (present.running || there->capacity == drive.size()) continue;
-    if (absl::Status grown = volumes_.Grow(name, drive.size()); !grown.ok()) return grown;
+    drive.set_size(size);
+    disks->drive_paths[drive_name] = *path;
   }
   return absl::OkStatus();
-}
-
-absl::Status Disks::RemoveUnused(const std::set<std::string>& used) {
-  absl::StatusOr<std::vector<VolumeFacts>> all = volumes_.List();
-  if (!all.ok()) return all.status();
-  absl::Status result;
-  for (const VolumeFacts& volume : *all) {
-    std::optional<OwnVolume> own = ParseVolumeName(machine_.domain_name(), volume.name);
-    if (!own.has_value() || own->kind == VolumeKind::kDrive || used.count(volume.path) > 0)
-      continue;
-    result.Update(volumes_.Delete(volume.name));
-  }
-  return result;
-}
-
-absl::StatusOr<std::vector<std::string>> Disks::RemoveAll() {
-  absl::StatusOr<std::vector<VolumeFacts>> all = volumes_.List();
-  if (!all.ok()) return all.status();
-  std::vector<std::string> removed;
-  absl::Status result;
-  for (const VolumeFacts& volume : *all) {
-    std::optional<OwnVolume> own = ParseVolumeName(machine_.domain_name(), volume.name);
-    if (!own.has_value()) continue;
-    absl::Status deleted = volumes_.Delete(volume.name);
-    result.Update(deleted);
-    const char* what = own->kind == VolumeKind::kDrive  ? "drive "
-                       : own->kind == VolumeKind::kSeed ? "seed "
-                                                        : "disk ";
-    if (deleted.ok()) removed.push_back(absl::StrCat(what, volume.path));
-  }
-  if (!result.ok()) return result;
-  absl::StatusOr<bool> gone = volumes_.RemovePoolIfEmpty();
-  if (!gone.ok()) return gone.status();
-  if (*gone) removed.push_back("storage pool rum");
-  return removed;
 }
 
 DiskSet NominalDisks(const MachineIdentity& machine, const PresentDisks& present,
@@ -299,11 +363,15 @@ DiskSet NominalDisks(const MachineIdentity& machine, const PresentDisks& present
   auto path = [&](VolumeKind kind, const std::string& part) {
     return absl::StrCat("/rum/", VolumeName(domain, kind, part));
   };
-  disks.root_path = path(VolumeKind::kRoot, disks.nonce);
+  disks.root_path = present.places.root;
+  if (disks.root_path.empty()) disks.root_path = path(VolumeKind::kRoot, disks.nonce);
   disks.seed_path =
       path(VolumeKind::kSeed, SeedHash(SeedFiles({machine, config, disks.nonce, ""})));
   for (const auto& [name, drive] : config.drives()) {
-    disks.drive_paths[name] = path(VolumeKind::kDrive, DriveSerial(name));
+    const auto now = present.places.drives.find(name);
+    disks.drive_paths[name] = now == present.places.drives.end()
+                                  ? path(VolumeKind::kDrive, DriveSerial(name))
+                                  : now->second;
   }
   return disks;
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <pugixml.hpp>
+#include <set>
 #include <sstream>
 #include <vector>
 
@@ -21,6 +22,17 @@ namespace {
 
 using pugi::xml_node;
 
+// Names what rum made; the same names stay as they are.
+void EditOwn(xml_node machine, const char* element, const char* attribute,
+             const std::set<std::string>& own) {
+  std::set<std::string> present;
+  for (xml_node node : machine.children(element)) present.insert(node.attribute(attribute).value());
+  if (present == own) return;
+  while (machine.remove_child(element)) {
+  }
+  for (const std::string& name : own) Set(Add(machine, element), attribute, name);
+}
+
 // What a newer rum wrote beside it stays.
 void EditMetadata(xml_node domain, const DomainParts& parts) {
   xml_node machine = Child(Child(domain, "metadata"), "rum:machine");
@@ -31,6 +43,8 @@ void EditMetadata(xml_node domain, const DomainParts& parts) {
   SetOrRemove(machine, "image", parts.base_path);
   SetOrRemove(machine, "image-mark", parts.base_path.empty() ? "" : parts.base_mark);
   SetOrRemove(machine, "started", parts.started_default ? "default" : "");
+  EditOwn(machine, "rum:volume", "path", parts.own_volumes);
+  EditOwn(machine, "rum:network", "name", parts.own_networks);
   const Config config = DefinitionFor(parts.config, std::nullopt);
   // One message has many texts.
   if (machine.child("rum:config") &&

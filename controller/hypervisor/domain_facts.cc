@@ -124,6 +124,13 @@ void ReadMetadata(xml_node domain, DomainFacts* facts) {
   facts->base_path = machine.attribute("image").value();
   facts->base_mark = machine.attribute("image-mark").value();
   facts->started_default = machine.attribute("started").value() == std::string("default");
+  for (xml_node volume : machine.children("rum:volume")) {
+    if (!facts->own_volumes.has_value()) facts->own_volumes.emplace();
+    facts->own_volumes->insert(volume.attribute("path").value());
+  }
+  for (xml_node network : machine.children("rum:network")) {
+    facts->own_networks.insert(network.attribute("name").value());
+  }
   OwnMetadata said = ReadOwnMetadata(domain);
   facts->machine_id = std::move(said.machine_id);
   facts->config = std::move(said.config);

@@ -2,6 +2,8 @@
 #define RUM_CONTROLLER_HYPERVISOR_DOMAIN_XML_H_
 
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,7 +35,9 @@ struct DomainParts {
   std::string channel_path;  // before the sockets' ".agent" and ".forward"; empty: libvirt's places
   std::map<std::string, std::string> networks;  // libvirt's names; absent: as in the file
   bool vsock = false;                           // the host can talk to guests by vsock(7)
-  bool started_default = false;  // libvirt's network "default" was off and had to be started
+  bool started_default = false;       // libvirt's network "default" was off and had to be started
+  std::set<std::string> own_volumes;  // that rum made for the machine: paths
+  std::set<std::string> own_networks;
 };
 
 // The libvirt XML of a new machine. Pure: equal parts give an equal text.
@@ -65,6 +69,9 @@ struct DomainFacts {
   uint32_t vsock_cid = 0;             // in a live definition; 0: no vsock
   std::vector<std::string> networks;  // libvirt networks that any card is on
   bool started_default = false;       // see DomainParts
+  // What the definition says that rum made; nullopt: it was written before that was noted.
+  std::optional<std::set<std::string>> own_volumes;
+  std::set<std::string> own_networks;
 };
 
 // `auto_type`: what advanced.domain_type = "auto" means here; a domain of that type reads back as

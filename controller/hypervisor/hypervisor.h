@@ -31,6 +31,13 @@ struct DomainState {
   bool virtiofs = false;  // the live definition shares folders by virtiofs, not by 9p
   // Where this host reaches the running domain by vsock(7); 0: nowhere.
   uint32_t vsock_cid = 0;
+  std::vector<std::string> snapshots;  // that people made of it, by name
+};
+
+// What Remove() did.
+struct Removal {
+  std::vector<std::string> removed;  // "domain rum-dev-0123456789ab", "drive /path"
+  std::vector<std::string> kept;     // what is there still, with the reason: "/path: why"
 };
 
 // What Define() makes anew, though it is there; everything that was on it is gone.
@@ -54,9 +61,10 @@ class Hypervisor {
   virtual absl::Status Start(const MachineIdentity& machine) = 0;
   // ACPI first, after `grace` force. Ok when it is off already.
   virtual absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) = 0;
-  // Undefines and deletes what belongs to the machine and nothing else; names what it removed.
-  virtual absl::StatusOr<std::vector<std::string>> Remove(const MachineIdentity& machine) = 0;
-  // The files of this host that root disks of rum's are layers over.
+  // Undefines the domain, with its snapshots, and deletes what rum made for the machine and nobody
+  // stands on; names it, and what it kept.
+  virtual absl::StatusOr<Removal> Remove(const MachineIdentity& machine) = 0;
+  // The files of this host that disks, of rum's and of others, are layers over.
   virtual absl::StatusOr<std::set<std::string>> ImagesInUse() = 0;
   // A connected stream socket to a channel of the running domain; the caller owns it. NotFound: the
   // domain was started without this channel.

@@ -1,7 +1,10 @@
 // Of LibvirtHypervisor: what makes disks, seeds, networks and definitions.
 #include <libvirt/libvirt.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <optional>
 #include <set>
@@ -10,7 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "controller/hypervisor/definition.h"
 #include "controller/hypervisor/libvirt_hypervisor.h"
-#include "controller/hypervisor/networks.h"
+#include "controller/hypervisor/uses.h"
 
 namespace rum {
 namespace {
@@ -30,6 +33,19 @@ absl::Status IsPossible(const Config& config, const ConnectionFacts& facts) {
     }
   }
   return absl::OkStatus();
+}
+
+// Somebody may have exchanged a disk since it was looked at: the definition must not take that
+// back.
+absl::Status CheckSameDisks(const std::string& present, const FoundDomain& found) {
+  if (!found.persistent.has_value()) return absl::OkStatus();
+  const absl::StatusOr<DomainFacts> now = ReadDomainXml(present, "");
+  if (!now.ok()) return now.status();
+  if (now->root_path == found.persistent->root_path &&
+      now->drive_paths == found.persistent->drive_paths) {
+    return absl::OkStatus();
+  }
+  return absl::AbortedError("the definition's disks were exchanged meanwhile");
 }
 
 // vhost-vsock of the kernel; QEMU opens it as libvirt's user.
@@ -75,7 +91,8 @@ absl::StatusOr<bool> LibvirtHypervisor::NeedsImage(const ConnectionHandle& conne
   absl::StatusOr<Volumes> volumes = Volumes::Open(connection, DiskFolder(facts), false);
   if (absl::IsNotFound(volumes.status())) return true;
   if (!volumes.ok()) return volumes.status();
-  const absl::StatusOr<bool> has = Disks(machine, facts, *std::move(volumes)).HasRoot();
+  Ledger ledger(machine.id, facts.uri);
+  const absl::StatusOr<bool> has = Disks(machine, facts, *std::move(volumes), &ledger).HasRoot();
   if (!has.ok()) return has.status();
   return !*has;
 }
@@ -86,14 +103,15 @@ absl::StatusOr<std::set<std::string>> LibvirtHypervisor::ImagesInUse() {
   if (!connection.ok()) return connection.status();
   const ConnectionFacts facts = connection_.facts();
   if (IsTest() || facts.remote) return images;  // another host has files of its own
-  absl::StatusOr<Volumes> volumes = Volumes::Open(*connection, DiskFolder(facts), false);
-  if (absl::IsNotFound(volumes.status())) return images;
-  if (!volumes.ok()) return connection_.Judge(volumes.status());
-  absl::StatusOr<std::vector<VolumeFacts>> all = volumes->List();
-  if (!all.ok()) return connection_.Judge(all.status());
-  for (const VolumeFacts& volume : *all) {
-    if (!volume.backing_path.empty()) images.insert(volume.backing_path);
-  }
+  // People's own machines, snapshots and layers may stand on them too.
+  const Uses uses = AskUses(connection->get(), false);
+  for (const Use& use : uses.all) images.insert(use.paths.begin(), use.paths.end());
+  if (uses.unknown.empty()) return images;
+  // Somebody may stand on any of them.
+  const absl::StatusOr<std::vector<CachedImage>> cached =
+      images_.cache().List([] { return std::set<std::string>(); });
+  if (!cached.ok()) return cached.status();
+  for (const CachedImage& image : *cached) images.insert(image.path);
   return images;
 }
 
@@ -107,6 +125,7 @@ absl::Status LibvirtHypervisor::DefineNow(const ConnectionHandle& connection,
   }
   const ConnectionFacts facts = connection_.facts();
   if (absl::Status possible = IsPossible(config, facts); !possible.ok()) return possible;
+  Ledger ledger(machine.id, facts.uri);
   PresentDisks present;
   if (fresh == Fresh::kNothing) {
     present.definition = found->persistent.has_value() ? found->persistent : found->live;
@@ -118,6 +137,8 @@ absl::Status LibvirtHypervisor::DefineNow(const ConnectionHandle& connection,
   if (!present.definition.has_value() && image.empty() && !IsTest()) {
     present.image_files = images_.FilesOf(config.image());
   }
+  absl::Status looked = LookAtDisks(connection, machine, *found, &ledger, &present);
+  if (!looked.ok()) return looked;
   std::optional<Config> old;
   // Volumes tell their sizes themselves, to MakeDisks().
   if (present.definition.has_value()) {
@@ -127,43 +148,82 @@ absl::Status LibvirtHypervisor::DefineNow(const ConnectionHandle& connection,
       old = WithSizesOf(found->live->config, *std::move(old));
   }
   Config definition = DefinitionFor(config, old);
-  absl::StatusOr<DiskSet> disks = MakeDisks(connection, machine, present, &definition);
-  absl::Status result = disks.ok()
-                            ? WriteDefinition(connection, machine, definition, *disks, *found)
-                            : disks.status();
-  if (!result.ok() && disks.ok()) TakeBackDisks(connection, machine, *disks);
-  if (result.ok() && fresh == Fresh::kDiskAndDrives) {
-    result = RenewDrives(connection, machine, definition);
+  absl::StatusOr<DiskSet> disks = MakeDisks(connection, machine, present, &ledger, &definition);
+  absl::Status result =
+      disks.ok() ? WriteDefinition(connection, machine, definition, *disks, *found, &ledger)
+                 : disks.status();
+  if (!result.ok() && disks.ok()) TakeBackDisks(connection, machine, *disks, &ledger);
+  if (result.ok() && !IsTest()) {
+    result = ledger.SawDisks(disks->root_path, disks->nonce, disks->drive_paths);
   }
-  const absl::Status tidied = RemoveUnused(connection, machine);
-  return result.ok() ? tidied : result;
+  // What stays is no failure of what was asked for.
+  RemoveUnused(connection, machine, result.ok() && fresh == Fresh::kDiskAndDrives, &ledger);
+  return result;
+}
+
+// Writes down what the definitions say that rum made.
+absl::Status LibvirtHypervisor::Learn(const FoundDomain& found, const MachineIdentity& machine,
+                                      Ledger* ledger) {
+  const bool remote = connection_.facts().remote;
+  const auto is_gone = [remote](const std::string& path) {
+    struct stat file;
+    return !remote && lstat(path.c_str(), &file) != 0 && errno == ENOENT;
+  };
+  for (const auto* facts : {&found.saved, &found.persistent, &found.live}) {
+    if (!facts->has_value()) continue;
+    absl::Status learned = ledger->Learn(machine.domain_name(), **facts, is_gone);
+    if (!learned.ok()) return learned;
+  }
+  return absl::OkStatus();
+}
+
+// Where the disks are, and what is known to be rum's.
+absl::Status LibvirtHypervisor::LookAtDisks(const ConnectionHandle& connection,
+                                            const MachineIdentity& machine,
+                                            const FoundDomain& found, Ledger* ledger,
+                                            PresentDisks* present) {
+  absl::StatusOr<DiskPlaces> places = PlacesNow(found.persistent, found.live, found.live_disks);
+  // All of them are made anew, whatever they are.
+  if (!places.ok() && present->fresh != Fresh::kDiskAndDrives) return places.status();
+  if (places.ok()) present->places = *std::move(places);
+  if (IsTest()) return absl::OkStatus();
+  if (absl::Status learned = Learn(found, machine, ledger); !learned.ok()) return learned;
+  if (present->definition.has_value()) images_.Protect(present->definition->base_path);
+  present->size_of = [domain = found.domain.get()](const std::string& path) -> uint64_t {
+    virDomainBlockInfo info;
+    const bool known =
+        domain != nullptr && virDomainGetBlockInfo(domain, path.c_str(), &info, 0) == 0;
+    return known ? info.capacity : 0;
+  };
+  return ledger->SawDisks(present->places.root,
+                          present->definition.has_value() ? present->definition->disk_nonce : "",
+                          present->places.drives);
 }
 
 absl::StatusOr<DiskSet> LibvirtHypervisor::MakeDisks(const ConnectionHandle& connection,
                                                      const MachineIdentity& machine,
-                                                     const PresentDisks& present, Config* config) {
+                                                     const PresentDisks& present, Ledger* ledger,
+                                                     Config* config) {
   if (IsTest()) return NominalDisks(machine, present, *config);
   const ConnectionFacts facts = connection_.facts();
   absl::StatusOr<Volumes> volumes = Volumes::Open(connection, DiskFolder(facts), true);
   if (!volumes.ok()) return volumes.status();
-  return Disks(machine, facts, *std::move(volumes)).Make(present, agent_binary_, config);
+  return Disks(machine, facts, *std::move(volumes), ledger).Make(present, agent_binary_, config);
 }
 
 // Whether starting the machine starts libvirt's default network, or has done so before: what was
 // off is to be off again when the machine is removed.
-absl::StatusOr<bool> LibvirtHypervisor::DefaultIsToStart(const ConnectionHandle& connection,
-                                                         const MachineIdentity& machine,
-                                                         const Config& config,
+absl::StatusOr<bool> LibvirtHypervisor::DefaultIsToStart(Networks* networks, const Config& config,
                                                          const FoundDomain& found) {
   if (found.persistent.has_value() && found.persistent->started_default) return true;
   if (found.running || !config.network().nat()) return false;
-  return Networks(machine, connection, connection_.facts().remote).DefaultIsOff();
+  return networks->DefaultIsOff();
 }
 
 absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connection,
                                                 const MachineIdentity& machine,
                                                 const Config& config, const DiskSet& disks,
-                                                const FoundDomain& found) {
+                                                const FoundDomain& found, Ledger* ledger) {
   const ConnectionFacts facts = connection_.facts();
   DomainParts parts;
   parts.identity = machine;
@@ -185,12 +245,17 @@ absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connecti
     parts.vsock = HostHasVsock(facts.kind);
   }
   if (facts.kind == ConnectionKind::kSystem) {
-    auto networks = Networks(machine, connection, facts.remote).Make(config);
-    if (!networks.ok()) return networks.status();
-    parts.networks = *std::move(networks);
-    const absl::StatusOr<bool> off = DefaultIsToStart(connection, machine, config, found);
+    Networks networks(machine, connection, facts.remote, ledger);
+    auto names = networks.Make(config);
+    if (!names.ok()) return names.status();
+    parts.networks = *std::move(names);
+    const absl::StatusOr<bool> off = DefaultIsToStart(&networks, config, found);
     if (!off.ok()) return off.status();
     parts.started_default = *off;
+  }
+  if (!IsTest()) {
+    parts.own_volumes = ledger->volumes();
+    parts.own_networks = ledger->networks();
   }
   std::string xml = MakeDomainXml(parts);
   if (found.domain) {
@@ -198,6 +263,7 @@ absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connecti
     const std::string present = TakeText(
         virDomainGetXMLDesc(found.domain.get(), VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE));
     if (present.empty()) return LibvirtError("definition");
+    if (absl::Status same = CheckSameDisks(present, found); !same.ok()) return same;
     absl::StatusOr<std::string> edited = EditDomainXml(present, parts);
     if (!edited.ok()) return edited.status();
     if (found.persistent.has_value() && *edited == present) return absl::OkStatus();
@@ -209,38 +275,29 @@ absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connecti
   return absl::OkStatus();
 }
 
-absl::Status LibvirtHypervisor::RenewDrives(const ConnectionHandle& connection,
-                                            const MachineIdentity& machine, const Config& config) {
-  if (IsTest()) return absl::OkStatus();
-  const ConnectionFacts facts = connection_.facts();
-  absl::StatusOr<Volumes> volumes = Volumes::Open(connection, DiskFolder(facts), false);
-  if (!volumes.ok()) return volumes.status();
-  return Disks(machine, facts, *std::move(volumes)).RenewDrives(config);
-}
-
 void LibvirtHypervisor::TakeBackDisks(const ConnectionHandle& connection,
-                                      const MachineIdentity& machine, const DiskSet& disks) {
+                                      const MachineIdentity& machine, const DiskSet& disks,
+                                      Ledger* ledger) {
   if (IsTest()) return;
   const ConnectionFacts facts = connection_.facts();
   absl::StatusOr<Volumes> volumes = Volumes::Open(connection, DiskFolder(facts), false);
-  if (volumes.ok()) Disks(machine, facts, *std::move(volumes)).TakeBack(disks);
+  if (volumes.ok()) Disks(machine, facts, *std::move(volumes), ledger).TakeBack(disks);
 }
 
-// Disks, seeds and networks that neither definition points to any more.
-absl::Status LibvirtHypervisor::RemoveUnused(const ConnectionHandle& connection,
-                                             const MachineIdentity& machine) {
-  if (IsTest()) return absl::OkStatus();
+// Disks, seeds and networks that neither definition points to any more. What cannot go now may go
+// after the next Define(), or with the machine.
+void LibvirtHypervisor::RemoveUnused(const ConnectionHandle& connection,
+                                     const MachineIdentity& machine, bool drives, Ledger* ledger) {
+  if (IsTest()) return;
   const ConnectionFacts facts = connection_.facts();
   absl::StatusOr<FoundDomain> found = Find(connection, machine);
-  if (!found.ok()) return found.status();
+  if (!found.ok()) return;
   if (facts.kind == ConnectionKind::kSystem) {
-    absl::Status removed =
-        Networks(machine, connection, facts.remote).Remove(found->NetworkNames()).status();
-    if (!removed.ok()) return removed;
+    Networks(machine, connection, facts.remote, ledger).Remove(found->NetworkNames());
   }
   absl::StatusOr<Volumes> volumes = Volumes::Open(connection, DiskFolder(facts), false);
-  if (!volumes.ok()) return volumes.status();
-  return Disks(machine, facts, *std::move(volumes)).RemoveUnused(found->Paths());
+  if (!volumes.ok()) return;
+  Disks(machine, facts, *std::move(volumes), ledger).RemoveUnused(found->Paths(), drives);
 }
 
 }  // namespace rum

@@ -9,18 +9,29 @@
 #include "absl/time/clock.h"
 #include "controller/hypervisor/agent_channel.h"
 #include "controller/hypervisor/base_image.h"
-#include "controller/hypervisor/networks.h"
 
 namespace rum {
 namespace {
 
 namespace fs = std::filesystem;
 
-absl::StatusOr<DomainFacts> FactsOf(virDomainPtr domain, unsigned flags,
-                                    const std::string& auto_type) {
-  const std::string xml = TakeText(virDomainGetXMLDesc(domain, flags));
+absl::StatusOr<DomainFacts> PersistentFacts(virDomainPtr domain, const std::string& auto_type) {
+  const std::string xml = TakeText(virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_INACTIVE));
   if (xml.empty()) return LibvirtError("definition");
   return ReadDomainXml(xml, auto_type);
+}
+
+// The names of all snapshots, of disks and of whole machines. What cannot be asked is none.
+std::vector<std::string> SnapshotsOf(virDomainPtr domain) {
+  std::vector<std::string> names;
+  virDomainSnapshotPtr* list = nullptr;
+  const int count = virDomainListAllSnapshots(domain, &list, 0);
+  for (int i = 0; i < count; ++i) {
+    names.emplace_back(virDomainSnapshotGetName(list[i]));
+    virDomainSnapshotFree(list[i]);
+  }
+  if (count >= 0) free(list);
+  return names;
 }
 
 // The sizes that the guest sees. What cannot be asked stays as the definition has it.
@@ -59,15 +70,19 @@ absl::StatusOr<FoundDomain> LibvirtHypervisor::Find(const ConnectionHandle& conn
                  (reason == VIR_DOMAIN_PAUSED_USER || reason == VIR_DOMAIN_PAUSED_IOERROR);
   const std::string auto_type = connection_.facts().auto_type;
   if (persistent == 1) {
-    absl::StatusOr<DomainFacts> facts =
-        FactsOf(found.domain.get(), VIR_DOMAIN_XML_INACTIVE, auto_type);
+    absl::StatusOr<DomainFacts> facts = PersistentFacts(found.domain.get(), auto_type);
     if (!facts.ok()) return facts.status();
     found.persistent = *std::move(facts);
   }
   if (found.running) {
-    absl::StatusOr<DomainFacts> facts = FactsOf(found.domain.get(), 0, auto_type);
+    const std::string xml = TakeText(virDomainGetXMLDesc(found.domain.get(), 0));
+    if (xml.empty()) return LibvirtError("definition");
+    absl::StatusOr<DomainFacts> facts = ReadDomainXml(xml, auto_type);
     if (!facts.ok()) return facts.status();
     found.live = *std::move(facts);
+    auto live_disks = ReadLiveDisks(xml);
+    if (!live_disks.ok()) return live_disks.status();
+    found.live_disks = *std::move(live_disks);
   } else if (virDomainHasManagedSaveImage(found.domain.get(), 0) == 1) {
     const std::string xml = TakeText(virDomainManagedSaveGetXMLDesc(found.domain.get(), 0));
     absl::StatusOr<DomainFacts> facts = ReadDomainXml(xml, auto_type);
@@ -94,6 +109,7 @@ absl::StatusOr<DomainState> LibvirtHypervisor::Inspect(const MachineIdentity& ma
     if (!IsTest()) ReadSizes(found->domain.get(), *found->live, &state.live);
   }
   if (state.defined) state.image_drift = ImageDrift(*found->persistent);
+  if (found->domain) state.snapshots = SnapshotsOf(found->domain.get());
   return state;
 }
 
@@ -127,7 +143,8 @@ absl::Status LibvirtHypervisor::StartNow(const ConnectionHandle& connection,
   if (connection_.facts().kind == ConnectionKind::kSystem) {
     found = Find(connection, machine);  // as it was defined just now
     if (!found.ok()) return found.status();
-    ready = Networks(machine, connection, connection_.facts().remote)
+    Ledger ledger(machine.id, connection_.facts().uri);
+    ready = Networks(machine, connection, connection_.facts().remote, &ledger)
                 .Start(found->persistent->networks);
     if (!ready.ok()) return ready;
   }
@@ -175,51 +192,64 @@ absl::Status LibvirtHypervisor::StopNow(const ConnectionHandle& connection,
   return off() ? absl::OkStatus() : error;
 }
 
-absl::StatusOr<std::vector<std::string>> LibvirtHypervisor::Remove(const MachineIdentity& machine) {
+absl::StatusOr<Removal> LibvirtHypervisor::Remove(const MachineIdentity& machine) {
   absl::StatusOr<ConnectionHandle> connection = connection_.Get();
   if (!connection.ok()) return connection.status();
   std::lock_guard<std::mutex> lock(changing_);
-  absl::StatusOr<std::vector<std::string>> removed = RemoveNow(*connection, machine);
-  if (!removed.ok()) return connection_.Judge(removed.status());
-  return removed;
+  absl::StatusOr<Removal> removal = RemoveNow(*connection, machine);
+  if (!removal.ok()) return connection_.Judge(removal.status());
+  return removal;
 }
 
-absl::StatusOr<std::vector<std::string>> LibvirtHypervisor::RemoveNow(
-    const ConnectionHandle& connection, const MachineIdentity& machine) {
+absl::StatusOr<Removal> LibvirtHypervisor::RemoveNow(const ConnectionHandle& connection,
+                                                     const MachineIdentity& machine) {
   absl::Status off = StopNow(connection, machine, absl::ZeroDuration());
   if (!off.ok()) return off;
   absl::StatusOr<FoundDomain> found = Find(connection, machine);
   if (!found.ok()) return found.status();
-  std::vector<std::string> removed;
+  Ledger ledger(machine.id, connection_.facts().uri);
+  Removal removal;
   if (found->domain) {
+    // What the definition alone knows goes with it.
+    absl::Status learned = IsTest() ? absl::OkStatus() : Learn(*found, machine, &ledger);
+    if (!learned.ok()) return learned;
     unsigned flags = VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA;
     if (!IsTest()) flags |= VIR_DOMAIN_UNDEFINE_NVRAM | VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA;
     if (virDomainUndefineFlags(found->domain.get(), flags) < 0) {
       return LibvirtError("undefine (its disks and networks are kept)");
     }
-    removed.push_back("domain " + machine.domain_name());
+    removal.removed.push_back("domain " + machine.domain_name());
   }
-  if (IsTest()) return removed;
+  if (IsTest()) return removal;
+  const bool started_default = found->persistent.has_value() && found->persistent->started_default;
+  RemoveThings(connection, machine, started_default, &ledger, &removal);
+  return removal;
+}
+
+// What rum made beside the domain. One thing that stays keeps no other.
+void LibvirtHypervisor::RemoveThings(const ConnectionHandle& connection,
+                                     const MachineIdentity& machine, bool started_default,
+                                     Ledger* ledger, Removal* removal) {
+  const auto add = [removal](const Removal& more) {
+    removal->removed.insert(removal->removed.end(), more.removed.begin(), more.removed.end());
+    removal->kept.insert(removal->kept.end(), more.kept.begin(), more.kept.end());
+  };
+  const auto keep = [removal](const std::string& what, const absl::Status& why) {
+    removal->kept.push_back(absl::StrCat(what, ": ", std::string(why.message())));
+  };
   const ConnectionFacts facts = connection_.facts();
   if (facts.kind == ConnectionKind::kSystem) {
-    absl::StatusOr<std::vector<std::string>> networks =
-        Networks(machine, connection, facts.remote).Remove({});
-    if (!networks.ok()) return networks.status();
-    removed.insert(removed.end(), networks->begin(), networks->end());
-    if (found->persistent.has_value() && found->persistent->started_default) {
-      const auto stopped = Networks(machine, connection, facts.remote).StopDefault();
-      if (!stopped.ok()) return stopped.status();
-      if (*stopped) removed.push_back("the start of network default");
-    }
+    Networks networks(machine, connection, facts.remote, ledger);
+    add(networks.Remove({}));
+    const auto stopped = started_default ? networks.StopDefault() : absl::StatusOr<bool>(false);
+    if (!stopped.ok()) keep("the start of network default", stopped.status());
+    if (stopped.ok() && *stopped) removal->removed.push_back("the start of network default");
   }
   absl::StatusOr<Volumes> volumes = Volumes::Open(connection, DiskFolder(facts), false);
-  if (absl::IsNotFound(volumes.status())) return removed;
-  if (!volumes.ok()) return volumes.status();
-  absl::StatusOr<std::vector<std::string>> files =
-      Disks(machine, facts, *std::move(volumes)).RemoveAll();
-  if (!files.ok()) return files.status();
-  removed.insert(removed.end(), files->begin(), files->end());
-  return removed;
+  if (volumes.ok()) return add(Disks(machine, facts, *std::move(volumes), ledger).RemoveAll());
+  const std::set<std::string> left = ledger->volumes();
+  for (const std::string& path : left) keep(path, volumes.status());
+  if (left.empty() && !absl::IsNotFound(volumes.status())) keep("its disks", volumes.status());
 }
 
 absl::StatusOr<int> LibvirtHypervisor::OpenChannel(const MachineIdentity& machine,

@@ -1,6 +1,7 @@
 #ifndef RUM_CONTROLLER_HYPERVISOR_LIBVIRT_HYPERVISOR_H_
 #define RUM_CONTROLLER_HYPERVISOR_LIBVIRT_HYPERVISOR_H_
 
+#include <map>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -13,7 +14,10 @@
 #include "controller/hypervisor/disks.h"
 #include "controller/hypervisor/domain_xml.h"
 #include "controller/hypervisor/hypervisor.h"
+#include "controller/hypervisor/ledger.h"
 #include "controller/hypervisor/libvirt_handles.h"
+#include "controller/hypervisor/named_paths.h"
+#include "controller/hypervisor/networks.h"
 
 namespace rum {
 
@@ -24,6 +28,7 @@ struct FoundDomain {
   bool paused = false;  // by virsh, or as the host's disk is full
   std::optional<DomainFacts> persistent;
   std::optional<DomainFacts> live;
+  std::map<std::string, LiveDisk> live_disks;
   std::optional<DomainFacts> saved;  // by `virsh managedsave`: what its next start goes on with
 
   std::set<std::string> Paths() const {
@@ -32,6 +37,7 @@ struct FoundDomain {
       if (!facts->has_value()) continue;
       paths.insert((*facts)->root_path);
       paths.insert((*facts)->seed_path);
+      for (const auto& [name, path] : (*facts)->drive_paths) paths.insert(path);
     }
     return paths;
   }
@@ -61,7 +67,7 @@ class LibvirtHypervisor : public Hypervisor {
   absl::StatusOr<std::set<std::string>> ImagesInUse() override;
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override;
-  absl::StatusOr<std::vector<std::string>> Remove(const MachineIdentity& machine) override;
+  absl::StatusOr<Removal> Remove(const MachineIdentity& machine) override;
   absl::StatusOr<int> OpenChannel(const MachineIdentity& machine, GuestChannel channel) override;
 
  private:
@@ -71,25 +77,28 @@ class LibvirtHypervisor : public Hypervisor {
                                   const MachineIdentity& machine, Fresh fresh);
   absl::Status DefineNow(const ConnectionHandle& connection, const MachineIdentity& machine,
                          const Config& config, Fresh fresh, const std::string& image);
+  absl::Status Learn(const FoundDomain& found, const MachineIdentity& machine, Ledger* ledger);
+  absl::Status LookAtDisks(const ConnectionHandle& connection, const MachineIdentity& machine,
+                           const FoundDomain& found, Ledger* ledger, PresentDisks* present);
   absl::StatusOr<DiskSet> MakeDisks(const ConnectionHandle& connection,
                                     const MachineIdentity& machine, const PresentDisks& present,
-                                    Config* config);
-  absl::StatusOr<bool> DefaultIsToStart(const ConnectionHandle& connection,
-                                        const MachineIdentity& machine, const Config& config,
+                                    Ledger* ledger, Config* config);
+  absl::StatusOr<bool> DefaultIsToStart(Networks* networks, const Config& config,
                                         const FoundDomain& found);
   absl::Status WriteDefinition(const ConnectionHandle& connection, const MachineIdentity& machine,
-                               const Config& config, const DiskSet& disks,
-                               const FoundDomain& found);
-  absl::Status RenewDrives(const ConnectionHandle& connection, const MachineIdentity& machine,
-                           const Config& config);
+                               const Config& config, const DiskSet& disks, const FoundDomain& found,
+                               Ledger* ledger);
   void TakeBackDisks(const ConnectionHandle& connection, const MachineIdentity& machine,
-                     const DiskSet& disks);
-  absl::Status RemoveUnused(const ConnectionHandle& connection, const MachineIdentity& machine);
+                     const DiskSet& disks, Ledger* ledger);
+  void RemoveUnused(const ConnectionHandle& connection, const MachineIdentity& machine, bool drives,
+                    Ledger* ledger);
   absl::Status StartNow(const ConnectionHandle& connection, const MachineIdentity& machine);
   absl::Status StopNow(const ConnectionHandle& connection, const MachineIdentity& machine,
                        absl::Duration grace);
-  absl::StatusOr<std::vector<std::string>> RemoveNow(const ConnectionHandle& connection,
-                                                     const MachineIdentity& machine);
+  absl::StatusOr<Removal> RemoveNow(const ConnectionHandle& connection,
+                                    const MachineIdentity& machine);
+  void RemoveThings(const ConnectionHandle& connection, const MachineIdentity& machine,
+                    bool started_default, Ledger* ledger, Removal* removal);
   std::string ImageDrift(const DomainFacts& facts);
   bool IsTest() { return connection_.facts().kind == ConnectionKind::kTest; }
 

@@ -10,6 +10,7 @@
 #include "controller/hypervisor/domain_xml.h"
 #include "controller/hypervisor/host_subnets.h"
 #include "controller/hypervisor/libvirt_handles.h"
+#include "controller/hypervisor/uses.h"
 
 namespace rum {
 namespace {
@@ -43,8 +44,12 @@ absl::StatusOr<NetworkFacts> FactsOf(virNetworkPtr network, unsigned flags) {
 
 }  // namespace
 
-Networks::Networks(MachineIdentity machine, ConnectionHandle connection, bool remote)
-    : machine_(std::move(machine)), connection_(std::move(connection)), remote_(remote) {}
+Networks::Networks(MachineIdentity machine, ConnectionHandle connection, bool remote,
+                   Ledger* ledger)
+    : machine_(std::move(machine)),
+      connection_(std::move(connection)),
+      remote_(remote),
+      ledger_(ledger) {}
 
 absl::StatusOr<std::vector<Subnet>> Networks::UsedByOthersThan(const std::string& name) {
   absl::StatusOr<std::vector<NetworkHandle>> all = AllNetworks(connection_.get());
@@ -120,10 +125,17 @@ absl::StatusOr<std::map<std::string, std::string>> Networks::Make(const Config& 
     absl::StatusOr<NetworkHandle> there = FindNetwork(connection_.get(), wanted->name);
     if (!there.ok()) return there.status();
     if (*there) {
+      if (!IsOwn(wanted->name)) {
+        return absl::FailedPreconditionError(absl::StrCat(
+            "network.interfaces[", interface.network(), "]: libvirt has a network ", wanted->name,
+            ", and it is not known that rum made it: remove it (virsh net-undefine) or take "
+            "another name"));
+      }
       absl::StatusOr<NetworkFacts> facts = FactsOf(there->get(), VIR_NETWORK_XML_INACTIVE);
       if (!facts.ok()) return facts.status();
       if (facts->network == *wanted) continue;
     }
+    if (absl::Status noted = ledger_->AddNetwork(wanted->name); !noted.ok()) return noted;
     NetworkHandle made(virNetworkDefineXML(connection_.get(), MakeNetworkXml(*wanted).c_str()));
     if (!made) return LibvirtError(absl::StrCat("network ", wanted->name));
     // So that whoever starts the domain after the host's boot finds it.
@@ -140,12 +152,13 @@ absl::Status Networks::StartOne(const std::string& name) {
   if (!*network) return absl::NotFoundError(absl::StrCat("libvirt has no network ", name));
   const std::string doing = absl::StrCat("network ", name);
   if (virNetworkIsActive(network->get()) == 1) {
-    if (!IsOwnNetwork(machine_.id, name)) return absl::OkStatus();
+    if (!IsOwn(name)) return absl::OkStatus();
     absl::StatusOr<NetworkFacts> live = FactsOf(network->get(), 0);
     absl::StatusOr<NetworkFacts> next = FactsOf(network->get(), VIR_NETWORK_XML_INACTIVE);
     if (!live.ok()) return live.status();
     if (!next.ok()) return next.status();
     if (live->network == next->network) return absl::OkStatus();
+    if (virNetworkListAllPorts(network->get(), nullptr, 0) != 0) return absl::OkStatus();
     if (virNetworkDestroy(network->get()) != 0) return LibvirtError(doing);
   }
   if (virNetworkCreate(network->get()) == 0) return absl::OkStatus();
@@ -156,7 +169,7 @@ absl::Status Networks::StartOne(const std::string& name) {
 absl::Status Networks::Start(const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     // Other networks are their makers' to start.
-    if (name != kDefault && !IsOwnNetwork(machine_.id, name)) continue;
+    if (name != kDefault && !IsOwn(name)) continue;
     if (absl::Status started = StartOne(name); !started.ok()) return started;
   }
   return absl::OkStatus();
@@ -173,26 +186,48 @@ absl::StatusOr<bool> Networks::StopDefault() {
   if (!network.ok()) return network.status();
   if (!*network || virNetworkIsActive(network->get()) != 1) return false;
   if (virNetworkListAllPorts(network->get(), nullptr, 0) != 0) return false;
+  const auto cards = AskCards(connection_.get());
+  if (!cards.ok()) return cards.status();
+  if (cards->count(kDefault) > 0) return false;
   if (virNetworkDestroy(network->get()) == 0) return true;
   return LibvirtError(absl::StrCat("network ", kDefault));
 }
 
-absl::StatusOr<std::vector<std::string>> Networks::Remove(const std::set<std::string>& used) {
-  absl::StatusOr<std::vector<NetworkHandle>> all = AllNetworks(connection_.get());
-  if (!all.ok()) return all.status();
-  std::vector<std::string> removed;
-  for (const NetworkHandle& network : *all) {
-    const std::string name = virNetworkGetName(network.get());
-    if (!IsOwnNetwork(machine_.id, name) || used.count(name) > 0) continue;
-    if (virNetworkIsActive(network.get()) == 1 && virNetworkDestroy(network.get()) != 0) {
-      return LibvirtError(absl::StrCat("network ", name));
+absl::Status Networks::RemoveOne(const std::string& name) {
+  absl::StatusOr<NetworkHandle> network = FindNetwork(connection_.get(), name);
+  if (!network.ok()) return network.status();
+  if (*network) {
+    if (virNetworkIsActive(network->get()) == 1 && virNetworkDestroy(network->get()) != 0) {
+      return LibvirtError("stopping it");
     }
-    if (virNetworkUndefine(network.get()) != 0) {
-      return LibvirtError(absl::StrCat("network ", name));
-    }
-    removed.push_back(absl::StrCat("network ", name));
+    if (virNetworkUndefine(network->get()) != 0) return LibvirtError("undefining it");
   }
-  return removed;
+  return ledger_->ForgetNetwork(name);
+}
+
+Removal Networks::Remove(const std::set<std::string>& used) {
+  Removal removal;
+  std::set<std::string> unused;
+  for (const std::string& name : ledger_->networks()) {
+    if (used.count(name) == 0) unused.insert(name);
+  }
+  if (unused.empty()) return removal;
+  const auto cards = AskCards(connection_.get());
+  for (const std::string& name : unused) {
+    const std::string what = absl::StrCat("network ", name);
+    if (!cards.ok()) {
+      removal.kept.push_back(absl::StrCat(
+          what, ": it cannot be known who is on it: ", std::string(cards.status().message())));
+    } else if (const auto on = cards->find(name); on != cards->end()) {
+      removal.kept.push_back(
+          absl::StrCat(what, ": domain ", *on->second.begin(), " has a card on it"));
+    } else if (absl::Status removed = RemoveOne(name); !removed.ok()) {
+      removal.kept.push_back(absl::StrCat(what, ": ", std::string(removed.message())));
+    } else {
+      removal.removed.push_back(what);
+    }
+  }
+  return removal;
 }
 
 }  // namespace rum

@@ -19,8 +19,8 @@ struct OwnVolume {
   std::string part;
 };
 
-// nullopt when a volume is not `domain`'s: also for machines whose name begins with another's whole
-// domain name.
+// What a name of that form says; nullopt: it has another form, as those have of machines whose name
+// begins with another's whole domain name. It does not say that rum made the volume: see Ledger.
 std::optional<OwnVolume> ParseVolumeName(const std::string& domain, const std::string& volume);
 
 }  // namespace rum

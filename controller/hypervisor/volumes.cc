@@ -46,7 +46,7 @@ std::string VolumeXml(const std::string& name, const std::string& format, uint64
   return TextOf(document);
 }
 
-std::string PathOf(virStorageVolPtr volume) { return TakeText(virStorageVolGetPath(volume)); }
+std::string PathOfVolume(virStorageVolPtr volume) { return TakeText(virStorageVolGetPath(volume)); }
 
 std::string PoolFolder(virStoragePoolPtr pool) {
   const std::string xml = TakeText(virStoragePoolGetXMLDesc(pool, 0));
@@ -58,7 +58,7 @@ std::string PoolFolder(virStoragePoolPtr pool) {
 VolumeFacts FactsOf(virStorageVolPtr volume) {
   VolumeFacts facts;
   facts.name = virStorageVolGetName(volume);
-  facts.path = PathOf(volume);
+  facts.path = PathOfVolume(volume);
   const std::string xml = TakeText(virStorageVolGetXMLDesc(volume, 0));
   pugi::xml_document document;
   document.load_buffer(xml.data(), xml.size());
@@ -110,6 +110,10 @@ absl::StatusOr<std::vector<VolumeFacts>> Volumes::List() {
   return all;
 }
 
+std::string Volumes::PathOf(const std::string& name) const {
+  return absl::StrCat(PoolFolder(pool_.get()), "/", name);
+}
+
 absl::StatusOr<VolumeHandle> Volumes::Find(const std::string& name) {
   VolumeHandle volume(virStorageVolLookupByName(pool_.get(), name.c_str()));
   if (!volume) return LibvirtError("volume " + name);
@@ -121,7 +125,7 @@ absl::StatusOr<std::string> Volumes::Create(const std::string& name, const std::
                                             const std::optional<Backing>& backing) {
   const std::string xml = VolumeXml(name, format, capacity, backing);
   VolumeHandle volume(virStorageVolCreateXML(pool_.get(), xml.c_str(), 0));
-  if (volume) return PathOf(volume.get());
+  if (volume) return PathOfVolume(volume.get());
   if (LastLibvirtCode() == VIR_ERR_STORAGE_VOL_EXIST) return absl::AlreadyExistsError(name);
   return LibvirtError("volume " + name);
 }
@@ -138,7 +142,7 @@ absl::StatusOr<std::string> Volumes::CreateFrom(const std::string& name, uint64_
       virStorageVolResize(volume.get(), capacity, 0) < 0) {
     return LibvirtError("volume " + name);
   }
-  return PathOf(volume.get());
+  return PathOfVolume(volume.get());
 }
 
 absl::Status Volumes::Upload(const std::string& name, const ByteSource& source) {
@@ -173,6 +177,12 @@ absl::Status Volumes::Grow(const std::string& name, uint64_t capacity) {
   absl::StatusOr<VolumeHandle> volume = Find(name);
   if (!volume.ok()) return volume.status();
   if (virStorageVolResize(volume->get(), capacity, 0) < 0) return LibvirtError("volume " + name);
+  return absl::OkStatus();
+}
+
+absl::Status Volumes::GrowFile(const std::string& path, uint64_t capacity) {
+  VolumeHandle volume(virStorageVolLookupByPath(connection_.get(), path.c_str()));
+  if (!volume || virStorageVolResize(volume.get(), capacity, 0) < 0) return LibvirtError(path);
   return absl::OkStatus();
 }
 

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "controller/hypervisor/connection.h"
 #include "controller/hypervisor/libvirt_handles.h"
+#include "controller/hypervisor/uses.h"
 
 namespace rum {
 
@@ -25,7 +26,7 @@ struct Backing {
 struct VolumeFacts {
   std::string name;
   std::string path;
-  uint64_t capacity = 0;     // bytes
+  uint64_t capacity = 0;     // bytes; 0: libvirt cannot say
   std::string backing_path;  // empty: none
   std::string changed;       // seconds since 1970, to order volumes by
 };
@@ -42,6 +43,10 @@ class Volumes {
                                       bool make);
 
   absl::StatusOr<std::vector<VolumeFacts>> List();
+  // Where a volume of that name is, or will be.
+  std::string PathOf(const std::string& name) const;
+  // Who stands on files of that libvirt.
+  Uses AskUses(bool remote) { return rum::AskUses(connection_.get(), remote); }
   // The path of the new volume; AlreadyExists.
   absl::StatusOr<std::string> Create(const std::string& name, const std::string& format,
                                      uint64_t capacity, const std::optional<Backing>& backing);
@@ -52,6 +57,8 @@ class Volumes {
   absl::Status Upload(const std::string& name, const ByteSource& source);
   absl::Status Grow(const std::string& name, uint64_t capacity);
   absl::Status Delete(const std::string& name);
+  // Of a file that need not be a volume of this pool.
+  absl::Status GrowFile(const std::string& path, uint64_t capacity);
   // True when the pool was rum's own, empty, and is gone now.
   absl::StatusOr<bool> RemovePoolIfEmpty();
 

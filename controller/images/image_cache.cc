@@ -112,11 +112,21 @@ void Sweep(const CacheFolder& cache) {
 
 }  // namespace
 
+void MakeReadOnly(const std::string& path) {
+  struct stat file;
+  constexpr mode_t kWrite = S_IWUSR | S_IWGRP | S_IWOTH;
+  if (lstat(path.c_str(), &file) != 0 || !S_ISREG(file.st_mode)) return;
+  if ((file.st_mode & kWrite) != 0) chmod(path.c_str(), file.st_mode & 07777 & ~kWrite);
+}
+
 ImageCache::ImageCache(std::string folder) : folder_(std::move(folder)) {}
 
 absl::StatusOr<FetchedImage> ImageCache::Fetch(const ImageSource& source,
                                                const Onlooker& onlooker) {
-  return FetchImage(folder_, source, onlooker, HttpLimits());
+  absl::StatusOr<FetchedImage> image = FetchImage(folder_, source, onlooker, HttpLimits());
+  // A file that is given as it is stays as its owner wants it.
+  if (image.ok() && image->hold != nullptr) MakeReadOnly(image->path);
+  return image;
 }
 
 absl::StatusOr<std::vector<CachedImage>> ImageCache::List(const PathsInUse& in_use) {

@@ -30,6 +30,11 @@ struct FetchedImage {
       hold;  // while it lives nobody, in no process, deletes the file from the cache
 };
 
+// Takes everybody's right to write to a file that disks are layers over: one byte written there, as
+// `virsh blockcommit` without --shallow does, changes them all. What cannot be done now is done
+// when it is used again.
+void MakeReadOnly(const std::string& path);
+
 // An entry of the cache.
 struct CachedImage {
   std::string name;  // unique in the cache; what Delete() takes

@@ -51,6 +51,8 @@ void EventWriter::End(const ApplyOutcome& outcome) {
   message->set_error(outcome.error);
   message->set_already_running(outcome.already_running);
   for (const std::string& removed : outcome.removed) message->add_removed(removed);
+  for (const std::string& kept : outcome.kept) message->add_kept(kept);
+  for (const std::string& snapshot : outcome.snapshots) message->add_snapshots(snapshot);
   message->set_actions(outcome.actions);
   Push(std::move(event));
 }

@@ -113,7 +113,7 @@ class ControlService final : public control::Control::Service {
                        grpc::ServerWriter<ApplyEvent>* writer) override {
     const Call call(&calls_);
     EventWriter events([writer](const ApplyEvent& event) { return writer->Write(event); });
-    events.End(controller_->Destroy(request->config_path(), events.Sink()));
+    events.End(controller_->Destroy(request->config_path(), events.Sink(), request->force()));
     return grpc::Status::OK;
   }
 

@@ -102,7 +102,7 @@ class GatedHypervisor : public Hypervisor {
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override {
     return real_->Stop(machine, grace);
   }
-  absl::StatusOr<std::vector<std::string>> Remove(const MachineIdentity& machine) override {
+  absl::StatusOr<Removal> Remove(const MachineIdentity& machine) override {
     return real_->Remove(machine);
   }
   absl::StatusOr<std::set<std::string>> ImagesInUse() override { return real_->ImagesInUse(); }

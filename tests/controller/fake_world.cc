@@ -32,7 +32,7 @@ class LentHypervisor : public Hypervisor {
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override {
     return lent_->Stop(machine, grace);
   }
-  absl::StatusOr<std::vector<std::string>> Remove(const MachineIdentity& machine) override {
+  absl::StatusOr<Removal> Remove(const MachineIdentity& machine) override {
     return lent_->Remove(machine);
   }
   absl::StatusOr<int> OpenChannel(const MachineIdentity& machine, GuestChannel channel) override {

@@ -332,6 +332,18 @@ TEST_F(ReconcilerTest, DestroyForgetsEverything) {
   EXPECT_FALSE(Apply(*machine_, Up()).outcome.failed);
 }
 
+TEST_F(ReconcilerTest, DestroyNamesSnapshotsAndTakesThemOnlyWhenItIsTold) {
+  GoUp();
+  world_.hypervisor->MakeSnapshot(world_.identity, "before-upgrade");
+  const ApplyOutcome refused = machine_->Destroy({});
+  EXPECT_TRUE(refused.failed);
+  EXPECT_THAT(refused.snapshots, ElementsAre("before-upgrade"));
+  EXPECT_THAT(refused.error, HasSubstr("before-upgrade"));
+  EXPECT_EQ(machine_->Status().phase(), MachineStatus::RUNNING);
+  EXPECT_FALSE(machine_->Destroy({}, true).failed);
+  EXPECT_EQ(machine_->Status().phase(), MachineStatus::NOT_DEFINED);
+}
+
 TEST_F(ReconcilerTest, ARecordThatCannotBeSavedStopsBeforeAnythingMoves) {
   GoUp();
   Edit();

@@ -186,7 +186,7 @@ World::~World() {
     std::fprintf(stderr, "controller's log:\n%s\n", log.out.c_str());
   }
   Save();
-  const Result destroyed = Rum({"destroy"});
+  const Result destroyed = Rum({"destroy", "--force"});
   if (destroyed.exit_status != 0) {
     ADD_FAILURE() << "destroy at the end failed: " << destroyed.out << destroyed.err;
     Virsh({"destroy", DomainName()});

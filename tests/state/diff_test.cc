@@ -224,6 +224,21 @@ TEST(Diff, ASmallerDiskNeedsANewOne) {
   }
 }
 
+TEST(Diff, ASizeThatTheDiskWasRoundedToIsTheSameSize) {
+  for (const uint64_t asked : {1ULL, 100ULL, 1000000000ULL, (20ULL << 30) - 1}) {
+    Config wanted = Sample();
+    wanted.mutable_resources()->set_disk(asked);
+    (*wanted.mutable_drives())["data"].set_size(asked);
+    Config made = wanted;
+    made.mutable_resources()->set_disk((asked + 1023) / 1024 * 1024);
+    (*made.mutable_drives())["data"].set_size((asked + 1023) / 1024 * 1024);
+    EXPECT_TRUE(Diff(made, wanted).empty()) << asked;
+    EXPECT_TRUE(Diff(wanted, made).empty()) << asked;
+    made.mutable_resources()->set_disk(made.resources().disk() + 1024);
+    EXPECT_EQ(Diff(made, wanted).size(), 1u) << asked;
+  }
+}
+
 TEST(Diff, TheMeaningOfAPathIsThatOfItsField) {
   EXPECT_EQ(EffectOf("ports[127.0.0.1:8080]"), LIVE);
   EXPECT_EQ(EffectOf("ports[::1:8080].guest"), LIVE);

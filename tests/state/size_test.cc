@@ -36,5 +36,17 @@ TEST(Size, FormattedIsTheShortestText) {
   EXPECT_EQ(FormatSize(0), "0");
 }
 
+TEST(Size, OfADiskIsThatOfWholeKiB) {
+  EXPECT_EQ(DiskSize(1000000000), 1000000512u);
+  EXPECT_EQ(DiskSize(1000000512), 1000000512u);
+  EXPECT_EQ(DiskSize(1), 1024u);
+  EXPECT_EQ(DiskSize(0), 0u);
+  EXPECT_EQ(DiskSize(UINT64_MAX), UINT64_MAX);
+  EXPECT_TRUE(rc::check([](uint32_t bytes) {
+    RC_ASSERT(DiskSize(bytes) >= bytes && DiskSize(bytes) < uint64_t{bytes} + 1024);
+    RC_ASSERT(DiskSize(DiskSize(bytes)) == DiskSize(bytes));
+  }));
+}
+
 }  // namespace
 }  // namespace rum

@@ -105,7 +105,7 @@ TEST_P(Suite, KnowsNothingOfAMachineThatWasNeverDefined) {
   EXPECT_EQ(hypervisor_->Stop(machine_, kNoGrace), absl::OkStatus());
   auto removed = hypervisor_->Remove(machine_);
   ASSERT_TRUE(removed.ok()) << removed.status();
-  EXPECT_THAT(*removed, testing::IsEmpty());
+  EXPECT_THAT(removed->removed, testing::IsEmpty());
 }
 
 TEST_P(Suite, ReadsADefinitionBackWithoutPortsAndScripts) {
@@ -256,7 +256,7 @@ TEST_P(Suite, RemovesARunningMachineAndNoOther) {
   ASSERT_EQ(hypervisor_->Start(other_), absl::OkStatus());
   auto removed = hypervisor_->Remove(machine_);
   ASSERT_TRUE(removed.ok()) << removed.status();
-  EXPECT_THAT(*removed, testing::Contains("domain rum-dev-0123456789ab"));
+  EXPECT_THAT(removed->removed, testing::Contains("domain rum-dev-0123456789ab"));
   EXPECT_FALSE(Look(machine_).defined);
   EXPECT_FALSE(Look(machine_).running);
   EXPECT_TRUE(Look(other_).running);

@@ -26,7 +26,7 @@ if [[ -c /dev/kvm ]]; then
   mknod /run/kvm c 10 232 && chown root:kvm /run/kvm && chmod 660 /run/kvm
   mount --bind /run/kvm /dev/kvm
 fi
-export RUM_TEST_DIR=/tmp/e RUM_DATA_DIR=/tmp/e/data RUM_CACHE_DIR=/tmp/e/cache
+export RUM_TEST_DIR=/tmp/e RUM_DATA_DIR=/tmp/e/data RUM_CACHE_DIR=/tmp/e/cache RUM_STATE_DIR=/tmp/e/state
 mkdir -p /tmp/e
 qemu-img create -q -f qcow2 /tmp/e/base.qcow2 10M
 truncate -s 10M /tmp/e/other.raw

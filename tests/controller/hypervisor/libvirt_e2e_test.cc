@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +17,8 @@
 #include "absl/time/clock.h"
 #include "controller/hypervisor/agent_channel.h"
 #include "controller/hypervisor/event_loop.h"
+#include "state/diff.h"
+#include "state/size.h"
 #include "tests/controller/hypervisor/contract.h"
 #include "tests/controller/hypervisor/libvirt_edit.h"
 
@@ -300,6 +303,287 @@ TEST_F(Files, AStreamOfLibvirtReadsLikeASocket) {
   expected << file.rdbuf();
   EXPECT_GT(bytes.size(), 32768u);
   EXPECT_TRUE(bytes == expected.str());
+}
+
+// A person with virsh, virt-clone and qemu-img beside rum.
+class OthersHands : public Files {
+ protected:
+  void SetUp() override {
+    Files::SetUp();
+    connection_ = virConnectOpen(Uri().c_str());
+    ASSERT_NE(connection_, nullptr);
+    Define();
+  }
+  // What rum keeps is theirs to take away.
+  void TearDown() override {
+    for (const std::string& name : {std::string("theirs"), machine_.domain_name()}) {
+      virDomainPtr domain = virDomainLookupByName(connection_, name.c_str());
+      if (domain == nullptr) continue;
+      virDomainDestroy(domain);
+      virDomainUndefineFlags(domain, VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA);
+      virDomainFree(domain);
+    }
+    EXPECT_TRUE(hypervisor_->Remove(machine_).ok());
+    std::error_code none;
+    for (const std::string& name : Disks()) fs::remove(Folder() / "data" / "disks" / name, none);
+    fs::remove_all(Folder() / "data" / "elsewhere", none);
+    EXPECT_TRUE(hypervisor_->Remove(machine_).ok());
+    virConnectClose(connection_);
+    Files::TearDown();
+  }
+  absl::Status Defined() {
+    return hypervisor_->Define(machine_, config_, Fresh::kNothing, nullptr);
+  }
+  void Define() { ASSERT_EQ(Defined(), absl::OkStatus()); }
+  void Edit() {
+    config_.mutable_resources()->set_memory_mb(config_.resources().memory_mb() + 8);
+    config_.mutable_network()->set_hostname("dev" +
+                                            std::to_string(config_.resources().memory_mb()));
+    Define();
+  }
+  static std::string PathOf(const std::string& name) {
+    return (Folder() / "data" / "disks" / name).string();
+  }
+  // The one volume whose name has `part` in it.
+  static std::string The(const std::string& part) {
+    std::string found;
+    for (const std::string& name : Disks()) {
+      if (name.find(part) == std::string::npos) continue;
+      EXPECT_EQ(found, "") << name;
+      found = PathOf(name);
+    }
+    EXPECT_NE(found, "") << part;
+    return found;
+  }
+  static void Shell(const std::string& line) { ASSERT_EQ(std::system(line.c_str()), 0) << line; }
+  void Layer(const std::string& on, const std::string& at) {
+    fs::create_directories(fs::path(at).parent_path());
+    Shell("qemu-img create -q -f qcow2 -b " + on + " -F qcow2 " + at);
+  }
+  void Snapshot(const std::string& name, unsigned flags) {
+    const std::string xml = "<domainsnapshot><name>" + name + "</name></domainsnapshot>";
+    virDomainSnapshotPtr made =
+        virDomainSnapshotCreateXML(Domain(machine_).get(), xml.c_str(), flags);
+    ASSERT_NE(made, nullptr) << virGetLastErrorMessage();
+    virDomainSnapshotFree(made);
+  }
+  std::string Definition(unsigned flags = VIR_DOMAIN_XML_INACTIVE) {
+    return TakeText(virDomainGetXMLDesc(Domain(machine_).get(), flags));
+  }
+  // A domain of somebody else's with `path` as its disk.
+  void DefineTheirs(const std::string& path) {
+    const std::string xml =
+        "<domain type='qemu'><name>theirs</name><memory>65536</memory><os><type "
+        "arch='x86_64'>hvm</type></os><devices><disk type='file' device='disk'><driver "
+        "name='qemu' type='qcow2'/><source file='" +
+        path + "'/><target dev='vda'/></disk></devices></domain>";
+    virDomainPtr theirs = virDomainDefineXML(connection_, xml.c_str());
+    ASSERT_NE(theirs, nullptr) << virGetLastErrorMessage();
+    virDomainFree(theirs);
+  }
+  Removal Destroy() {
+    absl::StatusOr<Removal> removal = hypervisor_->Remove(machine_);
+    EXPECT_TRUE(removal.ok()) << removal.status();
+    return removal.ok() ? *removal : Removal();
+  }
+
+  virConnectPtr connection_ = nullptr;
+};
+
+constexpr unsigned kDiskOnly = VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY;
+
+TEST_F(OthersHands, AnExternalSnapshotOfARunningMachineIsFollowedAndDestroyKeepsWhatItStandsOn) {
+  const std::string root = The(".root."), data = The(".drive.");
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  Snapshot("s1", kDiskOnly);
+  EXPECT_THAT(hypervisor_->Inspect(machine_)->snapshots, testing::ElementsAre("s1"));
+  const std::string new_root = fs::path(root).replace_extension(".s1");
+  const std::string new_data = fs::path(data).replace_extension(".s1");
+  for (int i = 0; i < 3; ++i) Edit();
+  for (const std::string& path : {root, data, new_root, new_data}) EXPECT_TRUE(fs::exists(path));
+  EXPECT_THAT(Definition(), testing::HasSubstr("'" + new_root + "'"));
+  EXPECT_THAT(Definition(), testing::HasSubstr("'" + new_data + "'"));
+  EXPECT_THAT(Definition(), testing::Not(testing::HasSubstr("<source file='" + data + "'")));
+  ASSERT_EQ(hypervisor_->Stop(machine_, absl::ZeroDuration()), absl::OkStatus());
+  config_.mutable_resources()->set_disk(2ULL << 30);
+  (*config_.mutable_drives())["data"].set_size(128 << 20);
+  Edit();
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  EXPECT_EQ(hypervisor_->Inspect(machine_)->live.resources().disk(), 2ULL << 30);
+  EXPECT_EQ(hypervisor_->Inspect(machine_)->live.drives().at("data").size(), 128u << 20);
+  EXPECT_THAT(Definition(0), testing::HasSubstr("'" + new_data + "'"));
+  const Removal removal = Destroy();
+  for (const std::string& path : {root, data, new_root, new_data}) {
+    EXPECT_TRUE(fs::exists(path));
+    EXPECT_THAT(removal.kept, testing::Contains(testing::StartsWith(path + ": ")));
+  }
+  EXPECT_THAT(removal.kept, testing::Contains(root + ": " + new_root + " stands on it"));
+  // Once that is gone, a second time has more to do.
+  fs::remove(new_root);
+  fs::remove(new_data);
+  EXPECT_THAT(Destroy().removed, testing::IsSupersetOf({"disk " + root, "drive " + data}));
+}
+
+TEST_F(OthersHands, ACommittedSnapshotIsFollowedBack) {
+  const std::string data = The(".drive.");
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  Snapshot("s1", kDiskOnly | VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA);
+  Edit();
+  const std::string layer = fs::path(data).replace_extension(".s1");
+  ASSERT_EQ(virDomainBlockCommit(Domain(machine_).get(), "vdb", nullptr, nullptr, 0,
+                                 VIR_DOMAIN_BLOCK_COMMIT_ACTIVE),
+            0)
+      << virGetLastErrorMessage();
+  config_.mutable_resources()->set_memory_mb(512);
+  EXPECT_EQ(Defined().code(), absl::StatusCode::kAborted) << "a block job goes on";
+  for (int i = 0; i < 6000; ++i) {
+    if (virDomainBlockJobAbort(Domain(machine_).get(), "vdb", VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT) ==
+        0) {
+      break;
+    }
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  for (int i = 0; i < 6000 && Definition(0).find("<mirror") != std::string::npos; ++i) {
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  Edit();
+  EXPECT_THAT(Definition(), testing::HasSubstr("<source file='" + data + "'"));
+  EXPECT_TRUE(fs::exists(layer)) << "it is not rum's to remove";
+}
+
+TEST_F(OthersHands, CopiesBesideLiveThroughEditsAndDestroy) {
+  const std::string root = The(".root."), data = The(".drive.");
+  std::vector<std::string> copies;
+  for (const std::string& path : {root, data}) {
+    const std::string stem = fs::path(path).replace_extension("");
+    for (const std::string& copy : {stem + "-backup.qcow2", stem + "-clone.qcow2", stem + "1.qcow2",
+                                    path + "-old", stem + ".img"}) {
+      fs::copy_file(path, copy);
+      copies.push_back(copy);
+    }
+  }
+  DefineTheirs(copies[1]);
+  Edit();
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kDiskAndDrives, nullptr),
+            absl::OkStatus());
+  const Removal removal = Destroy();
+  for (const std::string& copy : copies) {
+    EXPECT_TRUE(fs::exists(copy)) << copy;
+    EXPECT_THAT(removal.kept, testing::Contains(copy + ": rum did not make it"));
+  }
+  EXPECT_EQ(Disks().size(), copies.size());
+}
+
+TEST_F(OthersHands, AFreshDiskKeepsTheOldOneUnderALinkedClone) {
+  const std::string root = The(".root."), data = The(".drive.");
+  const std::string clone = TestFile("data/elsewhere/clone.qcow2");
+  Layer(root, clone);
+  DefineTheirs(clone);
+  const std::string inside = PathOf("their-layer.qcow2");
+  Layer(data, inside);
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kDiskAndDrives, nullptr),
+            absl::OkStatus());
+  EXPECT_TRUE(fs::exists(root));
+  EXPECT_TRUE(fs::exists(data));
+  EXPECT_THAT(Definition(), testing::Not(testing::HasSubstr("'" + data + "'")));
+  EXPECT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  const Removal removal = Destroy();
+  EXPECT_THAT(removal.kept, testing::UnorderedElementsAre(root + ": domain theirs stands on it",
+                                                          data + ": " + inside + " stands on it"));
+}
+
+TEST_F(OthersHands, ADriveThatAnotherDomainHasStaysWhenTheMachineGoes) {
+  const std::string data = The(".drive.");
+  DefineTheirs(data);
+  const Removal removal = Destroy();
+  EXPECT_THAT(removal.kept, testing::ElementsAre(data + ": domain theirs stands on it"));
+  EXPECT_THAT(Disks(), testing::SizeIs(1));
+  // Nor is it taken up again.
+  const absl::Status again = Defined();
+  EXPECT_THAT(std::string(again.message()), testing::HasSubstr("domain theirs stands on it"));
+}
+
+TEST_F(OthersHands, AnInternalSnapshotKeepsItsDiskUntilTheMachineGoes) {
+  const std::string root = The(".root.");
+  Snapshot("s1", 0);
+  EXPECT_THAT(hypervisor_->Inspect(machine_)->snapshots, testing::ElementsAre("s1"));
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kDisk, nullptr), absl::OkStatus());
+  EXPECT_TRUE(fs::exists(root));
+  EXPECT_THAT(Destroy().kept, testing::IsEmpty());
+  EXPECT_THAT(Disks(), testing::IsEmpty());
+}
+
+TEST_F(OthersHands, ADiskThatWasMovedElsewhereIsFollowed) {
+  const std::string root = The(".root.");
+  const std::string moved = TestFile("data/elsewhere/moved.qcow2");
+  fs::create_directories(fs::path(moved).parent_path());
+  fs::copy_file(root, moved);
+  std::string xml = Definition();
+  xml.replace(xml.find("<source file='" + root), 14 + root.size(), "<source file='" + moved);
+  virDomainPtr defined = virDomainDefineXML(connection_, xml.c_str());
+  ASSERT_NE(defined, nullptr) << virGetLastErrorMessage();
+  virDomainFree(defined);
+  Edit();
+  EXPECT_THAT(Definition(), testing::HasSubstr("<source file='" + moved + "'"));
+  EXPECT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  Destroy();
+  EXPECT_TRUE(fs::exists(moved)) << "rum did not make it";
+}
+
+TEST_F(OthersHands, AMissingDiskIsSaidAndNoNewOneTakesItsPlace) {
+  const std::string data = The(".drive.");
+  fs::rename(data, data + "-aside");
+  const absl::Status said = Defined();
+  EXPECT_THAT(std::string(said.message()), testing::HasSubstr(data + " is gone"));
+  EXPECT_FALSE(fs::exists(data));
+  fs::rename(data + "-aside", data);
+  Define();
+}
+
+TEST_F(OthersHands, WhatIsOwnIsKnownWithoutTheLedgerToo) {
+  fs::remove_all(Folder() / "state");
+  EXPECT_THAT(Destroy().kept, testing::IsEmpty());
+  EXPECT_THAT(Disks(), testing::IsEmpty());
+}
+
+TEST_F(OthersHands, AMachineOfABuildBeforeTheLedgerIsTakenOver) {
+  std::string xml = Definition();
+  for (size_t at; (at = xml.find("<rum:volume")) != std::string::npos;) {
+    xml.erase(at, xml.find("/>", at) + 2 - at);
+  }
+  virDomainPtr defined = virDomainDefineXML(connection_, xml.c_str());
+  ASSERT_NE(defined, nullptr);
+  virDomainFree(defined);
+  fs::remove_all(Folder() / "state");
+  Edit();
+  EXPECT_EQ(Disks().size(), 3u) << "the old seed is gone";
+  EXPECT_THAT(Destroy().kept, testing::IsEmpty());
+}
+
+TEST_F(OthersHands, ASizeThatIsRoundedIsTheOneThatWasAsked) {
+  (*config_.mutable_drives())["odd"].set_size(10000001);
+  config_.mutable_resources()->set_disk((1 << 30) + 1);
+  Define();
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  const DomainState state = *hypervisor_->Inspect(machine_);
+  EXPECT_EQ(state.persistent.drives().at("odd").size(), 10000001u);
+  EXPECT_EQ(DiskSize(state.live.drives().at("odd").size()), DiskSize(10000001));
+  EXPECT_EQ(DiskSize(state.live.resources().disk()), DiskSize((1 << 30) + 1));
+  EXPECT_TRUE(Diff(state.live, state.persistent).empty());
+}
+
+TEST_F(OthersHands, ADriveThatComesBackIsWhereItWasLast) {
+  const std::string data = The(".drive.");
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  Snapshot("s1", kDiskOnly | VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA);
+  ASSERT_EQ(hypervisor_->Stop(machine_, absl::ZeroDuration()), absl::OkStatus());
+  Define();
+  Config without = config_;
+  without.clear_drives();
+  ASSERT_EQ(hypervisor_->Define(machine_, without, Fresh::kNothing, nullptr), absl::OkStatus());
+  Define();
+  EXPECT_THAT(Definition(),
+              testing::HasSubstr("'" + fs::path(data).replace_extension(".s1").string() + "'"));
 }
 
 TEST(LibvirtAway, IsUnavailableAndNamed) {

@@ -1,6 +1,7 @@
 // What the cache lists and deletes, and what it never deletes.
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 
 #include "tests/controller/images/world.h"
 
@@ -47,6 +48,25 @@ TEST_F(Entries, AreListedByNameWithWhatIsKnownOfThem) {
   EXPECT_EQ(images[2].url, server_.Url("/broken"));
   EXPECT_FALSE(images[2].whole || images[2].in_use);
   EXPECT_GE(images[2].bytes, 40000u);
+}
+
+fs::perms Writers(const std::string& path) {
+  return fs::status(path).permissions() &
+         (fs::perms::owner_write | fs::perms::group_write | fs::perms::others_write);
+}
+
+TEST_F(Entries, CanBeWrittenByNobodyAndOlderOnesNeitherOnceTheyAreUsed) {
+  const std::string image = Fill("/a.qcow2");
+  EXPECT_EQ(Writers(image), fs::perms::none);
+  fs::permissions(image, fs::perms::owner_write | fs::perms::group_write, fs::perm_options::add);
+  EXPECT_EQ(Fill("/a.qcow2"), image);
+  EXPECT_EQ(Writers(image), fs::perms::none);
+  // A file that is used as it is belongs to somebody.
+  const fs::path own = fs::path(testing::TempDir()) / "own.qcow2";
+  std::ofstream(own, std::ios::binary) << image_;
+  fs::permissions(own, fs::perms::owner_write, fs::perm_options::add);
+  ASSERT_TRUE(Fetch(own.string()).ok());
+  EXPECT_NE(Writers(own.string()), fs::perms::none);
 }
 
 TEST_F(Entries, AreDeletedByTheirNameAndNothingElse) {

@@ -192,6 +192,22 @@ TEST_F(ApplyTest, DownAndDestroySayWhatTheyDid) {
   EXPECT_GT(destroyed.outcomes[0].removed_size(), 0);
 }
 
+TEST_F(ApplyTest, DestroyOfAMachineWithSnapshotsAsksForForce) {
+  Apply(UpRequest());
+  control::MachineRequest request = ThisMachine();
+  world_.hypervisor->MakeSnapshot(world_.identity, "s1");
+  grpc::ClientContext context;
+  const Heard refused = HearAll(client_->Destroy(&context, request).get());
+  ASSERT_EQ(refused.outcomes.size(), 1u);
+  EXPECT_TRUE(refused.outcomes[0].failed());
+  EXPECT_THAT(refused.outcomes[0].snapshots(), testing::ElementsAre("s1"));
+  request.set_force(true);
+  grpc::ClientContext again;
+  const Heard destroyed = HearAll(client_->Destroy(&again, request).get());
+  ASSERT_EQ(destroyed.outcomes.size(), 1u);
+  EXPECT_FALSE(destroyed.outcomes[0].failed());
+}
+
 TEST_F(ApplyTest, AFailureOfLibvirtIsInTheOutcomeInItsWords) {
   world_.hypervisor->FailAll(absl::UnavailableError("libvirt: \xFF gone"));
   grpc::ClientContext context;

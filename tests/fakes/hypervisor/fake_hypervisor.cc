@@ -43,6 +43,11 @@ void FakeHypervisor::PowerOff(const MachineIdentity& machine) {
   Tell(machine);
 }
 
+void FakeHypervisor::MakeSnapshot(const MachineIdentity& machine, const std::string& name) {
+  Lock lock(mutex_);
+  domains_[machine.domain_name()].snapshots.push_back(name);
+}
+
 int FakeHypervisor::DisksMade(const MachineIdentity& machine) {
   Lock lock(mutex_);
   return disks_made_[machine.domain_name()];
@@ -131,16 +136,16 @@ absl::Status FakeHypervisor::Stop(const MachineIdentity& machine, absl::Duration
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<std::string>> FakeHypervisor::Remove(const MachineIdentity& machine) {
+absl::StatusOr<Removal> FakeHypervisor::Remove(const MachineIdentity& machine) {
   Lock lock(mutex_);
   if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
   auto found = domains_.find(machine.domain_name());
-  if (found == domains_.end()) return std::vector<std::string>();
+  if (found == domains_.end()) return Removal();
   domains_.erase(found);
   changes_.push_back("remove");
   lock.unlock();
   Tell(machine);
-  return std::vector<std::string>{"domain " + machine.domain_name()};
+  return Removal{{"domain " + machine.domain_name()}, {}};
 }
 
 absl::StatusOr<int> FakeHypervisor::OpenChannel(const MachineIdentity& machine,

@@ -29,6 +29,7 @@ class FakeHypervisor : public Hypervisor {
   // Somebody else's hand: virsh edit, virsh destroy, a crash.
   void EditPersistent(const MachineIdentity& machine, const std::function<void(Config*)>& edit);
   void PowerOff(const MachineIdentity& machine);
+  void MakeSnapshot(const MachineIdentity& machine, const std::string& name);
   // Root disks made for the machine so far: a reset makes one more.
   int DisksMade(const MachineIdentity& machine);
   // The names of the calls that change something, in order.
@@ -40,7 +41,7 @@ class FakeHypervisor : public Hypervisor {
   absl::StatusOr<std::set<std::string>> ImagesInUse() override;
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override;
-  absl::StatusOr<std::vector<std::string>> Remove(const MachineIdentity& machine) override;
+  absl::StatusOr<Removal> Remove(const MachineIdentity& machine) override;
   absl::StatusOr<int> OpenChannel(const MachineIdentity& machine, GuestChannel channel) override;
 
  private:
