@@ -15,26 +15,31 @@
 
 #include "absl/strings/str_cat.h"
 #include "controller/service/launch.h"
+#include "controller/service/own_socket.h"
 
 namespace rum {
 namespace {
 
 constexpr std::chrono::milliseconds kPatience{10000};
 
-// -1: nobody listens. gRPC would go on trying, and its names, policies and attempts take longer
-// than a call.
-int ConnectTo(const std::string& path) {
+// Unavailable: nobody listens. PermissionDenied: it is not our controller's, or may not be; nothing
+// was said to it. gRPC would go on trying, and its names, policies and attempts take longer than a
+// call.
+absl::StatusOr<int> ConnectTo(const std::string& path) {
+  const absl::Status nobody = absl::UnavailableError("no controller runs");
+  const absl::Status judged = JudgeSocket(path);
+  if (!judged.ok()) return absl::IsNotFound(judged) ? nobody : judged;
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) return -1;
+  if (path.size() >= sizeof address.sun_path) return nobody;
   path.copy(address.sun_path, path.size());
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 &&
-      fcntl(fd, F_SETFL, O_NONBLOCK) == 0) {
-    return fd;
-  }
+  const bool connected = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 &&
+                         fcntl(fd, F_SETFL, O_NONBLOCK) == 0;
+  absl::Status peer = connected ? JudgePeer(fd, path) : nobody;
+  if (peer.ok()) return fd;
   close(fd);
-  return -1;
+  return peer;
 }
 
 struct Connection {
@@ -43,11 +48,11 @@ struct Connection {
 };
 
 absl::StatusOr<Connection> TryConnect() {
-  const int fd = ConnectTo(ControllerSocketPath());
-  if (fd < 0) return absl::UnavailableError("no controller runs");
+  const absl::StatusOr<int> fd = ConnectTo(ControllerSocketPath());
+  if (!fd.ok()) return fd.status();
   Connection connection;
   connection.stub =
-      control::Control::NewStub(grpc::CreateInsecureChannelFromFd("rum-controller", fd));
+      control::Control::NewStub(grpc::CreateInsecureChannelFromFd("rum-controller", *fd));
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kPatience);
   const grpc::Status status =
@@ -93,7 +98,7 @@ absl::StatusOr<std::unique_ptr<control::Control::Stub>> ConnectController(bool s
     const bool usable = connection.ok() && connection->info.version() == kVersion;
     const bool current = usable && (tried || !connection->info.outdated());
     if (connection.ok() && (!start || current)) return std::move(connection->stub);
-    if (!start) return connection.status();
+    if (!start || absl::IsPermissionDenied(connection.status())) return connection.status();
     // One of another version, or whose program was replaced, hands over to its successor; one that
     // is too old for that is stopped.
     absl::Status started = StartController(connection.ok());

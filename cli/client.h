@@ -11,7 +11,7 @@ namespace rum {
 
 // The user's controller. With `start` one that does not run is started, and one of another version,
 // or whose program is not on the disk any more, is replaced; without, Unavailable says that there
-// is none.
+// is none. PermissionDenied: what stands in its place is not this user's (own_socket.h).
 absl::StatusOr<std::unique_ptr<control::Control::Stub>> ConnectController(bool start);
 
 // Asks the controller to end and waits until its process is gone.

@@ -31,6 +31,8 @@ void Status(Globals* globals) {
 void Stop(Globals* globals) {
   auto stub = ConnectController(false);
   if (!stub.ok()) {
+    if (absl::IsPermissionDenied(stub.status()))
+      return Fail(globals, std::string(stub.status().message()));
     if (!globals->quiet) std::printf("no controller runs\n");
     return;
   }

@@ -8,6 +8,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cmath>
@@ -37,6 +38,7 @@ constexpr int kEndedByPipe = 128 + SIGPIPE;
 
 struct ExecFlags {
   bool tty = false;
+  bool no_input = false;
   std::string user;
   std::string cwd;
   std::vector<std::string> env;
@@ -194,16 +196,46 @@ int ShowOutput(Stream* stream, Told* told) {
 std::string Problem(const ExecFlags& flags) {
   if (!IsUtf8(flags.user)) return "--user: not UTF-8: " + flags.user;
   for (const std::string& line : flags.env) {
-    if (line.empty() || line[0] == '=') return "--env " + line + ": expected NAME=VALUE";
-    if (!IsUtf8(line.substr(0, line.find('=')))) return "--env: a name is not UTF-8: " + line;
+    const std::string name = line.substr(0, line.find('='));
+    if (!IsUtf8(name)) return "--env: a name is not UTF-8: " + line;
   }
   return "";
+}
+
+// A word that no shell would take for what it means is a slip of the hand ("A =1", "=1").
+void CheckNames(const std::vector<std::string>& env) {
+  for (const std::string& line : env) {
+    const std::string name = line.substr(0, line.find('='));
+    const bool odd = std::any_of(name.begin(), name.end(), [](char c) {
+      return static_cast<unsigned char>(c) <= ' ' || c == '\x7f';
+    });
+    if (name.empty() || odd) {
+      throw CLI::ValidationError("--env " + line +
+                                 ": expected NAME=VALUE, or NAME for the value that it has here");
+    }
+  }
+}
+
+// As docker's: NAME alone has the value that it has here; what is not set here, is not there.
+void SetEnvironment(const std::vector<std::string>& env, agent::ExecStart* start) {
+  for (const std::string& line : env) {
+    const size_t equals = line.find('=');
+    const std::string name = line.substr(0, equals);
+    const char* here = equals == std::string::npos ? std::getenv(name.c_str()) : nullptr;
+    if (equals != std::string::npos) {
+      (*start->mutable_env())[name] = line.substr(equals + 1);
+    } else if (here != nullptr) {
+      (*start->mutable_env())[name] = here;
+    } else {
+      start->mutable_env()->erase(name);
+    }
+  }
 }
 
 void Fill(const ExecFlags& flags, const std::vector<std::string>& argv, agent::ExecStart* start) {
   for (const std::string& word : argv) start->add_argv(word);
   start->set_pty(flags.tty);
-  start->set_no_input(!flags.tty && InputHasEnded());
+  start->set_no_input(flags.no_input || (!flags.tty && InputHasEnded()));
   start->set_input_window(kInputWindow);
   start->set_timeout_ms(static_cast<uint64_t>(std::ceil(flags.timeout_s * 1000)));
   start->set_user(flags.user);
@@ -211,11 +243,7 @@ void Fill(const ExecFlags& flags, const std::vector<std::string>& argv, agent::E
   const char* terminal = std::getenv("TERM");
   if (flags.tty && terminal != nullptr) (*start->mutable_env())["TERM"] = terminal;
   if (flags.tty) SetWindow(start);
-  for (const std::string& line : flags.env) {
-    const size_t equals = line.find('=');
-    (*start->mutable_env())[line.substr(0, equals)] =
-        equals == std::string::npos ? "" : line.substr(equals + 1);
-  }
+  SetEnvironment(flags.env, start);
 }
 
 // The command from its start to its end, and ours with it. Returns when it has none: the stream's
@@ -267,16 +295,21 @@ void AddExecCommand(CLI::App* app, Globals* globals) {
   const auto flags = std::make_shared<ExecFlags>();
   CLI::App* exec = app->add_subcommand(
       "exec", "run a command in the machine: rum exec [OPTIONS] [--] COMMAND...");
-  exec->add_flag("-t,--tty", flags->tty, "with a terminal");
+  CLI::Option* tty = exec->add_flag("-t,--tty", flags->tty, "with a terminal");
+  exec->add_flag("-n,--no-input", flags->no_input,
+                 "leave standard input alone, as in a loop that reads it (ssh's -n)")
+      ->excludes(tty);
   exec->add_option("--user", flags->user, "as this user (root otherwise)");
   exec->add_option("--cwd", flags->cwd,
                    "in this folder of the guest (default: the target of the default mount)");
-  exec->add_option("--env", flags->env, "NAME=VALUE; may stand more than once");
+  exec->add_option("--env", flags->env,
+                   "NAME=VALUE, or NAME for the value that it has here; may stand more than once");
   exec->add_option("--timeout", flags->timeout_s,
                    "end it after so many seconds, with exit status 124")
       ->check(CLI::PositiveNumber);
   exec->callback([flags, globals] {
     if (globals->command.empty()) throw CLI::RequiredError("COMMAND");
+    CheckNames(flags->env);
     Exec(*flags, globals->command, globals);
   });
 }

@@ -47,7 +47,7 @@ void Show(const MachineClient& client, const LogFlags& flags, Globals* globals) 
   agent::ScriptRun last;
   control::LogEvent event;
   const bool json = globals->output == "json";
-  while (reader->Read(&event)) {
+  while (std::ferror(stdout) == 0 && reader->Read(&event)) {
     if (json && event.event_case() != control::LogEvent::EVENT_NOT_SET) {
       std::fputs(ToJson(event).c_str(), stdout);
     } else if (event.has_run()) {
@@ -64,7 +64,9 @@ void Show(const MachineClient& client, const LogFlags& flags, Globals* globals) 
   std::fputs(out.End().c_str(), stdout);
   std::fflush(stdout);
   std::fputs(err.End().c_str(), stderr);
+  if (std::ferror(stdout) != 0) context.TryCancel();  // nobody gets it, which the end says
   const grpc::Status status = reader->Finish();
+  if (std::ferror(stdout) != 0) return;
   if (!status.ok()) return Fail(globals, WhyItFailed(status));
   if (json || globals->quiet) return;
   std::fprintf(stderr, "%s: %s\n", last.run_id().c_str(), OutcomeText(last).c_str());

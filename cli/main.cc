@@ -1,12 +1,16 @@
 // rum: makes a running VM match its file.
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <string>
 #include <vector>
 
+#include "agent-api/standard_streams.h"
 #include "cli/commands.h"
 #include "cli/cut_command.h"
 #include "cli/render.h"
@@ -67,6 +71,21 @@ int WrongUsage(CLI::App* app, const CLI::ParseError& error, const Globals& globa
   return 2;
 }
 
+// What was printed and nobody got makes a command fail that has done its work. A reader that went
+// (`| head -1`) has had enough: no word of it, and the status of what it ends elsewhere.
+void EndOutput(Globals* globals) {
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
+  const int error = errno;
+  pollfd out{STDOUT_FILENO, 0, 0};
+  if (poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0) {
+    if (globals->exit_status == 0) globals->exit_status = 128 + SIGPIPE;
+    return;
+  }
+  Fail(globals, std::string("standard output: ") +
+                    (error != 0 ? std::strerror(error) : "not all of it could be written"));
+}
+
 }  // namespace
 
 void Fail(Globals* globals, const std::string& message) {
@@ -77,6 +96,7 @@ void Fail(Globals* globals, const std::string& message) {
 }  // namespace rum
 
 int main(int argc, char** argv) {
+  rum::HoldStandardStreams();
   signal(SIGPIPE, SIG_IGN);
   rum::Globals globals;
   CLI::App app("Makes a running VM match its file.", "rum");
@@ -105,9 +125,10 @@ int main(int argc, char** argv) {
     std::reverse(words.begin(), words.end());  // as CLI11 takes a vector
     app.parse(words);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // help, version
-    return rum::WrongUsage(&app, error, globals);
+    if (error.get_exit_code() != 0) return rum::WrongUsage(&app, error, globals);
+    app.exit(error);  // help, version
   }
+  rum::EndOutput(&globals);
   // What is left would be to end gRPC's threads one after the other.
   std::fflush(nullptr);
   _exit(globals.exit_status);

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <string>
 #include <thread>
 
@@ -51,7 +52,10 @@ void Proxy(const MachineClient& client, uint16_t port, Globals* globals) {
   while (stream->Read(&message)) {
     // Its end is ours: the thread may be in a read that nothing ends, so that it goes with the
     // process.
-    if (message.end() || !WriteAll(message.data())) _exit(0);
+    if (message.end()) _exit(0);
+    if (WriteAll(message.data())) continue;
+    if (errno != EPIPE) Fail(globals, std::string("standard output: ") + std::strerror(errno));
+    _exit(1);
   }
   const grpc::Status status = stream->Finish();
   Fail(globals, status.ok() ? "the connection was lost" : WhyItFailed(status));

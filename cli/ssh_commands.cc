@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <memory>
@@ -17,44 +18,65 @@
 namespace rum {
 namespace {
 
-// What ssh needs to know, and how it connects. False: failed, and said so.
-bool AskSsh(Globals* globals, control::SshReply* machine, SshOptions* options, std::string* name) {
+// What ssh needs to know, and how it connects.
+struct SshTarget {
+  MachineIdentity identity;
+  control::SshReply machine;
+  SshOptions options;
+};
+
+// False: failed, and said so.
+bool AskSsh(Globals* globals, SshTarget* target) {
   MachineClient client;
   if (!ConnectToKnown(globals, &client)) return false;
-  *name = client.identity.name;
+  target->identity = client.identity;
   grpc::ClientContext context;
   control::MachineRequest request;
   request.set_config_path(client.identity.config_path);
-  const grpc::Status status = client.stub->Ssh(&context, request, machine);
+  const grpc::Status status = client.stub->Ssh(&context, request, &target->machine);
   if (!status.ok()) return Fail(globals, WhyItFailed(status)), false;
   std::error_code error;
   const std::string self = std::filesystem::read_symlink("/proc/self/exe", error);
-  auto found = OptionsFor(*machine, {self, "-c", client.identity.config_path, "proxy", "22"});
+  auto found =
+      OptionsFor(target->machine, {self, "-c", client.identity.config_path, "proxy", "22"});
   if (!found.ok()) return Fail(globals, std::string(found.status().message())), false;
-  *options = *std::move(found);
+  target->options = *std::move(found);
   return true;
 }
 
 void RunSsh(Globals* globals) {
-  control::SshReply machine;
-  SshOptions options;
-  std::string name;
-  if (!AskSsh(globals, &machine, &options, &name)) return;
-  std::vector<std::string> words =
-      SshWords(machine, options, globals->command, isatty(STDIN_FILENO) != 0);
+  SshTarget target;
+  if (!AskSsh(globals, &target)) return;
+  const absl::StatusOr<std::string> program =
+      SshProgram(target.machine.command(), std::getenv("RUM_SSH"));
+  if (!program.ok()) {
+    return Fail(globals,
+                target.identity.config_path + ": " + std::string(program.status().message()));
+  }
+  const std::string place = FindProgram(*program, std::getenv("PATH"));
+  if (place.empty()) {
+    return Fail(globals, *program + ": no such program in PATH; RUM_SSH names another one, " +
+                             "without options");
+  }
+  std::vector<std::string> words = SshWords(*program, target.machine, target.options,
+                                            globals->command, isatty(STDIN_FILENO) != 0);
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
-  execvp(argv[0], argv.data());
-  Fail(globals, machine.command() + ": " + std::strerror(errno));
+  // By it ssh starts its ProxyCommand, which is quoted for a POSIX shell.
+  setenv("SHELL", "/bin/sh", 1);
+  execv(place.c_str(), argv.data());
+  Fail(globals, place + ": " + std::strerror(errno));
 }
 
 void PrintConfig(const std::string& host, Globals* globals) {
-  control::SshReply machine;
-  SshOptions options;
-  std::string name;
-  if (!AskSsh(globals, &machine, &options, &name)) return;
-  std::fputs(SshConfig(host.empty() ? name : host, options).c_str(), stdout);
+  if (!host.empty() && !IsHostAlias(host)) {
+    throw CLI::ValidationError("--host: a name of one host, without patterns and spaces: " + host);
+  }
+  SshTarget target;
+  if (!AskSsh(globals, &target)) return;
+  const std::string& name = host.empty() ? target.identity.name : host;
+  std::fputs(SshConfig(name, target.options).c_str(), stdout);
 }
 
 }  // namespace
@@ -64,8 +86,8 @@ void AddSshCommands(CLI::App* app, Globals* globals) {
          "ssh", "a shell by ssh, through the agent: rum ssh [--] [OPTION OF SSH or COMMAND]...")
       ->callback([globals] { RunSsh(globals); });
   const auto host = std::make_shared<std::string>();
-  CLI::App* config =
-      app->add_subcommand("ssh-config", "the same as a Host block for ~/.ssh/config");
+  CLI::App* config = app->add_subcommand(
+      "ssh-config", "the same as a Host block, to be the first of ~/.ssh/config");
   config->add_option("--host", *host, "the block's name (default: the machine's)");
   config->callback([host, globals] { PrintConfig(*host, globals); });
   const auto port = std::make_shared<uint16_t>(0);

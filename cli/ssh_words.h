@@ -16,16 +16,34 @@ std::string ShellWord(const std::string& word);
 // A path as ssh_config(5) reads it: quoted, without tokens to expand.
 std::string ConfigPath(const std::string& path);
 
-// Names and values of ssh_config(5) for a machine. `proxy`: the command that connects, as words.
-// InvalidArgument: one of the words cannot stand in such a file.
+// Names and values of ssh_config(5) for a machine: how it is reached, and everything by which a
+// user's own settings for other hosts (`Host *`) could reach another machine than this one, run
+// another command there, or take another key for its own. To ssh the first value of an option wins.
+// `proxy`: the command that connects, as words. InvalidArgument: the controller named what no
+// machine of ours has, or one of the words cannot stand in such a file.
 using SshOptions = std::vector<std::pair<std::string, std::string>>;
 absl::StatusOr<SshOptions> OptionsFor(const control::SshReply& machine,
                                       const std::vector<std::string>& proxy);
 
-// ssh and its words. `more` is put behind the host: options of ssh, a command. Without any, a shell
-// that starts in the machine's folder.
-std::vector<std::string> SshWords(const control::SshReply& machine, const SshOptions& options,
-                                  const std::vector<std::string>& more, bool terminal);
+// The program that is started as ssh: the user's word, $RUM_SSH (`environment`; null or empty: not
+// set), else ssh. `in_file` is the file's ssh.command, and may be a stranger's: it is heard only
+// where it names the same program. FailedPrecondition says what to do.
+absl::StatusOr<std::string> SshProgram(const std::string& in_file, const char* environment);
+
+// Where a program is: a path as it stands, a name in the folders of `path` ($PATH). Not in "." and
+// other folders that depend on where we are: a project must not bring an ssh of its own. Empty:
+// nowhere.
+std::string FindProgram(const std::string& program, const char* path);
+
+// `program` and its words. `more` is put behind the host: options of ssh, a command. Without any, a
+// shell that starts in the machine's folder. No ssh_config is read: some options there (forwards,
+// identities) come on top of ours, whatever we say; `-F FILE` in `more` brings one back.
+std::vector<std::string> SshWords(const std::string& program, const control::SshReply& machine,
+                                  const SshOptions& options, const std::vector<std::string>& more,
+                                  bool terminal);
+
+// Whether `host` can name a block of ssh_config(5), and no more hosts than that one.
+bool IsHostAlias(const std::string& host);
 
 // A `Host` block of ssh_config(5).
 std::string SshConfig(const std::string& host, const SshOptions& options);

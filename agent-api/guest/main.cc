@@ -26,6 +26,7 @@
 #include "agent-api/guest/storage.h"
 #include "agent-api/guest/unattended_boot.h"
 #include "agent-api/protocol.h"
+#include "agent-api/standard_streams.h"
 
 namespace {
 
@@ -95,6 +96,7 @@ const std::string& Self() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  rum::HoldStandardStreams();  // an init may start us without
   if (argc == 4 && std::strcmp(argv[1], rum::guest::kKeepRun) == 0) {
     return rum::guest::KeepRun(argv[2], static_cast<uint32_t>(std::atoi(argv[3])));
   }
@@ -123,10 +125,6 @@ int main(int argc, char** argv) {
   sigaddset(&term, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &term, nullptr);
   std::thread(EndByItself, term).detach();
-  // An init that started us without standard streams: no other descriptor may take their numbers.
-  int standard = open("/dev/null", O_RDWR);
-  while (standard >= 0 && standard <= STDERR_FILENO) standard = open("/dev/null", O_RDWR);
-  close(standard);
   rum::guest::RaiseDescriptorLimit();  // a connection is one, and systemd allows 1,024
   rum::guest::BlankUnfinishedDrives();
   rum::guest::Scripts scripts(folder);

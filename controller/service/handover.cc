@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "controller/service/own_socket.h"
 
 namespace rum {
 namespace {
@@ -32,12 +33,6 @@ bool AddressOf(const std::string& path, sockaddr_un* address) {
   if (path.size() >= sizeof address->sun_path) return false;
   path.copy(address->sun_path, path.size());
   return true;
-}
-
-bool IsOurs(int fd) {
-  ucred peer{};
-  socklen_t size = sizeof peer;
-  return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == geteuid();
 }
 
 // A message: one byte that says what it is, and descriptors.
@@ -130,7 +125,7 @@ void Handover::Wait(const std::function<void()>& on_successor) {
     if (poll(wait.data(), wait.size(), -1) < 0) continue;
     if (wait[0].revents != 0) return;
     Fd client(accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    if (!client.ok() || !IsOurs(client.get())) continue;
+    if (!client.ok() || !JudgePeer(client.get(), path_).ok()) continue;
     successor_ = std::move(client);
     return on_successor();
   }
@@ -151,11 +146,15 @@ absl::Status Handover::Give(const std::vector<Fd>& sockets) {
 absl::StatusOr<std::vector<Fd>> TakeOver(const std::string& path, absl::Duration patience) {
   sockaddr_un address;
   if (!AddressOf(path, &address)) return absl::InvalidArgumentError(path + ": too long a path");
+  const absl::Status judged = JudgeSocket(path);
+  if (!judged.ok() && !absl::IsNotFound(judged)) return judged;
   Fd from(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   if (!from.ok()) return Failed("socket");
-  if (connect(from.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+  if (!judged.ok() ||
+      connect(from.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
     return absl::NotFoundError("no controller hands anything over");
   }
+  if (absl::Status peer = JudgePeer(from.get(), path); !peer.ok()) return peer;
   const timeval limit = absl::ToTimeval(patience);
   setsockopt(from.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   std::vector<Fd> sockets;

@@ -7,9 +7,11 @@
 #include <cstdlib>
 #include <string>
 
+#include "agent-api/standard_streams.h"
 #include "controller/service/process.h"
 
 int main(int argc, char** argv) {
+  rum::HoldStandardStreams();
   const bool replace = argc == 6 && std::string(argv[5]) == "--replace";
   if ((argc != 5 && !replace) || std::string(argv[3]) != "--ready-fd") {
     std::fputs("rum-controller is started by: rum controller run\n", stderr);

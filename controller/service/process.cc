@@ -32,6 +32,7 @@
 #include "controller/service/handover.h"
 #include "controller/service/launch.h"
 #include "controller/service/metrics_page.h"
+#include "controller/service/own_socket.h"
 #include "controller/service/server.h"
 #include "controller/service/service_notify.h"
 #include "state/identity.h"
@@ -85,7 +86,7 @@ void SetUpLog() {
 // One controller for each runtime folder; the lock goes with the process, however it ends.
 absl::StatusOr<Fd> TakeLock() {
   const std::string path = RuntimeDir() + "/controller.lock";
-  Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd.ok()) return absl::InternalError(absl::StrCat(path, ": ", std::strerror(errno)));
   if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
   return absl::AlreadyExistsError("a controller runs already (`rum controller status`)");
@@ -208,6 +209,11 @@ void HandOver(Handover* handover, ControlServer* server) {
 }
 
 absl::Status Serve(int ready_fd, bool replace) {
+  // Before anything is made: the folder of another user must not get one of ours into it.
+  if (absl::Status judged = JudgeSocketFolder(RuntimeDir());
+      !judged.ok() && !absl::IsNotFound(judged)) {
+    return judged;
+  }
   for (const std::string& folder : {StateDir(), RuntimeDir(), DataDir()}) {
     if (const absl::Status status = MakePrivateFolder(folder); !status.ok()) return status;
   }

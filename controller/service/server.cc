@@ -33,6 +33,7 @@
 #include "controller/service/guest_calls.h"
 #include "controller/service/launch.h"
 #include "controller/service/log_sender.h"
+#include "controller/service/own_socket.h"
 #include "controller/service/watch_stream.h"
 #include "controller/utf8.h"
 
@@ -283,12 +284,6 @@ absl::StatusOr<int> ListenOn(const std::string& path) {
   return absl::InternalError(absl::StrCat(path, ": ", std::strerror(error)));
 }
 
-bool IsOurs(int fd) {
-  ucred peer{};
-  socklen_t size = sizeof peer;
-  return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == geteuid();
-}
-
 }  // namespace
 
 struct ControlServer::Parts {
@@ -329,8 +324,8 @@ struct ControlServer::Parts {
   void AcceptOne(std::vector<pollfd>* fds) {
     const int fd = accept4(listening, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) return;
-    if (!IsOurs(fd)) {
-      spdlog::warn("refused a connection of another user");
+    if (const absl::Status judged = JudgePeer(fd, path); !judged.ok()) {
+      spdlog::warn("refused a connection reason=\"{}\"", std::string(judged.message()));
       close(fd);
       return;
     }

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "controller/listeners/inherited.h"
+#include "tests/controller/service/another_user.h"
 
 namespace rum {
 namespace {
@@ -81,6 +82,20 @@ TEST_F(HandoverTest, MoreSocketsThanOneMessageHoldsGoOverAndStayOpen) {
     EXPECT_GE(Fd(accept(mine.get(), nullptr, nullptr)).get(), 0) << "who came meanwhile waits";
     EXPECT_FALSE(TakeInherited(bound.at(), sizeof bound.address).ok()) << "taken once";
   }
+}
+
+// A predecessor hands on sockets that are listened on from then on: by nobody else's word.
+TEST_F(HandoverTest, NothingIsTakenFromAnotherUser) {
+  ASSERT_EQ(getuid(), 0u) << "only root can be somebody else";
+  {
+    NobodyListens nobody(path_, SOCK_SEQPACKET);
+    const auto taken = TakeOver(path_, absl::Seconds(20));
+    EXPECT_EQ(taken.status().code(), absl::StatusCode::kPermissionDenied) << taken.status();
+    EXPECT_EQ(nobody.HeardBeforeTheEnd(), "");
+  }
+  ASSERT_EQ(chown(path_.c_str(), kNobody, kNobody), 0);
+  EXPECT_EQ(TakeOver(path_, absl::Seconds(20)).status().code(),
+            absl::StatusCode::kPermissionDenied);
 }
 
 TEST_F(HandoverTest, NobodyThereIsNotFound) {

@@ -1,0 +1,14 @@
+#ifndef RUM_AGENT_API_STANDARD_STREAMS_H_
+#define RUM_AGENT_API_STANDARD_STREAMS_H_
+
+namespace rum {
+
+// Takes the numbers of standard streams that are closed (`>&-`), so that no socket and no file that
+// is opened later gets one and is written to. To be called before anything is opened. What holds
+// such a number is of the wrong direction: reading and writing fail there as with a closed one, so
+// that output that nobody got is not taken for output.
+void HoldStandardStreams();
+
+}  // namespace rum
+
+#endif  // RUM_AGENT_API_STANDARD_STREAMS_H_
