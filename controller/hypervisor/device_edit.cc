@@ -100,8 +100,7 @@ void Devices::Claim(const char* kind, const std::string& alias, Fits fits) {
 // A name of the user's stays, and what carries it is recognised by what it is.
 void Devices::Name(xml_node device, const std::string& alias) {
   const std::string now = device.child("alias").attribute("name").value();
-  const bool old_rums = now == "ua-nat" || absl::StartsWith(now, "ua-net");
-  if (absl::StartsWith(now, "ua-") && !old_rums) return;
+  if (absl::StartsWith(now, "ua-") && !IsOldAlias(now)) return;
   const pugi::xml_node there = device.child("alias");
   Set(there ? there : device.prepend_child("alias"), "name", alias);
 }
@@ -131,7 +130,7 @@ void PointTo(xml_node disk, const std::string& path, const std::string& format) 
 void Devices::EditDisk(const std::string& alias, const std::string& path, unsigned first_target,
                        const std::string& serial) {
   const bool seed = serial.empty();
-  Claim("disk", alias, [&](xml_node disk) { return SourceOf(disk) == path; });
+  Claim("disk", alias, [&](xml_node disk) { return !path.empty() && SourceOf(disk) == path; });
   const Taken disk = Take("disk", alias);
   if (disk.made) {
     Set(disk.node, "type", "file");
@@ -151,7 +150,8 @@ void Devices::EditDisk(const std::string& alias, const std::string& path, unsign
     return;
   }
   // The same file stays as it is described: a layer over it, or a device that it was copied to.
-  if (SourceOf(disk.node) != path) PointTo(disk.node, path, seed ? "raw" : "qcow2");
+  if (!path.empty() && SourceOf(disk.node) != path)
+    PointTo(disk.node, path, seed ? "raw" : "qcow2");
   if (!seed && disk.node.child("serial").text().as_string() != serial) {
     Child(disk.node, "serial").text().set(serial.c_str());
   }
@@ -172,12 +172,15 @@ void Devices::EditCard(const std::string& card, const std::string& network) {
   const Taken taken = Take("interface", CardAlias(card));
   xml_node node = taken.node;
   const std::string type = network.empty() ? "user" : "network";
-  if (!Is(node, "type", type)) node.remove_child("source");  // a bridge's, say
-  Set(node, "type", type);
   Set(Child(node, "mac"), "address", mac);
-  if (!network.empty() && !Is(node.child("source"), "network", network)) {
-    node.remove_child("source");  // with a port group of the old one
-    Set(Add(node, "source"), "network", network);
+  // A bridge or a device of the host under it is somebody's choice, and a network as well.
+  if (taken.made || Is(node, "type", "user") || Is(node, "type", "network")) {
+    if (!Is(node, "type", type)) node.remove_child("source");
+    Set(node, "type", type);
+    if (!network.empty() && !Is(node.child("source"), "network", network)) {
+      node.remove_child("source");  // with a port group of the old one
+      Set(Add(node, "source"), "network", network);
+    }
   }
   if (!taken.made) return;
   Set(Add(node, "model"), "type", "virtio");

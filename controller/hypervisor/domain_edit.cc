@@ -202,7 +202,7 @@ void EditMachine(xml_node domain, const DomainParts& parts, const std::string& s
 // Of a new machine, and of one that goes from an emulated processor to the host's or back with what
 // rum wrote for the other.
 void EditCpuModel(xml_node domain, const DomainParts& parts, bool fresh) {
-  xml_node cpu = Child(domain, "cpu");
+  xml_node cpu = fresh ? Child(domain, "cpu") : domain.child("cpu");
   const bool kvm = parts.domain_type == "kvm";
   if (!fresh && !Is(cpu, "mode", kvm ? "maximum" : "host-passthrough")) return;
   Set(cpu, "mode", kvm ? "host-passthrough" : "maximum");

@@ -72,12 +72,11 @@ void ReadCards(const OwnNodes& own, DomainFacts* facts) {
     const std::string name = NetworkOf(card, *facts, said);
     if (alias != kNatAlias) {
       found[alias] = name;
-    } else if (name == "default" || card.attribute("type").value() == std::string("user")) {
+    } else if (name == "default" || card.attribute("type").value() != std::string("network")) {
       network->set_nat(true);
     }
   }
   const auto take = [&](const std::string& name) {
-    if (name.empty()) return;
     auto it = known.find(name);
     Interface* interface = network->add_interfaces();
     if (it != known.end()) *interface = it->second;
@@ -86,10 +85,13 @@ void ReadCards(const OwnNodes& own, DomainFacts* facts) {
   for (const Interface& interface : said.interfaces()) {  // in the order of the file
     auto it = found.find(CardAlias("network:" + interface.network()));
     if (it == found.end()) continue;
-    take(it->second);
+    // On none: somebody put it on a bridge, say, which is for him to know.
+    take(it->second.empty() ? interface.network() : it->second);
     found.erase(it);
   }
-  for (const auto& [alias, name] : found) take(name);
+  for (const auto& [alias, name] : found) {
+    if (!name.empty()) take(name);
+  }
 }
 
 void ReadFolder(xml_node node, Mount mount, DomainFacts* facts) {

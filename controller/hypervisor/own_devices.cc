@@ -35,7 +35,7 @@ class Recogniser {
   std::string Judge(xml_node device, bool plain) const {
     const std::string kind = device.name();
     if (kind == "disk") return Disk(device);
-    if (kind == "interface") return Card(device);
+    if (kind == "interface") return Card(device, plain);
     if (kind == "filesystem") {
       const std::string tag = device.child("target").attribute("dir").value();
       return tags_.count(tag) > 0 ? FolderAlias(tag) : "";
@@ -68,15 +68,12 @@ class Recogniser {
     return made || serials_.count(serial) > 0 ? DriveAlias(serial) : "";
   }
 
-  std::string Card(xml_node card) const {
-    // What rum wrote before "ua-rum-".
-    const std::string alias = AliasOf(card);
-    if (alias == "ua-nat") return CardAlias("nat");
-    int number = -1;
+  std::string Card(xml_node card, bool plain) const {
     const auto& interfaces = said_.config.network().interfaces();
-    if (absl::StartsWith(alias, "ua-net") && absl::SimpleAtoi(alias.substr(6), &number) &&
-        number >= 0 && number < interfaces.size()) {
-      return CardAlias("network:" + interfaces[number].network());
+    if (const std::string alias = AliasOf(card); plain && IsOldAlias(alias)) {
+      int number = -1;
+      if (!absl::SimpleAtoi(alias.substr(6), &number)) return kNatAlias;
+      if (number < interfaces.size()) return CardAlias("network:" + interfaces[number].network());
     }
     const std::string mac = card.child("mac").attribute("address").value();
     if (mac.empty()) return "";
@@ -139,6 +136,12 @@ std::string CardAlias(const std::string& card) {
 std::string FolderAlias(const std::string& tag) {
   // virtiofsd's socket has it in its path, which has to be short.
   return absl::StrCat(kFolderAliases, Sha256Hex("folder:" + tag).substr(0, 12));
+}
+
+bool IsOldAlias(const std::string& alias) {
+  if (alias == "ua-nat") return true;
+  const std::string number = absl::StartsWith(alias, "ua-net") ? alias.substr(6) : "";
+  return !number.empty() && number.find_first_not_of("0123456789") == std::string::npos;
 }
 
 OwnMetadata ReadOwnMetadata(xml_node domain) {

@@ -29,6 +29,9 @@ std::string DriveAlias(const std::string& serial);
 std::string CardAlias(const std::string& card);  // one of CardsOf()
 std::string FolderAlias(const std::string& tag);
 
+// An alias that rum gave a card before those above: "ua-nat", "ua-net0".
+bool IsOldAlias(const std::string& alias);
+
 // What a definition has of rum's metadata, if anything.
 struct OwnMetadata {
   std::string machine_id;

@@ -201,6 +201,19 @@ TEST(DomainEdit, ADriveIsRecognisedByItsFileWhereNothingElseTells) {
   EXPECT_EQ(ElementsAt(edited, "//filesystem/address"), ElementsAt(xml, "//filesystem/address"));
 }
 
+TEST(DomainEdit, AnEmptyTrayOfSomebodysIsNotTheSeeds) {
+  const std::string tray =
+      "<disk type=\"file\" device=\"cdrom\"><target dev=\"sdb\" bus=\"sata\"/></disk>";
+  std::string xml = WithDevice(Definition("rum.xml"), tray);
+  EXPECT_EQ(Edit(xml, ShopParts()), xml);
+  xml = With(xml, absl::StrCat("<source file='", ShopParts().seed_path, "'/>"), "");
+  EXPECT_EQ(Read(xml).seed_path, "");
+  const std::string edited = Edit(xml, ShopParts());
+  ExpectSays(edited, ShopParts());
+  EXPECT_EQ(At(edited, "//disk[source/@file='" + ShopParts().seed_path + "']/target/@dev"), "sda");
+  EXPECT_THAT(ElementsAt(edited, "//disk"), Contains(tray));
+}
+
 TEST(DomainEdit, ADiskThatWasSwappedStaysSwapped) {
   DomainParts parts = ShopParts();
   std::string xml = Definition("rum.xml");
@@ -263,6 +276,22 @@ TEST(DomainEdit, WhatVirshTookFromRumsDevicesShowsAndComesBack) {
   ExpectSays(edited, ShopParts());
   EXPECT_EQ(At(edited, "//source/@portgroup"), "");
   EXPECT_THAT(ElementsAt(edited, "//interface"), testing::SizeIs(3));
+}
+
+// Each has a way out; what a name of a network in the file stands for is another matter.
+TEST(DomainEdit, ACardThatSomebodyPutOnABridgeStaysThere) {
+  std::string xml = Definition("rum.xml");
+  const auto bridge = [&](const std::string& network) {
+    const size_t mac = xml.rfind("<mac", xml.find(absl::StrCat("<source network='", network)));
+    const size_t type = xml.rfind("type='network'", mac);
+    xml.replace(type, 14, "type='bridge'");
+    xml = With(xml, absl::StrCat("<source network='", network, "'/>"),
+               "<source bridge='br0'/><virtualport type='openvswitch'/>");
+  };
+  bridge("default");
+  bridge("lab");
+  ExpectSays(xml, ShopParts());
+  EXPECT_EQ(Edit(xml, ShopParts()), xml);
 }
 
 TEST(DomainEdit, WhatSomebodyGaveRumsDevicesStays) {

@@ -247,6 +247,31 @@ TEST_F(Files, AMachineThatWasPausedShowsAndAStartGoesOnWithIt) {
   EXPECT_FALSE(hypervisor_->Inspect(machine_)->paused);
 }
 
+// `virsh undefine` of a machine that runs leaves it running; what it runs as is what is defined
+// anew.
+TEST_F(Files, ADefinitionThatWasTakenFromARunningMachineComesBackWithWhatOthersAdded) {
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing, nullptr), absl::OkStatus());
+  EditInLibvirt(Uri(), machine_.domain_name(), [](std::string* xml) {
+    const std::string end = "</devices>";
+    xml->replace(
+        xml->find(end), end.size(),
+        "<watchdog model='i6300esb' action='none'/><video><model type='vga'/></video>" + end);
+  });
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  ASSERT_EQ(virDomainUndefine(Domain(machine_).get()), 0);
+  EXPECT_FALSE(hypervisor_->Inspect(machine_)->defined);
+  config_.mutable_resources()->set_memory_mb(320);
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing, nullptr), absl::OkStatus());
+  const DomainState state = *hypervisor_->Inspect(machine_);
+  EXPECT_TRUE(state.defined && state.running);
+  EXPECT_EQ(state.persistent.resources().memory_mb(), 320u);
+  EXPECT_EQ(state.live.resources().memory_mb(), 256u);
+  const std::string xml = EditInLibvirt(Uri(), machine_.domain_name(), [](std::string*) {});
+  EXPECT_THAT(xml, testing::HasSubstr("<watchdog model='i6300esb' action='none'>"));
+  ASSERT_EQ(hypervisor_->Stop(machine_, absl::ZeroDuration()), absl::OkStatus());
+  EXPECT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+}
+
 TEST_F(Files, AMachineThatWasSavedKeepsItsOldSeedUntilItGoesOn) {
   ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing, nullptr), absl::OkStatus());
   ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
