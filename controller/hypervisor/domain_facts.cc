@@ -135,6 +135,7 @@ void ReadFolders(xml_node devices, DomainFacts* facts) {
 void ReadMetadata(xml_node domain, DomainFacts* facts) {
   xml_node machine = domain.child("metadata").child("rum:machine");
   facts->machine_id = machine.attribute("id").value();
+  facts->owner = machine.attribute("owner").value();
   facts->disk_nonce = machine.attribute("disk").value();
   facts->base_path = machine.attribute("image").value();
   facts->base_mark = machine.attribute("image-mark").value();

@@ -1,7 +1,9 @@
 #include "controller/hypervisor/domain_xml.h"
 
 #include <google/protobuf/util/json_util.h>
+#include <pwd.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <map>
@@ -33,6 +35,7 @@ void AddMetadata(xml_node domain, const DomainParts& parts) {
   Set(machine, "xmlns:rum", "https://rum.dev/xmlns/domain/1");
   Set(machine, "id", parts.identity.id);
   Set(machine, "file", parts.identity.config_path);
+  if (!parts.owner.empty()) Set(machine, "owner", parts.owner);
   Set(machine, "disk", parts.disk_nonce);
   if (!parts.base_path.empty()) {
     Set(machine, "image", parts.base_path);
@@ -213,7 +216,7 @@ std::string MakeDomainXml(const DomainParts& parts) {
   xml_node domain = Add(document, "domain");
   const bool test = parts.connection == ConnectionKind::kTest;
   Set(domain, "type", test ? "test" : parts.domain_type);
-  AddText(domain, "name", parts.identity.domain_name());
+  AddText(domain, "name", parts.name.empty() ? parts.identity.domain_name() : parts.name);
   AddText(domain, "uuid", parts.uuid);
   AddMetadata(domain, parts);
   const std::string memory = absl::StrCat(parts.config.resources().memory_mb());
@@ -234,6 +237,16 @@ std::string MakeDomainXml(const DomainParts& parts) {
   std::ostringstream out;
   document.save(out, "  ", pugi::format_default | pugi::format_no_declaration);
   return out.str();
+}
+
+std::string ThisUser() {
+  const uid_t uid = geteuid();
+  passwd entry{};
+  passwd* found = nullptr;
+  char buffer[16384];
+  const bool named =
+      getpwuid_r(uid, &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr;
+  return named ? absl::StrCat(uid, " ", entry.pw_name) : absl::StrCat(uid);
 }
 
 std::string DomainUuid(const MachineIdentity& identity) {

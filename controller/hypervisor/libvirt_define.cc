@@ -20,7 +20,7 @@ bool SameMeaning(const DomainFacts& a, const DomainFacts& b) {
   return google::protobuf::util::MessageDifferencer::Equals(a.config, b.config) &&
          a.disk_nonce == b.disk_nonce && a.base_mark == b.base_mark && a.root_path == b.root_path &&
          a.seed_path == b.seed_path && a.drive_paths == b.drive_paths && a.networks == b.networks &&
-         a.started_default == b.started_default;
+         a.started_default == b.started_default && a.owner == b.owner;
 }
 
 // What no machine of this connection can have, though the file may ask for it.
@@ -182,6 +182,8 @@ absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connecti
   parts.uuid = DomainUuid(machine);
   if (found.persistent.has_value()) parts.uuid = found.persistent->uuid;
   if (!found.persistent.has_value() && found.live.has_value()) parts.uuid = found.live->uuid;
+  parts.name = found.name;
+  parts.owner = ThisUser();
   parts.disk_nonce = disks.nonce;
   parts.base_path = disks.base_path;
   parts.base_mark = disks.base_mark;
