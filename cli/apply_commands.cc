@@ -41,7 +41,7 @@ void Up(ApplyFlags flags, Globals* globals) {
   }
   if (!globals->quiet)
     std::fprintf(stderr, "\nstopping %s; another Ctrl+C leaves that to the controller\n", name);
-  if (RunDown(client, false, globals) && !up) globals->exit_status = 130;
+  if (RunDown(client, {}, globals) && !up) globals->exit_status = 130;
 }
 
 void Apply(ApplyFlags flags, Globals* globals) {
@@ -53,7 +53,7 @@ void Apply(ApplyFlags flags, Globals* globals) {
   const int code = ExitCode(report.outcome().plan());
   if (flags.restart && !flags.request.dry_run() && code == 5) {
     flags.request.set_up(true);
-    if (RunDown(client, false, globals)) RunApply(flags.request, client, globals, &report);
+    if (RunDown(client, {}, globals)) RunApply(flags.request, client, globals, &report);
   }
   if (flags.exit_code && globals->exit_status == 0)
     globals->exit_status = ExitCode(report.outcome().plan());
@@ -74,6 +74,12 @@ void AddApplyCommands(CLI::App* app, Globals* globals) {
         "--drives", [up_flags](int64_t) { up_flags->request.set_reset_drives(true); },
         "with --reset: fresh drives too")
       ->needs(reset);
+  up->add_flag_function(
+      "--force", [up_flags](int64_t) { up_flags->request.set_take_over(true); },
+      "also when the machine is another user's in the same libvirt");
+  up->add_flag_function(
+      "--new", [up_flags](int64_t) { up_flags->request.set_new_machine(true); },
+      "a machine of its own, also where one whose file is gone looks like this one");
   up->callback([up_flags, globals] { Up(*up_flags, globals); });
 
   const auto flags = std::make_shared<ApplyFlags>();
@@ -83,8 +89,12 @@ void AddApplyCommands(CLI::App* app, Globals* globals) {
       "--dry-run", [flags](int64_t) { flags->request.set_dry_run(true); },
       "print the plan and touch nothing");
   apply->add_flag_function(
-      "--force", [flags](int64_t) { flags->request.set_force(true); },
-      "re-run a changed system script too");
+      "--force",
+      [flags](int64_t) {
+        flags->request.set_force(true);
+        flags->request.set_take_over(true);
+      },
+      "re-run a changed system script too; also when the machine is another user's");
   apply->add_flag("--restart", flags->restart, "restart the machine if a change needs it");
   apply->add_flag("--exit-code", flags->exit_code,
                   "4: live changes pending; 5: restart or recreate needed");

@@ -4,12 +4,15 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "cli/client.h"
 #include "cli/last_lines.h"
+#include "cli/list_text.h"
 #include "cli/log_text.h"
 #include "cli/progress_text.h"
 #include "cli/render.h"
@@ -20,6 +23,8 @@
 namespace rum {
 
 namespace {
+
+namespace fs = std::filesystem;
 
 // All that a run of a script wrote, as text; empty: it cannot be had.
 std::string OutputOf(const MachineClient& client, const std::string& run_id) {
@@ -120,20 +125,79 @@ absl::StatusOr<control::ApplyReport> Follow(grpc::ClientReader<control::ApplyEve
                    "; what was done is known, run the command again"));
 }
 
+namespace {
+
+absl::StatusOr<control::ListMachinesReply> AskList(const MachineClient& client,
+                                                   const std::string& config_path) {
+  grpc::ClientContext context;
+  control::ListMachinesRequest request;
+  request.set_config_path(config_path);
+  request.set_brief(true);
+  control::ListMachinesReply reply;
+  const grpc::Status called = client.stub->ListMachines(&context, request, &reply);
+  if (called.ok()) return reply;
+  return absl::UnavailableError(WhyItFailed(called));
+}
+
+// Of a file whose folder may be gone.
+absl::StatusOr<MachineIdentity> IdentityOfFile(const Globals& globals) {
+  absl::StatusOr<MachineIdentity> identity = IdentityOf(globals.file);
+  if (!absl::IsNotFound(identity.status())) return identity;
+  std::error_code error;
+  const fs::path file(globals.file);
+  const fs::path folder = fs::weakly_canonical(fs::absolute(file, error).parent_path(), error);
+  if (error) return identity;
+  MachineIdentity gone;
+  gone.config_path = folder / file.filename();
+  return gone;
+}
+
+// Which machine is meant, of those that the controller knows.
+absl::StatusOr<control::ListedMachine> WhichMachine(const MachineClient& client,
+                                                    const Globals& globals) {
+  if (globals.machine.empty()) {
+    const auto reply = AskList(client, client.identity.config_path);
+    if (!reply.ok()) return reply.status();
+    return reply->machines(0);
+  }
+  const auto reply = AskList(client, "");
+  if (!reply.ok()) return reply.status();
+  return PickMachine(*reply, globals.machine);
+}
+
+}  // namespace
+
+std::string DefaultUri() {
+  const char* uri = std::getenv("LIBVIRT_DEFAULT_URI");
+  return uri == nullptr ? "" : uri;
+}
+
 bool Connect(Globals* globals, MachineClient* client) {
-  auto identity = IdentityOf(globals->file);
-  if (!identity.ok()) return Fail(globals, std::string(identity.status().message())), false;
-  if (!IsUtf8(identity->config_path))
-    return Fail(globals, "the path of the file is not UTF-8: " + identity->config_path), false;
+  const bool by_file = globals->machine.empty();
+  if (by_file) {
+    auto identity = IdentityOfFile(*globals);
+    if (!identity.ok()) return Fail(globals, std::string(identity.status().message())), false;
+    if (!IsUtf8(identity->config_path))
+      return Fail(globals, "the path of the file is not UTF-8: " + identity->config_path), false;
+    client->identity = *std::move(identity);
+  }
   auto stub = ConnectController(true);
   if (!stub.ok()) return Fail(globals, std::string(stub.status().message())), false;
-  client->identity = *std::move(identity);
   client->stub = *std::move(stub);
+  const auto machine = WhichMachine(*client, *globals);
+  if (!machine.ok()) {
+    // Of a folder that is gone and that no record has, IdentityOf() says it as it was typed.
+    const absl::Status typed = by_file ? IdentityOf(globals->file).status() : absl::OkStatus();
+    const absl::Status& why = typed.ok() ? machine.status() : typed;
+    return Fail(globals, std::string(why.message())), false;
+  }
+  client->identity = {machine->config_path(), machine->name(), machine->id()};
   return true;
 }
 
 bool ConnectToKnown(Globals* globals, MachineClient* client) {
   if (!Connect(globals, client)) return false;
+  if (!globals->machine.empty()) return true;
   if (access(client->identity.config_path.c_str(), F_OK) == 0) return true;
   MachineStatus status;
   const bool known = !AskStatus(client, &status).ok() || status.generation() > 0 ||
@@ -146,6 +210,7 @@ bool ConnectToKnown(Globals* globals, MachineClient* client) {
 grpc::Status AskStatus(MachineClient* client, MachineStatus* status) {
   control::MachineRequest request;
   request.set_config_path(client->identity.config_path);
+  request.set_default_uri(DefaultUri());
   for (int attempt = 0;; ++attempt) {
     grpc::ClientContext context;
     grpc::Status called = client->stub->Status(&context, request, status);
@@ -156,8 +221,11 @@ grpc::Status AskStatus(MachineClient* client, MachineStatus* status) {
   }
 }
 
-bool RunApply(const control::ApplyRequest& request, const MachineClient& client, Globals* globals,
+bool RunApply(const control::ApplyRequest& what, const MachineClient& client, Globals* globals,
               control::ApplyReport* report, Interrupts* interrupts) {
+  control::ApplyRequest request = what;
+  request.set_default_uri(DefaultUri());
+  request.set_recorded(!globals->machine.empty());
   grpc::ClientContext context;
   const auto reader = client.stub->Apply(&context, request);
   if (interrupts != nullptr) interrupts->SetAtWork([&context] { context.TryCancel(); });
@@ -190,11 +258,13 @@ bool RunApply(const control::ApplyRequest& request, const MachineClient& client,
   return globals->exit_status == 0;
 }
 
-bool RunDown(const MachineClient& client, bool destroy, Globals* globals, bool force) {
+bool RunDown(const MachineClient& client, DownFlags flags, Globals* globals) {
+  const bool destroy = flags.destroy;
   grpc::ClientContext context;
   control::MachineRequest request;
   request.set_config_path(client.identity.config_path);
-  request.set_force(force);
+  request.set_default_uri(DefaultUri());
+  request.set_force(flags.force);
   const auto reader =
       destroy ? client.stub->Destroy(&context, request) : client.stub->Down(&context, request);
   const auto report = Follow(reader.get(), *globals);

@@ -29,10 +29,12 @@ struct MachineClient {
   // The connection ends with the process: gRPC 1.51 would sleep for some milliseconds until its
   // threads have seen the last one go.
   ~MachineClient() { (void)stub.release(); }
-  MachineIdentity identity;
+  MachineIdentity identity;  // name and id as the machine was born with them
   std::unique_ptr<control::Control::Stub> stub;
 };
 bool Connect(Globals* globals, MachineClient* client);
+// LIBVIRT_DEFAULT_URI of this shell, which the controller does not have; empty: it is not set.
+std::string DefaultUri();
 // The same for what is done to machines that are there: a file may be gone, but then a machine must
 // have been made from it.
 bool ConnectToKnown(Globals* globals, MachineClient* client);
@@ -44,7 +46,11 @@ grpc::Status AskStatus(MachineClient* client, MachineStatus* status);
 bool RunApply(const control::ApplyRequest& request, const MachineClient& client, Globals* globals,
               control::ApplyReport* report, Interrupts* interrupts = nullptr);
 // The same for down and destroy.
-bool RunDown(const MachineClient& client, bool destroy, Globals* globals, bool force = false);
+struct DownFlags {
+  bool destroy = false;
+  bool force = false;  // also of a machine that is another user's; destroy: also with snapshots
+};
+bool RunDown(const MachineClient& client, DownFlags flags, Globals* globals);
 
 }  // namespace rum
 

@@ -10,6 +10,7 @@ namespace rum {
 // What stands before any command.
 struct Globals {
   std::string file = "rum.toml";
+  std::string machine;  // a name or an id in its place; empty: by the file
   std::string output = "text";
   std::string color = "auto";
   bool quiet = false;
@@ -22,6 +23,7 @@ struct Globals {
 // Each adds its commands to `app`; their callbacks set globals->exit_status.
 void AddApplyCommands(CLI::App* app, Globals* globals);       // up, apply = reload
 void AddMachineCommands(CLI::App* app, Globals* globals);     // status, down, restart, destroy
+void AddListCommands(CLI::App* app, Globals* globals);        // list, adopt
 void AddProvisionCommand(CLI::App* app, Globals* globals);    // provision
 void AddLogCommand(CLI::App* app, Globals* globals);          // log
 void AddExecCommand(CLI::App* app, Globals* globals);         // exec

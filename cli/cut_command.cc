@@ -6,13 +6,13 @@
 namespace rum {
 namespace {
 
-// Whether the word after this option is its value: "--user", "-c", "-qc", but not "--user=me",
-// "-cFILE".
+// Whether the word after this option is its value: "--user", "-c", "-qc", "-m", but not
+// "--user=me", "-cFILE".
 bool TakesNextWord(const std::string& option) {
   static const auto* const kLong = new std::set<std::string>{
-      "--config", "--output", "--color", "--user", "--cwd", "--env", "--timeout"};
+      "--config", "--machine", "--output", "--color", "--user", "--cwd", "--env", "--timeout"};
   if (option.rfind("--", 0) == 0) return kLong->count(option) > 0;
-  const size_t value = option.find_first_of("co");
+  const size_t value = option.find_first_of("cmo");
   return value != std::string::npos && value + 1 == option.size();
 }
 

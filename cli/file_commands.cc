@@ -15,6 +15,7 @@ namespace rum {
 namespace {
 
 void Check(std::vector<std::string> files, Globals* globals) {
+  if (!globals->machine.empty()) return Fail(globals, "check is about files: -c, or their names");
   if (files.empty()) files.push_back(globals->file);
   const bool utf8 = StyleOf(globals->color).utf8;
   for (const std::string& file : files) {

@@ -43,6 +43,8 @@ void List(Globals* globals) {
 
 // What the word, or else the file, names.
 bool Wanted(const std::string& word, Globals* globals, control::PullImageRequest* request) {
+  if (word.empty() && !globals->machine.empty())
+    return Fail(globals, "name the image, or a file with -c: -m names a machine"), false;
   if (word.empty()) {
     const auto identity = IdentityOf(globals->file);
     if (!identity.ok()) return Fail(globals, std::string(identity.status().message())), false;

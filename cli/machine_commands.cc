@@ -45,7 +45,7 @@ void Status(const StatusFlags& flags, Globals* globals) {
 
 void Restart(Globals* globals) {
   MachineClient client;
-  if (!ConnectToKnown(globals, &client) || !RunDown(client, false, globals)) return;
+  if (!ConnectToKnown(globals, &client) || !RunDown(client, {}, globals)) return;
   control::ApplyRequest request;
   request.set_config_path(client.identity.config_path);
   request.set_up(true);
@@ -53,9 +53,9 @@ void Restart(Globals* globals) {
   RunApply(request, client, globals, &report);
 }
 
-void Down(bool destroy, bool force, Globals* globals) {
+void Down(DownFlags flags, Globals* globals) {
   MachineClient client;
-  if (ConnectToKnown(globals, &client)) RunDown(client, destroy, globals, force);
+  if (ConnectToKnown(globals, &client)) RunDown(client, flags, globals);
 }
 
 }  // namespace
@@ -83,14 +83,19 @@ void AddMachineCommands(CLI::App* app, Globals* globals) {
       ->check(CLI::PositiveNumber)
       ->needs(wait);
   status->callback([flags, globals] { Status(*flags, globals); });
-  app->add_subcommand("down", "shut the machine down: ACPI, and after 30 s by force")
-      ->callback([globals] { Down(false, false, globals); });
+  const auto down_flags = std::make_shared<DownFlags>();
+  CLI::App* down =
+      app->add_subcommand("down", "shut the machine down: ACPI, and after 30 s by force");
+  down->add_flag("--force", down_flags->force,
+                 "also when the machine is another user's in the same libvirt");
+  down->callback([down_flags, globals] { Down(*down_flags, globals); });
   app->add_subcommand("restart", "down, then up")->callback([globals] { Restart(globals); });
+  const auto destroy_flags = std::make_shared<DownFlags>(DownFlags{true});
   CLI::App* destroy = app->add_subcommand(
       "destroy", "remove the machine and its disks, and say what was removed and what is kept");
-  const auto force = std::make_shared<bool>(false);
-  destroy->add_flag("--force", *force, "also one with snapshots, without asking");
-  destroy->callback([force, globals] { Down(true, *force, globals); });
+  destroy->add_flag("--force", destroy_flags->force,
+                    "also one with snapshots, without asking, or one that is another user's");
+  destroy->callback([destroy_flags, globals] { Down(*destroy_flags, globals); });
 }
 
 }  // namespace rum

@@ -101,7 +101,13 @@ int main(int argc, char** argv) {
   rum::Globals globals;
   CLI::App app("Makes a running VM match its file.", "rum");
   app.set_version_flag("--version", rum::kVersion);
-  app.add_option("-c,--config", globals.file, "the machine's file")->capture_default_str();
+  CLI::Option* file =
+      app.add_option("-c,--config", globals.file, "the machine's file")->capture_default_str();
+  app.add_option("-m,--machine", globals.machine,
+                 "the machine by its name or id (`rum list`) in place of a file, which may be gone")
+      ->excludes(file)
+      ->check(CLI::Validator([](const std::string& word) { return word.empty() ? "empty" : ""; },
+                             "NAME|ID"));
   app.add_option("-o,--output", globals.output, "text or json")
       ->check(CLI::IsMember({"text", "json"}));
   app.add_option("--color", globals.color, "auto, always or never")
@@ -112,6 +118,7 @@ int main(int argc, char** argv) {
   app.fallthrough();
   rum::AddApplyCommands(&app, &globals);
   rum::AddMachineCommands(&app, &globals);
+  rum::AddListCommands(&app, &globals);
   rum::AddProvisionCommand(&app, &globals);
   rum::AddLogCommand(&app, &globals);
   rum::AddExecCommand(&app, &globals);

@@ -66,6 +66,8 @@ const char* PhaseName(MachineStatus::Phase phase) {
       return "running";
     case MachineStatus::UNREACHABLE:
       return "unreachable";
+    case MachineStatus::UNKNOWN:
+      return "unknown";
     default:
       return "not defined";
   }
@@ -120,21 +122,6 @@ std::string Circumstances(const Item& item, const Style& style) {
   return parts.empty() ? "" : absl::StrCat(" (", absl::StrJoin(parts, ", "), ")");
 }
 
-// "Ready, not Synced (Pending), ...": what needs a restart only when something does.
-std::string Conditions(const MachineStatus& status) {
-  std::vector<std::string> parts;
-  for (const Condition& condition : status.conditions()) {
-    if (condition.status() == Condition::TRUE) {
-      parts.push_back(condition.type());
-    } else if (condition.status() == Condition::UNKNOWN) {
-      parts.push_back(absl::StrCat(condition.type(), " unknown (", condition.reason(), ")"));
-    } else if (condition.type() != "RestartRequired") {
-      parts.push_back(absl::StrCat("not ", condition.type(), " (", condition.reason(), ")"));
-    }
-  }
-  return absl::StrJoin(parts, ", ");
-}
-
 Mark MarkOf(Event::Kind kind) {
   switch (kind) {
     case Event::DONE:
@@ -148,6 +135,22 @@ Mark MarkOf(Event::Kind kind) {
 }
 
 }  // namespace
+
+std::string ConditionsText(const google::protobuf::RepeatedPtrField<Condition>& conditions) {
+  std::vector<std::string> parts;
+  for (const Condition& condition : conditions) {
+    if (condition.status() == Condition::TRUE) {
+      parts.push_back(condition.type());
+    } else if (condition.status() == Condition::UNKNOWN) {
+      parts.push_back(absl::StrCat(condition.type(), " unknown (", condition.reason(), ")"));
+    } else if (condition.type() != "RestartRequired") {
+      parts.push_back(absl::StrCat("not ", condition.type(), " (", condition.reason(), ")"));
+    }
+  }
+  return absl::StrJoin(parts, ", ");
+}
+
+std::string PhaseText(MachineStatus::Phase phase) { return PhaseName(phase); }
 
 Style StyleOf(const std::string& color) {
   std::setlocale(LC_CTYPE, "");
@@ -203,7 +206,7 @@ std::string RenderPlan(const Plan& plan, const Style& style) {
 std::string RenderStatus(const MachineStatus& status, int64_t now_ms, const Style& style) {
   std::string text = absl::StrCat(Text(status.name(), style), "  ", PhaseName(status.phase()));
   if (status.phase() == MachineStatus::NOT_DEFINED) {
-    text += "  `rum up` makes it";
+    if (status.notes().empty() && status.error().empty()) text += "  `rum up` makes it";
   } else if (status.generation() > 0) {
     absl::StrAppend(&text, "  generation ", status.generation(), ", applied ",
                     status.applied_generation());
@@ -227,7 +230,10 @@ std::string RenderStatus(const MachineStatus& status, int64_t now_ms, const Styl
     text += "\n";
   }
   if (status.conditions_size() > 0 && status.phase() != MachineStatus::NOT_DEFINED) {
-    absl::StrAppend(&text, "  ", Text(Conditions(status), style), "\n");
+    absl::StrAppend(&text, "  ", Text(ConditionsText(status.conditions()), style), "\n");
+  }
+  for (const std::string& note : status.notes()) {
+    absl::StrAppend(&text, "  ", Marked(Mark::kNeedsYou, style), " ", Message(note, style));
   }
   if (!status.error().empty()) {
     absl::StrAppend(&text, "  ", Marked(Mark::kFailed, style), " ", Message(status.error(), style));

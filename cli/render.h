@@ -28,6 +28,10 @@ std::string RenderPlan(const Plan& plan, const Style& style);  // of a dry run
 std::string RenderStatus(const MachineStatus& status, int64_t now_ms, const Style& style);
 std::string RenderEvent(const Event& event, const Style& style);  // one line
 
+// "Ready, not Synced (Pending), ...": what needs a restart only when something does.
+std::string ConditionsText(const google::protobuf::RepeatedPtrField<Condition>& conditions);
+std::string PhaseText(MachineStatus::Phase phase);  // "running"
+
 // A table: a row for each image, its columns in line.
 std::string RenderImages(const control::ImagesReply& images, const Style& style);
 std::string ToJson(const google::protobuf::Message& message);

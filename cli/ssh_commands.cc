@@ -37,8 +37,7 @@ bool AskSsh(Globals* globals, SshTarget* target) {
   if (!status.ok()) return Fail(globals, WhyItFailed(status)), false;
   std::error_code error;
   const std::string self = std::filesystem::read_symlink("/proc/self/exe", error);
-  auto found =
-      OptionsFor(target->machine, {self, "-c", client.identity.config_path, "proxy", "22"});
+  auto found = OptionsFor(target->machine, {self, "-m", client.identity.id, "proxy", "22"});
   if (!found.ok()) return Fail(globals, std::string(found.status().message())), false;
   target->options = *std::move(found);
   return true;

@@ -3,13 +3,30 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "controller/fleet_looks.h"
+#include "controller/hypervisor/domain_xml.h"
 #include "spdlog/spdlog.h"
+#include "state/place.h"
 
 namespace rum {
+namespace {
+
+ApplyOutcome Failed(const absl::Status& status) {
+  ApplyOutcome outcome;
+  outcome.failed = true;
+  outcome.status = status;
+  outcome.error = std::string(status.message());
+  return outcome;
+}
+
+}  // namespace
 
 Controller::Controller(ControllerParts parts)
-    : parts_(std::move(parts)), runs_(std::make_shared<RunStore>(parts_.run_folder)) {
+    : parts_(std::move(parts)),
+      runs_(std::make_shared<RunStore>(parts_.run_folder)),
+      looks_(std::make_unique<Looks>()) {
   RunLoopOptions options = parts_.loop;
   options.on_retry = [this](const std::string& key, absl::Time at) {
     if (const std::shared_ptr<Machine> machine = Known(key)) machine->NoteNextTry(at);
@@ -17,7 +34,7 @@ Controller::Controller(ControllerParts parts)
   loop_ =
       std::make_unique<RunLoop>([this](const std::string& key) { return RunKey(key); }, options);
   // A new file may cure what an old one could not, and somebody waits for it.
-  watch_ = std::make_unique<FileWatch>([this](const std::string& path) { loop_->WakeFirst(path); });
+  watch_ = std::make_unique<FileWatch>([this](const std::string& path) { WakeFile(path); });
 }
 
 Controller::~Controller() {
@@ -41,20 +58,18 @@ absl::Status Controller::Start() {
   std::vector<std::shared_ptr<Machine>> wanted;
   for (const std::string& id : *ids) {
     absl::StatusOr<MachineRecord> record = parts_.store->Load(id);
+    if (record.ok() && (record->config_path().empty() || record->name().empty())) {
+      record = absl::DataLossError("it names no machine");
+    }
+    std::lock_guard<std::mutex> lock(mutex_);
     if (!record.ok()) {
-      spdlog::error("record not taken up id={} error=\"{}\"", id,
-                    std::string(record.status().message()));
+      unreadable_[id] = std::string(record.status().message());
+      spdlog::error("record not taken up id={} error=\"{}\"", id, unreadable_[id]);
       continue;
     }
-    if (!record->want_running()) continue;
-    absl::StatusOr<std::shared_ptr<Machine>> machine = Find(record->config_path());
-    if (machine.ok()) {
-      (*machine)->TakeUp(*std::move(record));
-      wanted.push_back(*std::move(machine));
-    } else {
-      spdlog::error("machine not taken up path=\"{}\" error=\"{}\"", record->config_path(),
-                    std::string(machine.status().message()));
-    }
+    const std::shared_ptr<Machine> machine = Add({record->config_path(), record->name(), id});
+    if (record->want_running()) wanted.push_back(machine);
+    machine->TakeUp(*std::move(record));
   }
   // Not before: with all at work, reading the rest would take its turn among them.
   for (const std::shared_ptr<Machine>& machine : wanted) LookAfter(machine);
@@ -68,43 +83,70 @@ void Controller::Stop() {
     stopped_ = true;
     machines = machines_;
   }
-  for (const auto& [path, machine] : machines) machine->Stop();
+  for (const auto& [id, machine] : machines) machine->Stop();
   loop_->Stop();
 }
 
 void Controller::LookAfter(const std::shared_ptr<Machine>& machine) {
-  const std::string& path = machine->identity().config_path;
-  watch_->Add(path);
-  loop_->Wake(path);
+  watch_->Add(machine->identity().config_path);
+  loop_->Wake(machine->identity().id);
 }
 
-std::shared_ptr<Machine> Controller::Known(const std::string& key) const {
+std::shared_ptr<Machine> Controller::Known(const std::string& id) const {
   std::lock_guard<std::mutex> lock(mutex_);
-  auto found = machines_.find(key);
+  auto found = machines_.find(id);
   return found == machines_.end() ? nullptr : found->second;
 }
 
-absl::StatusOr<std::shared_ptr<Machine>> Controller::Find(const std::string& config_path) {
-  if (std::shared_ptr<Machine> known = Known(config_path)) return known;
+std::shared_ptr<Machine> Controller::At(const std::string& config_path) const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  auto found = by_path_.find(config_path);
+  return found == by_path_.end() ? nullptr : machines_.at(found->second);
+}
+
+// A record's path first: there its folder may be gone. Only a path that no record has makes an id.
+Controller::MachineOr Controller::Find(const std::string& config_path) {
+  if (std::shared_ptr<Machine> known = At(config_path)) return known;
   absl::StatusOr<MachineIdentity> identity = IdentityOf(config_path);
   if (!identity.ok()) return identity.status();
-  const std::string path = identity->config_path;
+  if (std::shared_ptr<Machine> known = At(identity->config_path)) return known;
+  const std::string through_link = IdThroughLink(identity->config_path);
   std::lock_guard<std::mutex> lock(mutex_);
   if (stopped_) return absl::CancelledError("the controller is stopping");
-  std::shared_ptr<Machine>& machine = machines_[path];
-  if (machine == nullptr) {
-    by_domain_[identity->domain_name()] = path;
-    LinkSources sources{[this, path](const std::string& uri) { return Connect(uri, path); },
-                        parts_.agent, parts_.listeners, parts_.forwards, runs_};
-    machine = std::make_shared<Machine>(*std::move(identity), std::move(sources),
-                                        parts_.store.get(), MachineKeys(parts_.key_folder),
-                                        [this, path] { loop_->Wake(path); });
+  if (const auto found = by_path_.find(identity->config_path); found != by_path_.end())
+    return machines_.at(found->second);
+  if (const auto before = machines_.find(through_link);
+      before != machines_.end() && before->second->made() &&
+      before->second->Snapshot().identity_rule() == 0) {
+    return before->second;
   }
+  for (int nth = 1; machines_.count(identity->id) > 0; ++nth)
+    identity->id = NewMachineId(identity->config_path, nth);
+  return Add(*std::move(identity));
+}
+
+std::shared_ptr<Machine> Controller::Add(MachineIdentity identity) {
+  const std::string id = identity.id;
+  by_path_[identity.config_path] = id;
+  by_domain_[identity.domain_name()] = id;
+  by_domain_[DomainUuid(identity)] = id;
+  LinkSources sources{[this, id](const std::string& uri) { return Connect(uri, id); }, parts_.agent,
+                      parts_.listeners, parts_.forwards, runs_};
+  const auto machine =
+      std::make_shared<Machine>(std::move(identity), std::move(sources), parts_.store.get(),
+                                MachineKeys(parts_.key_folder), [this, id] { loop_->Wake(id); });
+  machines_[id] = machine;
   return machine;
 }
 
-absl::StatusOr<std::shared_ptr<Hypervisor>> Controller::Connect(const std::string& uri,
+void Controller::WakeFile(const std::string& config_path) {
+  if (const std::shared_ptr<Machine> machine = At(config_path))
+    loop_->WakeFirst(machine->identity().id);
+}
+
+absl::StatusOr<std::shared_ptr<Hypervisor>> Controller::Connect(const std::string& asked,
                                                                 const std::string& machine) {
+  const std::string& uri = asked.empty() ? parts_.default_uri : asked;
   std::shared_ptr<Connection> connection;
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -124,15 +166,15 @@ absl::StatusOr<std::shared_ptr<Hypervisor>> Controller::Connect(const std::strin
   return connection->hypervisor;
 }
 
-void Controller::WakeDomain(const std::string& domain_name) {
-  std::string path;
+void Controller::WakeDomain(const std::string& domain) {
+  std::string id;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    auto found = by_domain_.find(domain_name);
+    auto found = by_domain_.find(domain);
     if (found == by_domain_.end()) return;
-    path = found->second;
+    id = found->second;
   }
-  loop_->Wake(path);
+  loop_->Wake(id);
 }
 
 void Controller::WakeAll(const std::string& uri) {
@@ -147,8 +189,8 @@ void Controller::WakeAll(const std::string& uri) {
   for (const std::string& machine : connection->machines) loop_->Wake(machine);
 }
 
-RunEnd Controller::RunKey(const std::string& key) {
-  std::shared_ptr<Machine> machine = Known(key);
+RunEnd Controller::RunKey(const std::string& id) {
+  std::shared_ptr<Machine> machine = Known(id);
   if (machine == nullptr) return absl::OkStatus();
   int actions = 0;
   EventSink log;
@@ -169,38 +211,40 @@ RunEnd Controller::RunKey(const std::string& key) {
     spdlog::debug("reconcile failed machine={} error=\"{}\"", machine->identity().name,
                   std::string(status.message()));
   }
-  if (!machine->want_running() || (watch_->Add(key) && machine->GuestPushes())) return status;
+  if (!machine->want_running() ||
+      (watch_->Add(machine->identity().config_path) && machine->GuestPushes()))
+    return status;
   return {status, parts_.poll};
 }
 
 ApplyOutcome Controller::Apply(const std::string& config_path, const ApplyOptions& options,
                                const EventSink& sink) {
-  absl::StatusOr<std::shared_ptr<Machine>> machine = Find(config_path);
-  if (!machine.ok()) {
-    ApplyOutcome outcome;
-    outcome.failed = true;
-    outcome.status = machine.status();
-    outcome.error = std::string(machine.status().message());
-    return outcome;
+  const MachineOr machine =
+      options.up && options.new_machine ? Find(config_path) : FindMade(config_path);
+  if (!machine.ok()) return Failed(machine.status());
+  if (!options.dry_run) {
+    if (absl::Status moved = FollowLink(*machine, config_path); !moved.ok()) return Failed(moved);
   }
   ApplyOutcome outcome = (*machine)->Apply(options, sink);
   // Only from now on: the first look of the loop would find nothing else to do.
   if (!(*machine)->want_running() || options.dry_run) return outcome;
-  const std::string& path = (*machine)->identity().config_path;
   if (outcome.failed || outcome.actions > 0) {
     LookAfter(*machine);
   } else {
-    watch_->Add(path);
-    loop_->WakeUnlessSettled(
-        path);  // this was a look, and whoever comes next need not wait for another
+    watch_->Add((*machine)->identity().config_path);
+    // This was a look, and whoever comes next need not wait for another.
+    loop_->WakeUnlessSettled((*machine)->identity().id);
   }
   return outcome;
 }
 
-absl::StatusOr<MachineStatus> Controller::Status(const std::string& config_path) {
-  absl::StatusOr<std::shared_ptr<Machine>> machine = Find(config_path);
+absl::StatusOr<MachineStatus> Controller::Status(const std::string& config_path,
+                                                 const std::string* default_uri) {
+  const MachineOr machine = Find(config_path);
   if (!machine.ok()) return machine.status();
-  return (*machine)->Status();
+  MachineStatus status = (*machine)->Status(default_uri);
+  if (const std::string meant = WhoIsMeant(**machine); !meant.empty()) status.add_notes(meant);
+  return status;
 }
 
 absl::Status Controller::Watch(const std::string& config_path, const Machine::WatchOptions& options,
@@ -213,66 +257,56 @@ absl::Status Controller::Watch(const std::string& config_path, const Machine::Wa
   return absl::OkStatus();
 }
 
-ApplyOutcome Controller::Down(const std::string& config_path, const EventSink& sink) {
-  absl::StatusOr<std::shared_ptr<Machine>> machine = Find(config_path);
-  ApplyOutcome outcome;
-  if (machine.ok()) return (*machine)->Down(sink);
-  outcome.failed = true;
-  outcome.status = machine.status();
-  outcome.error = std::string(machine.status().message());
-  return outcome;
+ApplyOutcome Controller::Down(const std::string& config_path, const EventSink& sink, bool force) {
+  const MachineOr machine = FindMade(config_path);
+  return machine.ok() ? (*machine)->Down(sink, force) : Failed(machine.status());
 }
 
 ApplyOutcome Controller::Destroy(const std::string& config_path, const EventSink& sink,
                                  bool force) {
-  absl::StatusOr<std::shared_ptr<Machine>> machine = Find(config_path);
-  ApplyOutcome outcome;
-  if (!machine.ok()) {
-    outcome.failed = true;
-    outcome.status = machine.status();
-    outcome.error = std::string(machine.status().message());
-    return outcome;
-  }
-  outcome = (*machine)->Destroy(sink, force);
+  const MachineOr machine = FindMade(config_path);
+  if (!machine.ok()) return Failed(machine.status());
+  ApplyOutcome outcome = (*machine)->Destroy(sink, force);
   if (outcome.failed) return outcome;
   watch_->Remove((*machine)->identity().config_path);
-  loop_->Forget((*machine)->identity().config_path);
+  loop_->Forget((*machine)->identity().id);
   return outcome;
 }
 
 absl::StatusOr<GuestAccess> Controller::Guest(const std::string& config_path) {
-  absl::StatusOr<std::shared_ptr<Machine>> machine = Find(config_path);
+  const MachineOr machine = FindMade(config_path);
   if (!machine.ok()) return machine.status();
   return (*machine)->Guest();
 }
 
 absl::StatusOr<SshAccess> Controller::SshToGuest(const std::string& config_path) {
-  absl::StatusOr<std::shared_ptr<Machine>> machine = Find(config_path);
+  const MachineOr machine = FindMade(config_path);
   if (!machine.ok()) return machine.status();
   return (*machine)->SshToGuest();
 }
 
 absl::StatusOr<std::vector<agent::ScriptRun>> Controller::Runs(const std::string& config_path) {
-  absl::StatusOr<std::shared_ptr<Machine>> machine = Find(config_path);
+  const MachineOr machine = FindMade(config_path);
   if (!machine.ok()) return machine.status();
   return (*machine)->Runs();
 }
 
 absl::Status Controller::Log(const std::string& config_path, const std::string& run_id, bool follow,
                              const Machine::LogSink& sink) {
-  absl::StatusOr<std::shared_ptr<Machine>> machine = Find(config_path);
+  const MachineOr machine = FindMade(config_path);
   return machine.ok() ? (*machine)->Log(run_id, follow, sink) : machine.status();
 }
 
 absl::StatusOr<std::vector<agent::ScriptRun>> Controller::CancelRuns(
     const std::string& config_path) {
-  absl::StatusOr<std::shared_ptr<Machine>> machine = Find(config_path);
+  const MachineOr machine = FindMade(config_path);
   if (!machine.ok()) return machine.status();
   return (*machine)->CancelRuns();
 }
 
 absl::StatusOr<std::set<std::string>> Controller::ImagesInUse() {
-  std::set<std::string> uris = {""};  // the default, also when no machine is in it any more
+  std::set<std::string> uris = {
+      parts_.default_uri};  // the default, also when no machine is in it any more
   absl::StatusOr<std::vector<std::string>> ids = parts_.store->List();
   if (!ids.ok()) return ids.status();
   for (const std::string& id : *ids) {
@@ -320,13 +354,13 @@ std::map<std::string, std::shared_ptr<Machine>> Controller::Machines() const {
 
 int Controller::machines() const {
   int wanted = 0;
-  for (const auto& [path, machine] : Machines()) wanted += machine->want_running() ? 1 : 0;
+  for (const auto& [id, machine] : Machines()) wanted += machine->want_running() ? 1 : 0;
   return wanted;
 }
 
 std::vector<prometheus::MetricFamily> Controller::CollectMetrics() {
   FleetTotals totals;
-  for (const auto& [path, machine] : Machines()) {
+  for (const auto& [id, machine] : Machines()) {
     if (!machine->want_running()) continue;
     ++totals.machines;
     totals.drift_items += machine->items_waiting();

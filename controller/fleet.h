@@ -21,7 +21,7 @@ namespace rum {
 
 // Connects to one libvirt; see ConnectLibvirt.
 using HypervisorFactory = std::function<absl::StatusOr<std::unique_ptr<Hypervisor>>(
-    const std::string& uri, std::function<void(const std::string& domain_name)> on_event)>;
+    const std::string& uri, std::function<void(const std::string& domain)> on_event)>;
 
 // What a controller stands on: the real things, or fakes in tests.
 struct ControllerParts {
@@ -35,11 +35,24 @@ struct ControllerParts {
   RunLoopOptions loop;
   // How often a machine is looked at whose file or guest cannot tell of a change.
   absl::Duration poll = absl::Seconds(10);
+  // Of machines that say none and were made by a build that did not record it; empty: libvirt's
+  // own.
+  std::string default_uri;
 };
 
-// All machines of one user, by the canonical path of their files. Thread-safe; every call blocks
-// until it is done. Looks after the machines that are wanted up: their ports, agent links, files
-// and drift.
+// One machine in the list of all.
+struct ListedMachine {
+  MachineRecord record;  // of one that cannot be read: the id alone
+  bool file_gone = false;
+  std::string unknown;  // why there is no status; empty: there is one
+  MachineStatus status;
+};
+
+// All machines of one user, by the paths of their files as their records have them, and of machines
+// that are not made yet as IdentityOf() makes them. Thread-safe; every call blocks until it is
+// done. Looks after the machines that are wanted up: their ports, agent links, files and drift.
+// What is asked of a machine that was not made fails where a machine whose file is gone may be
+// meant, and says so; Status tells it as a note.
 class Controller {
  public:
   explicit Controller(ControllerParts parts);
@@ -54,12 +67,22 @@ class Controller {
 
   ApplyOutcome Apply(const std::string& config_path, const ApplyOptions& options,
                      const EventSink& sink);
-  absl::StatusOr<MachineStatus> Status(const std::string& config_path);
+  // `default_uri`: see Machine::Status.
+  absl::StatusOr<MachineStatus> Status(const std::string& config_path,
+                                       const std::string* default_uri = nullptr);
+  // All machines that were made, by name. A libvirt that does not answer holds it up for `patience`
+  // at most; `brief`: no libvirt is asked.
+  std::vector<ListedMachine> List(bool brief, absl::Duration patience = absl::Seconds(5));
+  // That of a path, made or not.
+  absl::StatusOr<ListedMachine> ListOne(const std::string& config_path);
+  // Takes over the machine `id`, whose file is gone, or without one the only one that looks like
+  // the file at `config_path`: that is its file from now on. Returns where it was before.
+  absl::StatusOr<std::string> Adopt(const std::string& config_path, const std::string& id);
   // See Machine::Watch. The machine is looked after meanwhile, as far as looking goes.
   absl::Status Watch(const std::string& config_path, const Machine::WatchOptions& options,
                      const std::function<bool(const StatusFeed::News&)>& tell,
                      const std::function<bool()>& gone);
-  ApplyOutcome Down(const std::string& config_path, const EventSink& sink);
+  ApplyOutcome Down(const std::string& config_path, const EventSink& sink, bool force = false);
   ApplyOutcome Destroy(const std::string& config_path, const EventSink& sink, bool force = false);
   absl::StatusOr<GuestAccess> Guest(const std::string& config_path);
   absl::StatusOr<SshAccess> SshToGuest(const std::string& config_path);
@@ -83,19 +106,32 @@ class Controller {
   struct Connection {
     std::mutex mutex;  // of one libvirt alone: a slow one holds up no other
     std::shared_ptr<Hypervisor> hypervisor;
-    std::set<std::string> machines;  // that have asked for it; their keys
+    std::set<std::string> machines;  // that have asked for it; their ids
   };
 
   absl::StatusOr<std::set<std::string>> ImagesInUse();
+  using MachineOr = absl::StatusOr<std::shared_ptr<Machine>>;
+
   std::map<std::string, std::shared_ptr<Machine>> Machines() const;
-  absl::StatusOr<std::shared_ptr<Machine>> Find(const std::string& config_path);
-  std::shared_ptr<Machine> Known(const std::string& key) const;
-  // `machine`: the key of who asks, or empty.
+  MachineOr Find(const std::string& config_path);
+  // The same; fails where there is none and another one may be meant.
+  MachineOr FindMade(const std::string& config_path);
+  std::shared_ptr<Machine> Add(MachineIdentity identity);  // needs the lock
+  std::shared_ptr<Machine> Known(const std::string& id) const;
+  std::shared_ptr<Machine> At(const std::string& config_path) const;
+  // Those whose file is gone and may be the one at `config_path` now.
+  std::vector<std::shared_ptr<Machine>> MovedTo(const std::string& config_path) const;
+  // What a person is told of those; empty: there are none, or the machine was made.
+  std::string WhoIsMeant(const Machine& machine) const;
+  absl::Status MoveTo(const std::shared_ptr<Machine>& machine, const std::string& config_path);
+  absl::Status FollowLink(const std::shared_ptr<Machine>& machine, const std::string& config_path);
+  void WakeFile(const std::string& config_path);
+  // `machine`: the id of who asks, or empty.
   absl::StatusOr<std::shared_ptr<Hypervisor>> Connect(const std::string& uri,
                                                       const std::string& machine);
-  void WakeDomain(const std::string& domain_name);
+  void WakeDomain(const std::string& domain);
   void WakeAll(const std::string& uri);
-  RunEnd RunKey(const std::string& key);
+  RunEnd RunKey(const std::string& id);
   void LookAfter(const std::shared_ptr<Machine>& machine);
 
   ControllerParts parts_;
@@ -103,12 +139,16 @@ class Controller {
   const std::shared_ptr<RunStore> runs_;
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Connection>> connections_;  // by URI
-  std::map<std::string, std::shared_ptr<Machine>> machines_;        // by config path
-  std::map<std::string, std::string> by_domain_;                    // domain name to config path
+  std::map<std::string, std::shared_ptr<Machine>> machines_;        // by id
+  std::map<std::string, std::string> by_path_;                      // to the id
+  std::map<std::string, std::string> by_domain_;   // domain name, and UUID, to the id
+  std::map<std::string, std::string> unreadable_;  // records, by id, and why
   bool stopped_ = false;
   Metrics metrics_;
   std::unique_ptr<RunLoop> loop_;
   std::unique_ptr<FileWatch> watch_;
+  class Looks;
+  const std::unique_ptr<Looks> looks_;
 };
 
 }  // namespace rum

@@ -27,12 +27,34 @@ struct MachineLinks::AgentSlot {
 
 MachineLinks::MachineLinks(MachineIdentity machine, LinkSources sources,
                            std::function<void()> on_change)
-    : machine_(std::move(machine)),
+    : machines_{std::move(machine)},
+      machine_(&machines_.front()),
       sources_(std::move(sources)),
       on_change_(std::move(on_change)),
       slot_(std::make_shared<AgentSlot>()) {}
 
 MachineLinks::~MachineLinks() { Close(); }
+
+void MachineLinks::Become(const MachineIdentity& machine) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  auto known = std::find_if(machines_.begin(), machines_.end(), [&](const MachineIdentity& one) {
+    return one.config_path == machine.config_path && one.of_anybody == machine.of_anybody;
+  });
+  if (known == machines_.end()) known = machines_.insert(machines_.end(), machine);
+  machine_ = &*known;
+}
+
+MachineLinks::Taking::Taking(MachineLinks* links) : links_(links) {
+  MachineIdentity machine = links_->machine();
+  machine.of_anybody = true;
+  links_->Become(machine);
+}
+
+MachineLinks::Taking::~Taking() {
+  MachineIdentity machine = links_->machine();
+  machine.of_anybody = false;
+  links_->Become(machine);
+}
 
 absl::StatusOr<std::shared_ptr<Hypervisor>> MachineLinks::hypervisor(const std::string& uri) const {
   absl::StatusOr<std::shared_ptr<Hypervisor>> found = sources_.hypervisor(uri);
@@ -108,7 +130,7 @@ void MachineLinks::FitAgent(const DomainState& domain,
   const bool fresh = slot_->agent == nullptr;
   if (fresh) {
     slot_->agent = sources_.agent(
-        [hypervisor, machine = machine_] {
+        [hypervisor, machine = machine()] {
           return hypervisor->OpenChannel(machine, GuestChannel::kAgent);
         },
         on_change_);
@@ -118,7 +140,7 @@ void MachineLinks::FitAgent(const DomainState& domain,
     std::swap(dropped_way, slot_->forwards);
     slot_->vsock_cid = domain.vsock_cid;
     slot_->forwards = sources_.forwards(
-        [hypervisor, machine = machine_] {
+        [hypervisor, machine = machine()] {
           return hypervisor->OpenChannel(machine, GuestChannel::kForward);
         },
         domain.vsock_cid);
@@ -135,7 +157,7 @@ absl::StatusOr<Observed> MachineLinks::LookOnce(const Config& desired,
     listeners = listeners_;
   }
   absl::StatusOr<Observed> observed =
-      Observe(machine_, **hypervisor, agent().get(), listeners.get(), desired, record);
+      Observe(machine(), **hypervisor, agent().get(), listeners.get(), desired, record);
   if (!observed.ok()) return observed;
   FitAgent(observed->domain, *hypervisor);
   if (observed->guest.has_value()) agent_was_here_ = true;
@@ -163,9 +185,14 @@ absl::StatusOr<Observed> MachineLinks::Look(const Config& desired, const Machine
 }
 
 std::string UriOf(const Config& desired, const MachineRecord& record) {
-  // An image in `applied` is a domain that was seen.
-  return record.applied().has_image() ? record.applied().advanced().libvirt_uri()
-                                      : desired.advanced().libvirt_uri();
+  // An image in `applied` is a domain that was seen; builds before this kept no other trace of
+  // where.
+  if (!record.applied().has_image()) {
+    const std::string& said = desired.advanced().libvirt_uri();
+    return said.empty() ? record.libvirt_uri() : said;
+  }
+  return record.libvirt_uri().empty() ? record.applied().advanced().libvirt_uri()
+                                      : record.libvirt_uri();
 }
 
 }  // namespace rum

@@ -2,6 +2,7 @@
 #define RUM_CONTROLLER_LINKS_H_
 
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -49,7 +50,9 @@ class MachineLinks {
   MachineLinks(const MachineLinks&) = delete;
   MachineLinks& operator=(const MachineLinks&) = delete;
 
-  const MachineIdentity& machine() const { return machine_; }
+  const MachineIdentity& machine() const { return *machine_; }
+  // From now on machine() is this: the file is elsewhere. Whoever looks at an earlier one goes on.
+  void Become(const MachineIdentity& machine);
   absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor(const std::string& uri) const;
 
   // What is so now. Opens the link to the agent of a running domain, drops that of one that is off.
@@ -77,6 +80,17 @@ class MachineLinks {
    private:
     MachineLinks* const links_;
   };
+  // While one lives, libvirt is asked to do it though the machine is another user's.
+  class Taking {
+   public:
+    explicit Taking(MachineLinks* links);
+    ~Taking();
+    Taking(const Taking&) = delete;
+    Taking& operator=(const Taking&) = delete;
+
+   private:
+    MachineLinks* const links_;
+  };
   bool interrupted() const { return interruptions_ > 0; }
   bool stopping() const { return stopping_ || interrupted(); }
 
@@ -86,7 +100,8 @@ class MachineLinks {
   void FitAgent(const DomainState& domain, const std::shared_ptr<Hypervisor>& hypervisor);
   absl::StatusOr<Observed> LookOnce(const Config& desired, const MachineRecord& record);
 
-  const MachineIdentity machine_;
+  std::deque<MachineIdentity> machines_;  // all that machine() was: it gives references
+  std::atomic<const MachineIdentity*> machine_;
   const LinkSources sources_;
   const std::function<void()> on_change_;
   const std::shared_ptr<AgentSlot> slot_;  // shared with dialers, which may outlive this
@@ -97,8 +112,8 @@ class MachineLinks {
   std::atomic<int> interruptions_ = 0;
 };
 
-// The libvirt that has the machine's domain: the one that it was made in, whatever the file says
-// now.
+// The libvirt that has the machine's domain: the one that it was made in, whatever file and
+// environment say now. Empty: the controller's default.
 std::string UriOf(const Config& desired, const MachineRecord& record);
 
 }  // namespace rum

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -11,6 +12,8 @@
 #include "controller/auto_ports.h"
 #include "controller/history.h"
 #include "controller/status.h"
+#include "state/paths.h"
+#include "state/place.h"
 #include "state/problem_text.h"
 #include "state/toml_reader.h"
 
@@ -77,6 +80,26 @@ void NoteStopped(absl::Time begun, MachineRecord* record) {
   AddEvent(std::move(event), record);
 }
 
+// A new machine is made where whoever says `up` wants it, whoever started this controller.
+void ChooseLibvirt(const Config& desired, const std::string& default_uri, MachineRecord* record) {
+  if (record->applied().has_image() || !record->libvirt_uri().empty()) return;
+  record->set_libvirt_default(default_uri);
+  if (desired.advanced().libvirt_uri().empty()) record->set_libvirt_uri(default_uri);
+}
+
+// What is to be known where the environment names another libvirt than that of the machine; empty:
+// it does not.
+std::string OtherDefault(const Config& desired, const MachineRecord& record,
+                         const std::string& default_uri) {
+  if (!record.applied().has_image() || record.libvirt_uri().empty() ||
+      !desired.advanced().libvirt_uri().empty() || default_uri == record.libvirt_default() ||
+      default_uri == record.libvirt_uri()) {
+    return "";
+  }
+  return absl::StrCat("made in ", record.libvirt_uri(), ", and stays there; LIBVIRT_DEFAULT_URI ",
+                      default_uri.empty() ? "is not set now" : "now says " + default_uri);
+}
+
 }  // namespace
 
 // Saves a record and then lets the others see it, so that a status during a long apply is right.
@@ -111,6 +134,7 @@ MachineRecord Machine::NewRecord() const {
   record.set_id(links_.machine().id);
   record.set_name(links_.machine().name);
   record.set_config_path(links_.machine().config_path);
+  record.set_identity_rule(1);
   return record;
 }
 
@@ -164,10 +188,51 @@ void Machine::Publish(const MachineRecord& record) const {
   record_ = record;
 }
 
-Config Machine::Desired(std::string* error) const {
+bool Machine::made() const {
+  if (!Ready().ok()) return true;
+  std::lock_guard<std::mutex> lock(mutex_);
+  return record_.generation() > 0;
+}
+
+absl::Status Machine::MoveTo(const std::string& config_path) {
+  const std::unique_lock<std::timed_mutex> changing = Turn({});
+  if (absl::Status ready = Ready(); !ready.ok()) return ready;
+  MachineRecord record = Snapshot();
+  record.set_config_path(config_path);
+  record.set_identity_rule(1);
+  const ParsedConfig there = ReadTomlFile(config_path);
+  (void)rum::NotePlace(config_path, there.text.empty() ? "" : Sha256Hex(there.text), &record);
+  if (absl::Status saved = Publisher(*this).Save(record); !saved.ok()) return saved;
+  MachineIdentity moved = links_.machine();
+  moved.config_path = config_path;
+  links_.Become(moved);
+  PublishIfWatched();
+  return absl::OkStatus();
+}
+
+absl::Status Machine::NotePlace(const std::string& text_hash, MachineRecord* record) const {
+  if (!rum::NotePlace(links_.machine().config_path, text_hash, record)) return absl::OkStatus();
+  return record->generation() > 0 ? Publisher(*this).Save(*record) : absl::OkStatus();
+}
+
+MachineStatus Machine::WithNotes(MachineStatus status, const MachineRecord& record) const {
+  if (record.generation() > 0 && IsGone(record.config_path())) {
+    status.add_notes(absl::StrCat("its file is gone: ", record.config_path(),
+                                  "; the last good configuration stays. Where the ",
+                                  "folder is now, `rum adopt` takes the machine over; `rum -m ",
+                                  record.id(), "` names it anywhere"));
+  }
+  return status;
+}
+
+Config Machine::Desired(std::string* error, std::string* text_hash) const {
   const std::string& path = links_.machine().config_path;
   ParsedConfig parsed = ReadTomlFile(path);
+  if (text_hash != nullptr && !parsed.text.empty()) *text_hash = Sha256Hex(parsed.text);
   if (parsed.problems.empty()) {
+    // By the name that the machine was born with, wherever its folder is now.
+    if (parsed.sources.count("network.hostname") == 0)
+      parsed.config.mutable_network()->set_hostname(HostnameFrom(links_.machine().name));
     const std::string key = keys_.Find(links_.machine());
     if (!key.empty()) parsed.config.mutable_ssh()->add_authorized_keys(key);
     FillAutoPorts(links_.machine().id, Snapshot(), CanBind, &parsed.config);
@@ -202,9 +267,13 @@ std::unique_lock<std::timed_mutex> Machine::TurnToStop(const EventSink& sink,
 ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) {
   const std::unique_lock<std::timed_mutex> changing = Turn(sink);
   if (absl::Status ready = Ready(); !ready.ok()) return Failed(ready);
+  std::optional<MachineLinks::Taking> taking;
+  if (options.take_over) taking.emplace(&links_);
   std::string error;
+  std::string text_hash;
   const absl::Time read_at = absl::Now();
-  Config desired = Desired(&error);
+  Config desired = Desired(&error, &text_hash);
+  if (options.recorded && made() && IsGone(links_.machine().config_path)) error.clear();
   if (!error.empty()) return Failed(absl::InvalidArgumentError(error));
   if (absl::Status asked = HasScripts(desired, options); !asked.ok()) return Failed(asked);
   if (options.up && !options.dry_run) {
@@ -214,6 +283,12 @@ ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) 
   }
   Publisher publisher(*this);
   MachineRecord record = Snapshot();
+  if (!options.dry_run) {
+    if (absl::Status noted = NotePlace(text_hash, &record); !noted.ok()) return Failed(noted);
+  }
+  if (options.up) ChooseLibvirt(desired, options.default_uri, &record);
+  const std::string elsewhere = OtherDefault(desired, record, options.default_uri);
+  if (!elsewhere.empty() && sink.progress) sink.progress(elsewhere);
   RememberAutoPorts(desired, &record);
   ApplyOutcome outcome =
       Reconcile(links_, publisher, desired, options, Told(sink, read_at), &record);
@@ -238,8 +313,10 @@ absl::Status Machine::Background(const EventSink& sink) {
   ApplyOptions options;
   options.retry_failed = false;
   options.agent_patience = absl::ZeroDuration();
+  std::string text_hash;
   const absl::Time read_at = absl::Now();
-  const Config desired = Desired(&options.config_error);
+  const Config desired = Desired(&options.config_error, &text_hash);
+  if (absl::Status noted = NotePlace(text_hash, &record); !noted.ok()) return noted;
   if (!desired.reconcile().auto_()) {
     const absl::Status reported =
         OnlyReport(desired, options.config_error, read_at, std::move(record));
@@ -274,7 +351,7 @@ absl::Status Machine::OnlyReport(const Config& desired, const std::string& probl
   if (NoteReport(status, false, now, &record)) {
     if (absl::Status saved = Publisher(*this).Save(record); !saved.ok()) return saved;
   }
-  feed_.Publish(status, read_at);
+  feed_.Publish(WithNotes(status, record), read_at);
   feed_.PublishEvents(record);
   return restored;
 }
@@ -292,7 +369,7 @@ absl::Status Machine::RestorePorts(const Observed& observed, const MachineRecord
   return absl::OkStatus();
 }
 
-MachineStatus Machine::Status() {
+MachineStatus Machine::Status(const std::string* default_uri, bool* seen) {
   const absl::Status ready = Ready();
   std::string problems;
   const Config desired = Desired(&problems);
@@ -306,9 +383,11 @@ MachineStatus Machine::Status() {
   const int64_t now = absl::ToUnixMillis(absl::Now());
   MachineStatus status =
       MakeStatus(desired, record, observed.ok() ? *observed : Observed(), now, problems);
+  if (seen != nullptr) *seen = observed.ok();
   if (!observed.ok()) {
-    // Not "not defined": nobody can tell now.
-    status.set_phase(MachineStatus::UNREACHABLE);
+    // Not "not defined": nobody can tell now. What is somebody else's is not this machine.
+    status.set_phase(absl::IsPermissionDenied(observed.status()) ? MachineStatus::NOT_DEFINED
+                                                                 : MachineStatus::UNREACHABLE);
     status.set_error(std::string(observed.status().message()));
   } else if (!ready.ok()) {
     status.set_error(std::string(ready.message()));
@@ -317,10 +396,16 @@ MachineStatus Machine::Status() {
     status.set_error(load_error_);
   }
   MarkFailures(RememberedFailures(), record, now, &status);
-  return status;
+  if (default_uri != nullptr) {
+    const std::string elsewhere = OtherDefault(desired, record, *default_uri);
+    if (!elsewhere.empty()) status.add_notes(elsewhere);
+  }
+  return WithNotes(std::move(status), record);
 }
 
-ApplyOutcome Machine::Down(const EventSink& sink) {
+ApplyOutcome Machine::Down(const EventSink& sink, bool force) {
+  std::optional<MachineLinks::Taking> taking;
+  if (force) taking.emplace(&links_);
   const std::unique_lock<std::timed_mutex> changing = TurnToStop(sink, kStopGrace);
   if (absl::Status ready = Ready(); !ready.ok()) return Failed(ready);
   std::string ignored;
@@ -353,6 +438,8 @@ ApplyOutcome Machine::Down(const EventSink& sink) {
 }
 
 ApplyOutcome Machine::Destroy(const EventSink& sink, bool force) {
+  std::optional<MachineLinks::Taking> taking;
+  if (force) taking.emplace(&links_);
   const std::unique_lock<std::timed_mutex> changing = TurnToStop(sink, absl::ZeroDuration());
   if (absl::Status ready = Ready(); !ready.ok()) return Failed(ready);
   std::string ignored;

@@ -47,6 +47,11 @@ class Machine {
 
   // The machine's record, where the store has just been read; nothing if it is known already.
   void TakeUp(MachineRecord record);
+  MachineRecord Snapshot() const;
+  // `up` was said once and `destroy` was not; also when its record cannot be read.
+  bool made() const;
+  // Its file is at `config_path` from now on; waits for what changes the machine to end.
+  absl::Status MoveTo(const std::string& config_path);
 
   // apply, reload and up: by the file as it is now. A file with problems touches nothing.
   ApplyOutcome Apply(const ApplyOptions& options, const EventSink& sink);
@@ -54,8 +59,11 @@ class Machine {
   // changed file, unless reconcile.auto is false; then it only opens the ports again that were open
   // before.
   absl::Status Background(const EventSink& sink);
-  MachineStatus Status();
-  ApplyOutcome Down(const EventSink& sink);
+  // `default_uri`: the LIBVIRT_DEFAULT_URI of whoever asks, where somebody does; `seen` hears
+  // whether libvirt could be asked. Both may be null.
+  MachineStatus Status(const std::string* default_uri = nullptr, bool* seen = nullptr);
+  // `force`: also of a machine that is another user's.
+  ApplyOutcome Down(const EventSink& sink, bool force = false);
   ApplyOutcome Destroy(const EventSink& sink, bool force = false);
   // Of the running machine, with a session. Unavailable: it is off, or nobody answers in it.
   absl::StatusOr<GuestAccess> Guest();
@@ -108,10 +116,14 @@ class Machine {
 
   // The file's configuration with the machine's own key among the keys, or the last good one;
   // `error` gets the file's problems.
-  Config Desired(std::string* error) const;
+  // `text_hash`, if not null, gets that of the file's text.
+  Config Desired(std::string* error, std::string* text_hash = nullptr) const;
+  // Notes of the file where it is and what it says, and saves that of a machine that was made.
+  absl::Status NotePlace(const std::string& text_hash, MachineRecord* record) const;
+  // `status` with what is to be known of the file's place.
+  MachineStatus WithNotes(MachineStatus status, const MachineRecord& record) const;
   absl::Status Ready() const;  // the record could be read
   absl::Status Load() const;
-  MachineRecord Snapshot() const;
   void Publish(const MachineRecord& record) const;
   MachineRecord NewRecord() const;
   void Collect(const google::protobuf::RepeatedPtrField<agent::ScriptRun>& runs);

@@ -15,7 +15,7 @@ EventSink Machine::Told(const EventSink& sink, absl::Time read_at) {
   EventSink told = sink;
   told.report = [this, read_at, inner = sink.report](const MachineStatus& status,
                                                      const MachineRecord& record) {
-    feed_.Publish(status, read_at);
+    feed_.Publish(WithNotes(status, record), read_at);
     feed_.PublishEvents(record);
     if (inner) inner(status, record);
   };

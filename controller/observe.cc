@@ -14,6 +14,7 @@ absl::StatusOr<Observed> Observe(const MachineIdentity& machine, Hypervisor& hyp
                                  GuestAgent* agent, ListenerSet* listeners, const Config& desired,
                                  const MachineRecord& record) {
   absl::StatusOr<DomainState> domain = hypervisor.Inspect(machine);
+  if (absl::IsPermissionDenied(domain.status())) return domain.status();  // says it all
   if (!domain.ok()) {
     return absl::Status(domain.status().code(),
                         absl::StrCat("libvirt: ", std::string(domain.status().message())));

@@ -113,9 +113,21 @@ class Reconciliation {
     return std::move(outcome_);
   }
 
-  // Generation and purpose are on disk before anything moves.
+  // The libvirt that the machine is in, or is to be made in: from then on no other default moves
+  // it.
+  bool NoteLibvirt() {
+    if (!options_.up && !observed_.domain.defined && !observed_.domain.running) return false;
+    std::string uri = UriOf(desired_, *record_);
+    if (uri.empty()) uri = observed_.domain.uri;
+    if (uri == record_->libvirt_uri()) return false;
+    record_->set_libvirt_uri(uri);
+    return true;
+  }
+
+  // Generation, purpose and place are on disk before anything moves.
   bool NotePurpose() {
     bool changed = NoteDesired(desired_, record_);
+    if (NoteLibvirt()) changed = true;
     if (options_.retry_failed && record_->fights_size() > 0) {
       record_->clear_fights();
       changed = true;
@@ -138,6 +150,14 @@ class Reconciliation {
                           drives.empty() ? "" : absl::StrCat(fate, drives)));
   }
 
+  // The file moves a machine to another libvirt, also by not naming one any more; the environment
+  // does not.
+  std::string UriOfFreshDisk(const std::string& old_uri) const {
+    const std::string& said = desired_.advanced().libvirt_uri();
+    if (!said.empty()) return said;
+    return record_->applied().advanced().libvirt_uri().empty() ? old_uri : options_.default_uri;
+  }
+
   // A fresh disk needs the machine off; in another libvirt, the old one must be gone from the
   // first.
   bool MakeWayForReset() {
@@ -152,10 +172,13 @@ class Reconciliation {
       status = (*hypervisor)->Stop(links_.machine(), absl::Seconds(30));
       outcome_.already_running = false;
     }
-    if (status.ok() && old_uri != desired_.advanced().libvirt_uri()) {
+    const std::string new_uri = UriOfFreshDisk(old_uri);
+    if (status.ok() && old_uri != new_uri) {
       status = (*hypervisor)->Remove(links_.machine()).status();
       if (status.ok()) {
         record_->clear_applied();
+        record_->set_libvirt_uri(new_uri);
+        record_->set_libvirt_default(options_.default_uri);
         if (!Save()) return false;
       }
     }

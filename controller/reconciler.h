@@ -23,6 +23,10 @@ struct ApplyOptions {
   bool reset = false;         // with up: a fresh root disk
   bool reset_drives = false;  // with reset: fresh drives too
   bool retry_failed = true;   // false: the background loop
+  bool take_over = false;     // also when the machine is another user's
+  bool new_machine = false;  // with up: also where a machine whose file is gone looks like this one
+  bool recorded = false;     // where the file is gone: by the last good configuration
+  std::string default_uri;   // LIBVIRT_DEFAULT_URI of whoever asks: where a new machine is made
   // For an agent that has no session yet: after a start, and on a machine that runs already.
   absl::Duration boot_patience = absl::Seconds(300);
   absl::Duration agent_patience = absl::Seconds(10);

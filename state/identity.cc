@@ -47,13 +47,11 @@ absl::StatusOr<MachineIdentity> IdentityOf(const std::string& path) {
   const fs::path folder =
       fs::canonical(given.parent_path().empty() ? "." : given.parent_path(), error);
   if (error) return absl::NotFoundError(absl::StrCat(path, ": its folder: ", error.message()));
-  fs::path canonical = fs::weakly_canonical(folder / given.filename(), error);
-  if (error) return absl::InvalidArgumentError(absl::StrCat(path, ": ", error.message()));
   MachineIdentity identity;
-  identity.config_path = canonical;
-  const std::string file = canonical.filename();
+  identity.config_path = folder / given.filename();
+  const std::string file = given.filename();
   if (file == "rum.toml") {
-    identity.name = Sanitized(canonical.parent_path().filename());
+    identity.name = Sanitized(folder.filename());
   } else if (EndsWith(file, ".rum.toml")) {
     identity.name = file.substr(0, file.size() - 9);
   } else if (EndsWith(file, ".toml")) {
@@ -66,8 +64,21 @@ absl::StatusOr<MachineIdentity> IdentityOf(const std::string& path) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": the machine's name \"", identity.name,
                                                    "\" must match [a-zA-Z0-9][a-zA-Z0-9._-]*"));
   }
-  identity.id = Sha256Hex(identity.config_path).substr(0, 12);
+  identity.id = NewMachineId(identity.config_path);
   return identity;
+}
+
+std::string NewMachineId(const std::string& config_path, int nth) {
+  // No path has a NUL in it.
+  const std::string again = nth == 0 ? "" : std::string(1, '\0') + std::to_string(nth);
+  return Sha256Hex(config_path + again).substr(0, 12);
+}
+
+std::string IdThroughLink(const std::string& config_path) {
+  std::error_code error;
+  if (!fs::is_symlink(config_path, error)) return "";
+  const fs::path target = fs::weakly_canonical(config_path, error);
+  return error ? "" : NewMachineId(target);
 }
 
 std::string Sha256Hex(const std::string& bytes) {

@@ -61,34 +61,52 @@ absl::Status WriteDurably(const std::string& path, const std::string& bytes) {
   return absl::OkStatus();
 }
 
+// NotFound: there is none. DataLoss: it is damaged.
+absl::StatusOr<MachineRecord> ReadRecord(const std::string& path, const std::string& id) {
+  const absl::StatusOr<std::string> bytes = ReadFile(path);
+  if (absl::IsNotFound(bytes.status())) {
+    return absl::NotFoundError(absl::StrCat("no record of ", id));
+  }
+  // A disk that does not answer says nothing about the record: it stays where it is.
+  if (!bytes.ok()) {
+    return absl::InternalError(
+        absl::StrCat("read ", path, ": ", std::string(bytes.status().message())));
+  }
+  const absl::Status damaged = absl::DataLossError(absl::StrCat(path, " is damaged"));
+  const size_t end = std::min(bytes->find('\n'), bytes->size());
+  const std::string body = bytes->substr(std::min(end + 1, bytes->size()));
+  if (bytes->substr(0, end) != kMagic + Sha256Hex(body)) return damaged;
+  MachineRecord record;
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = true;  // of a newer rum, whose format the next lines see
+  const bool parsed = google::protobuf::util::JsonStringToMessage(body, &record, options).ok();
+  if (parsed && record.format() > kFormat) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, " was written by a newer rum (format ", record.format(), ")"));
+  }
+  if (parsed && record.id() == id) return record;
+  return damaged;
+}
+
+absl::StatusOr<std::vector<std::string>> IdsIn(const std::string& folder) {
+  std::vector<std::string> ids;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    if (entry.path().extension() == kEnding) ids.push_back(entry.path().stem());
+  }
+  if (error) return absl::InternalError(absl::StrCat(folder, ": ", error.message()));
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
 class FileStateStore : public StateStore {
  public:
   FileStateStore(std::string folder, int lock) : folder_(std::move(folder)), lock_(lock) {}
 
   absl::StatusOr<MachineRecord> Load(const std::string& id) override {
     const std::lock_guard<std::mutex> guard(mutex_);
-    const absl::StatusOr<std::string> bytes = ReadFile(PathOf(id));
-    if (absl::IsNotFound(bytes.status())) {
-      return absl::NotFoundError(absl::StrCat("no record of ", id));
-    }
-    // A disk that does not answer says nothing about the record: it stays where it is.
-    if (!bytes.ok()) {
-      return absl::InternalError(
-          absl::StrCat("read ", PathOf(id), ": ", std::string(bytes.status().message())));
-    }
-    const size_t end = std::min(bytes->find('\n'), bytes->size());
-    const std::string body = bytes->substr(std::min(end + 1, bytes->size()));
-    if (bytes->substr(0, end) != kMagic + Sha256Hex(body)) return SetAside(id);
-    MachineRecord record;
-    google::protobuf::util::JsonParseOptions options;
-    options.ignore_unknown_fields = true;  // of a newer rum, whose format the next lines see
-    const bool parsed = google::protobuf::util::JsonStringToMessage(body, &record, options).ok();
-    if (parsed && record.format() > kFormat) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(PathOf(id), " was written by a newer rum (format ", record.format(), ")"));
-    }
-    if (parsed && record.id() == id) return record;
-    return SetAside(id);
+    absl::StatusOr<MachineRecord> record = ReadRecord(PathOf(id), id);
+    return absl::IsDataLoss(record.status()) ? SetAside(id) : record;
   }
 
   absl::Status Save(const MachineRecord& record) override {
@@ -112,14 +130,7 @@ class FileStateStore : public StateStore {
 
   absl::StatusOr<std::vector<std::string>> List() override {
     const std::lock_guard<std::mutex> guard(mutex_);
-    std::vector<std::string> ids;
-    std::error_code error;
-    for (const auto& entry : fs::directory_iterator(folder_, error)) {
-      if (entry.path().extension() == kEnding) ids.push_back(entry.path().stem());
-    }
-    if (error) return absl::InternalError(absl::StrCat(folder_, ": ", error.message()));
-    std::sort(ids.begin(), ids.end());
-    return ids;
+    return IdsIn(folder_);
   }
 
  private:
@@ -141,6 +152,20 @@ class FileStateStore : public StateStore {
 };
 
 }  // namespace
+
+absl::StatusOr<std::vector<StoredRecord>> ReadRecords(const std::string& folder) {
+  std::vector<StoredRecord> records;
+  std::error_code error;
+  if (!fs::exists(folder, error) && !error) return records;
+  const absl::StatusOr<std::vector<std::string>> ids = IdsIn(folder);
+  if (!ids.ok()) return ids.status();
+  for (const std::string& id : *ids) {
+    records.push_back({id, ReadRecord(absl::StrCat(folder, "/", id, kEnding), id)});
+    // Removed just now.
+    if (absl::IsNotFound(records.back().record.status())) records.pop_back();
+  }
+  return records;
+}
 
 absl::StatusOr<std::unique_ptr<StateStore>> OpenFileStateStore(const std::string& folder) {
   std::error_code error;

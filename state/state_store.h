@@ -29,6 +29,16 @@ class StateStore {
 // process has it.
 absl::StatusOr<std::unique_ptr<StateStore>> OpenFileStateStore(const std::string& folder);
 
+// A record, or why it cannot be had.
+struct StoredRecord {
+  std::string id;
+  absl::StatusOr<MachineRecord> record;
+};
+
+// All records below `folder` by their ids, without its lock and without changing anything: for a
+// look where no controller can be asked.
+absl::StatusOr<std::vector<StoredRecord>> ReadRecords(const std::string& folder);
+
 }  // namespace rum
 
 #endif  // RUM_STATE_STATE_STORE_H_

@@ -76,8 +76,11 @@ struct Connection::Listener {
 
   void Tell(virDomainPtr domain) {
     const char* name = virDomainGetName(domain);
+    char uuid[VIR_UUID_STRING_BUFLEN];
+    const bool has_uuid = virDomainGetUUIDString(domain, uuid) == 0;
     std::lock_guard<std::mutex> lock(mutex);
     if (on_event && name != nullptr) on_event(name);
+    if (on_event && has_uuid) on_event(uuid);
   }
   void TellAll() {
     std::lock_guard<std::mutex> lock(mutex);

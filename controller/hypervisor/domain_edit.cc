@@ -39,6 +39,7 @@ void EditMetadata(xml_node domain, const DomainParts& parts) {
   Set(machine, "xmlns:rum", "https://rum.dev/xmlns/domain/1");
   Set(machine, "id", parts.identity.id);
   Set(machine, "file", parts.identity.config_path);
+  if (!parts.owner.empty()) Set(machine, "owner", parts.owner);
   Set(machine, "disk", parts.disk_nonce);
   SetOrRemove(machine, "image", parts.base_path);
   SetOrRemove(machine, "image-mark", parts.base_path.empty() ? "" : parts.base_mark);

@@ -122,6 +122,7 @@ void ReadFolders(OwnNodes own, DomainFacts* facts) {
 // A metadata element that somebody damaged leaves the XML's own facts.
 void ReadMetadata(xml_node domain, DomainFacts* facts) {
   xml_node machine = domain.child("metadata").child("rum:machine");
+  facts->owner = machine.attribute("owner").value();
   facts->disk_nonce = machine.attribute("disk").value();
   facts->base_path = machine.attribute("image").value();
   facts->base_mark = machine.attribute("image-mark").value();

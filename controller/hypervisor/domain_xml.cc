@@ -1,6 +1,8 @@
 #include "controller/hypervisor/domain_xml.h"
 
+#include <pwd.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <cstdlib>
 
@@ -8,6 +10,16 @@
 #include "controller/hypervisor/own_devices.h"
 
 namespace rum {
+
+std::string ThisUser() {
+  const uid_t uid = geteuid();
+  passwd entry{};
+  passwd* found = nullptr;
+  char buffer[16384];
+  const bool named =
+      getpwuid_r(uid, &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr;
+  return named ? absl::StrCat(uid, " ", entry.pw_name) : absl::StrCat(uid);
+}
 
 std::string DomainUuid(const MachineIdentity& identity) {
   std::string hex = Sha256Hex("uuid:" + identity.domain_name()).substr(0, 32);

@@ -26,6 +26,7 @@ struct DomainParts {
   ConnectionKind connection = ConnectionKind::kSession;
   std::string domain_type;  // resolved: "kvm" or "qemu"; ignored for kTest
   std::string uuid;
+  std::string owner;       // see ThisUser()
   std::string disk_nonce;  // names the making of the root disk
   std::string base_path;   // the file that the root disk is a layer over, and
   std::string base_mark;   // how it was then: BaseImage::mark; both empty for a copy
@@ -53,6 +54,7 @@ absl::StatusOr<std::string> EditDomainXml(const std::string& xml, const DomainPa
 struct DomainFacts {
   Config config;  // the XML's own facts first, the rest from rum's metadata element
   std::string machine_id;
+  std::string owner;  // empty: a rum made it that did not say
   std::string uuid;
   std::string disk_nonce;
   std::string base_path;
@@ -82,6 +84,10 @@ absl::StatusOr<DomainFacts> ReadDomainXml(const std::string& xml, const std::str
 // own place, below its per-user configuration folder, is too long for a socket's address (unix(7):
 // 107 bytes).
 std::string ChannelPath(const MachineIdentity& identity, ConnectionKind connection);
+
+// How a definition says whose machine it is: the numeric id of the user who runs this, and the
+// name.
+std::string ThisUser();
 
 // A UUID and a MAC address that belong to the machine, always the same.
 std::string DomainUuid(const MachineIdentity& identity);

@@ -32,6 +32,7 @@ struct DomainState {
   // Where this host reaches the running domain by vsock(7); 0: nowhere.
   uint32_t vsock_cid = 0;
   std::vector<std::string> snapshots;  // that people made of it, by name
+  std::string uri;  // of the libvirt, as it names itself; also of a machine that is not there
 };
 
 // What Remove() did.
@@ -47,7 +48,8 @@ enum class Fresh { kNothing, kDisk, kDiskAndDrives };
 enum class GuestChannel { kAgent, kForward };
 
 // The machines of one libvirt connection. Thread-safe; calls block. Unavailable: libvirt cannot be
-// reached (never "not defined").
+// reached (never "not defined"). PermissionDenied: what has the machine's name or UUID there is
+// another user's, or another machine, and was not touched; see MachineIdentity::of_anybody.
 class Hypervisor {
  public:
   virtual ~Hypervisor() = default;
@@ -72,8 +74,8 @@ class Hypervisor {
 };
 
 // Connects when it is first asked, and again when libvirt was away. `on_event` is called with a
-// domain's name when libvirt reports anything about it, and with an empty one when libvirt went or
-// came back, so that anything may have happened to any of them; it must not block. `uri`: empty for
+// domain's name and with its UUID (a renamed domain keeps that) when libvirt reports anything about
+// it, and with an empty one when libvirt went or came back, so that anything may have happened to any of them; it must not block. `uri`: empty for
 // libvirt's own default. `agent_binary`: path of the static rum-agent that the seed carries.
 absl::StatusOr<std::unique_ptr<Hypervisor>> ConnectLibvirt(
     const std::string& uri, const std::string& agent_binary,

@@ -234,6 +234,7 @@ absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connecti
   parts.uuid = DomainUuid(machine);
   if (found.persistent.has_value()) parts.uuid = found.persistent->uuid;
   if (!found.persistent.has_value() && found.live.has_value()) parts.uuid = found.live->uuid;
+  parts.owner = ThisUser();
   parts.disk_nonce = disks.nonce;
   parts.base_path = disks.base_path;
   parts.base_mark = disks.base_mark;

@@ -2,7 +2,9 @@
 
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
@@ -49,16 +51,52 @@ void ReadSizes(virDomainPtr domain, const DomainFacts& facts, Config* config) {
   }
 }
 
+// Whether a domain that has the machine's name or UUID is its own, and this user's. What rum made
+// before it said whose is ours; so is one whose element of rum's somebody took out of its
+// definition, as name and UUID are made of the id.
+absl::Status IsOurs(const FoundDomain& found, const MachineIdentity& machine) {
+  const auto& facts = found.persistent.has_value() ? found.persistent : found.live;
+  if (!facts.has_value()) return absl::OkStatus();
+  if (!facts->machine_id.empty() && facts->machine_id != machine.id) {
+    return absl::PermissionDeniedError(absl::StrCat(
+        "the domain ", found.name, " (", facts->uuid,
+        ") has the name or the UUID of this machine (", machine.id, "), but is another one (",
+        facts->machine_id, "): rum leaves it alone; rename or undefine it with virsh"));
+  }
+  // Names of users change, their numbers do not.
+  const std::string uid = facts->owner.substr(0, facts->owner.find(' '));
+  if (uid.empty() || uid == absl::StrCat(geteuid()) || machine.of_anybody) return absl::OkStatus();
+  const std::string name = facts->owner.substr(std::min(uid.size() + 1, facts->owner.size()));
+  return absl::PermissionDeniedError(
+      absl::StrCat("this machine belongs to user ", name.empty() ? "unknown" : name, " (uid ", uid,
+                   "): the domain ", found.name, ", made from ", machine.config_path,
+                   "; rum leaves it alone (up, apply, down and destroy take --force)"));
+}
+
 }  // namespace
+
+// By its UUID, which stays when somebody renames it; by its name where it was made with another
+// UUID.
+absl::StatusOr<DomainHandle> LibvirtHypervisor::Lookup(const ConnectionHandle& connection,
+                                                       const MachineIdentity& machine) {
+  DomainHandle domain(virDomainLookupByUUIDString(connection.get(), DomainUuid(machine).c_str()));
+  if (!domain && LastLibvirtCode() == VIR_ERR_NO_DOMAIN) {
+    domain.reset(virDomainLookupByName(connection.get(), machine.domain_name().c_str()));
+  }
+  if (!domain && LastLibvirtCode() != VIR_ERR_NO_DOMAIN) {
+    return LibvirtError("looking for the domain");
+  }
+  return domain;
+}
 
 absl::StatusOr<FoundDomain> LibvirtHypervisor::Find(const ConnectionHandle& connection,
                                                     const MachineIdentity& machine) {
   FoundDomain found;
-  found.domain.reset(virDomainLookupByName(connection.get(), machine.domain_name().c_str()));
-  if (!found.domain) {
-    if (LastLibvirtCode() == VIR_ERR_NO_DOMAIN) return found;
-    return LibvirtError("looking for the domain");
-  }
+  absl::StatusOr<DomainHandle> domain = Lookup(connection, machine);
+  if (!domain.ok()) return domain.status();
+  found.domain = *std::move(domain);
+  if (!found.domain) return found;
+  if (const char* name = virDomainGetName(found.domain.get()); name != nullptr) found.name = name;
   int state = VIR_DOMAIN_NOSTATE;
   int reason = 0;
   const int persistent = virDomainIsPersistent(found.domain.get());
@@ -88,6 +126,7 @@ absl::StatusOr<FoundDomain> LibvirtHypervisor::Find(const ConnectionHandle& conn
     absl::StatusOr<DomainFacts> facts = ReadDomainXml(xml, auto_type);
     if (facts.ok()) found.saved = *std::move(facts);
   }
+  if (absl::Status ours = IsOurs(found, machine); !ours.ok()) return ours;
   return found;
 }
 
@@ -97,6 +136,7 @@ absl::StatusOr<DomainState> LibvirtHypervisor::Inspect(const MachineIdentity& ma
   absl::StatusOr<FoundDomain> found = Find(*connection, machine);
   if (!found.ok()) return connection_.Judge(found.status());
   DomainState state;
+  state.uri = connection_.facts().uri;
   state.defined = found->persistent.has_value();
   state.running = found->running;
   if (state.defined) state.persistent = found->persistent->config;
@@ -166,11 +206,10 @@ absl::Status LibvirtHypervisor::Stop(const MachineIdentity& machine, absl::Durat
 
 absl::Status LibvirtHypervisor::StopNow(const ConnectionHandle& connection,
                                         const MachineIdentity& machine, absl::Duration grace) {
-  DomainHandle domain(virDomainLookupByName(connection.get(), machine.domain_name().c_str()));
-  if (!domain) {
-    if (LastLibvirtCode() == VIR_ERR_NO_DOMAIN) return absl::OkStatus();
-    return LibvirtError("stop");
-  }
+  absl::StatusOr<FoundDomain> found = Find(connection, machine);
+  if (!found.ok()) return found.status();
+  if (!found->domain) return absl::OkStatus();
+  const DomainHandle& domain = found->domain;
   // A domain that is not persistent is gone for libvirt once it is off.
   auto off = [&] {
     const int active = virDomainIsActive(domain.get());
@@ -218,7 +257,7 @@ absl::StatusOr<Removal> LibvirtHypervisor::RemoveNow(const ConnectionHandle& con
     if (virDomainUndefineFlags(found->domain.get(), flags) < 0) {
       return LibvirtError("undefine (its disks and networks are kept)");
     }
-    removal.removed.push_back("domain " + machine.domain_name());
+    removal.removed.push_back("domain " + found->name);
   }
   if (IsTest()) return removal;
   const bool started_default = found->persistent.has_value() && found->persistent->started_default;

@@ -24,6 +24,7 @@ namespace rum {
 // A domain and both of its definitions.
 struct FoundDomain {
   DomainHandle domain;  // null: there is none
+  std::string name;     // as libvirt has it now
   bool running = false;
   bool paused = false;  // by virsh, or as the host's disk is full
   std::optional<DomainFacts> persistent;
@@ -73,6 +74,8 @@ class LibvirtHypervisor : public Hypervisor {
  private:
   absl::StatusOr<FoundDomain> Find(const ConnectionHandle& connection,
                                    const MachineIdentity& machine);
+  absl::StatusOr<DomainHandle> Lookup(const ConnectionHandle& connection,
+                                      const MachineIdentity& machine);
   absl::StatusOr<bool> NeedsImage(const ConnectionHandle& connection,
                                   const MachineIdentity& machine, Fresh fresh);
   absl::Status DefineNow(const ConnectionHandle& connection, const MachineIdentity& machine,

@@ -132,8 +132,20 @@ ForwardWay MakeForwards(ChannelOpener open, uint32_t vsock_cid) {
   return {streams, keeper};
 }
 
-ControllerParts RealParts(std::unique_ptr<StateStore> store, const std::string& agent_binary) {
+// Where a machine is made is for whoever says `up`, not for the shell that happened to start this
+// process: libvirt is not to find the variable. Machines of builds that did not record their
+// libvirt are where it says.
+std::string TakeDefaultUri() {
+  const char* uri = std::getenv("LIBVIRT_DEFAULT_URI");
+  const std::string taken = uri == nullptr ? "" : uri;
+  unsetenv("LIBVIRT_DEFAULT_URI");
+  return taken;
+}
+
+ControllerParts RealParts(std::unique_ptr<StateStore> store, const std::string& agent_binary,
+                          const std::string& default_uri) {
   ControllerParts parts;
+  parts.default_uri = default_uri;
   parts.hypervisor = [agent_binary](const std::string& uri,
                                     std::function<void(const std::string&)> on_event) {
     return ConnectLibvirt(uri, agent_binary, std::move(on_event));
@@ -208,7 +220,7 @@ void HandOver(Handover* handover, ControlServer* server) {
   spdlog::info("handed over sockets={} status=\"{}\"", sockets.size(), given.ToString());
 }
 
-absl::Status Serve(int ready_fd, bool replace) {
+absl::Status Serve(int ready_fd, bool replace, const std::string& default_uri) {
   // Before anything is made: the folder of another user must not get one of ours into it.
   if (absl::Status judged = JudgeSocketFolder(RuntimeDir());
       !judged.ok() && !absl::IsNotFound(judged)) {
@@ -229,7 +241,7 @@ absl::Status Serve(int ready_fd, bool replace) {
   auto store = TakeAfter(deadline, [] { return OpenFileStateStore(StateDir()); });
   if (!store.ok()) return store.status();
 
-  Controller controller(RealParts(*std::move(store), agent));
+  Controller controller(RealParts(*std::move(store), agent, default_uri));
   const auto on_stop = [] { kill(getpid(), SIGTERM); };
   auto server = ControlServer::Listen(ControllerSocketPath(), &controller, on_stop,
                                       ready_fd >= 0 ? IdleLimit() : absl::InfiniteDuration());
@@ -268,8 +280,9 @@ absl::Status RunController(int ready_fd, bool replace) {
   sigaddset(&ends, SIGINT);
   pthread_sigmask(SIG_BLOCK, &ends, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  const std::string default_uri = TakeDefaultUri();  // before any thread may read it
   grpc_init();  // for good: the end of the last user waits up to 10 s
-  const absl::Status status = Serve(ready_fd, replace);
+  const absl::Status status = Serve(ready_fd, replace, default_uri);
   if (!status.ok() && ready_fd >= 0) {
     const std::string text = absl::IsAlreadyExists(status) ? kTaken : std::string(status.message());
     if (write(ready_fd, text.data(), text.size()) < 0) return status;

@@ -32,6 +32,7 @@
 #include "controller/service/event_writer.h"
 #include "controller/service/guest_calls.h"
 #include "controller/service/launch.h"
+#include "controller/service/list_calls.h"
 #include "controller/service/log_sender.h"
 #include "controller/service/own_socket.h"
 #include "controller/service/watch_stream.h"
@@ -82,14 +83,30 @@ class ControlService final : public control::Control::Service {
     options.reset_drives = request->reset_drives();
     options.rerun_system = request->rerun_system();
     options.rerun_boot = request->rerun_boot();
+    options.default_uri = request->default_uri();
+    options.recorded = request->recorded();
+    options.take_over = request->take_over();
+    options.new_machine = request->new_machine();
     events.End(controller_->Apply(request->config_path(), options, events.Sink()));
     return grpc::Status::OK;
+  }
+
+  grpc::Status ListMachines(grpc::ServerContext*, const control::ListMachinesRequest* request,
+                            control::ListMachinesReply* reply) override {
+    const Call call(&calls_);
+    return ServeList(controller_, *request, reply);
+  }
+
+  grpc::Status Adopt(grpc::ServerContext*, const control::AdoptRequest* request,
+                     control::AdoptReply* reply) override {
+    const Call call(&calls_);
+    return ServeAdopt(controller_, *request, reply);
   }
 
   grpc::Status Status(grpc::ServerContext*, const control::MachineRequest* request,
                       MachineStatus* reply) override {
     const Call call(&calls_);
-    auto status = controller_->Status(request->config_path());
+    auto status = controller_->Status(request->config_path(), &request->default_uri());
     if (!status.ok()) return ToGrpc(status.status());
     *reply = *std::move(status);
     MakeUtf8(reply);
@@ -106,7 +123,7 @@ class ControlService final : public control::Control::Service {
                     grpc::ServerWriter<ApplyEvent>* writer) override {
     const Call call(&calls_);
     EventWriter events([writer](const ApplyEvent& event) { return writer->Write(event); });
-    events.End(controller_->Down(request->config_path(), events.Sink()));
+    events.End(controller_->Down(request->config_path(), events.Sink(), request->force()));
     return grpc::Status::OK;
   }
 

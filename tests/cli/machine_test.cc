@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 
+#include "state/identity.h"
 #include "tests/cli/sandbox.h"
 
 namespace rum {
@@ -146,6 +148,103 @@ TEST_F(MachineTest, LibvirtThatIsAwayIsNamed) {
     EXPECT_EQ(result.exit_status, 1) << words[0];
     EXPECT_THAT(result.err, HasSubstr("cannot reach libvirt at ")) << words[0];
   }
+}
+
+// Machines as records have them; libvirt's driver in memory has none of them.
+class PlacesTest : public MachineTest {
+ protected:
+  std::string AddRecord(const std::string& name, const std::string& path,
+                        const std::string& text = "") {
+    const std::string id = NewMachineId(path);
+    const std::string json =
+        "{\"format\": 1, \"id\": \"" + id + "\", \"name\": \"" + name + "\", \"config_path\": \"" +
+        path + "\", \"generation\": \"1\", \"identity_rule\": 1, \"text_hash\": \"" +
+        Sha256Hex(text) +
+        "\", \"desired\": {\"advanced\": {\"libvirt_uri\": \"test:///default\"}}}";
+    std::filesystem::create_directories(rum_.state());
+    std::ofstream(rum_.state() + "/" + id + ".record")
+        << "rum-record 1 sha256=" << Sha256Hex(json) << "\n"
+        << json;
+    return id;
+  }
+  std::string Gone(const std::string& folder) {
+    return std::filesystem::canonical(rum_.project()).string() + "/" + folder + "/dev.rum.toml";
+  }
+};
+
+TEST_F(PlacesTest, ListShowsEveryMachineAlsoOneWhoseFileIsGone) {
+  EXPECT_EQ(rum_.Rum({"list"}).out, "no machines\n");
+  rum_.Rum({"controller", "stop"});
+  const std::string id = AddRecord("dev", Gone("old"));
+  const Result list = rum_.Rum({"list"});
+  EXPECT_EQ(list.exit_status, 0) << list.err;
+  EXPECT_THAT(list.out, HasSubstr("dev   " + id + "  not defined  file gone: " + Gone("old")));
+  EXPECT_EQ(rum_.Rum({"list", "-q"}).out, id + "\n");
+  EXPECT_THAT(rum_.Rum({"list", "-o", "json"}).out, HasSubstr("\"fileGone\": true"));
+}
+
+TEST_F(PlacesTest, ListWorksWithoutAnyController) {
+  rum_.Install();
+  std::filesystem::remove(std::filesystem::path(rum_.program).parent_path() / "rum-controller");
+  const std::string id = AddRecord("dev", Gone("old"));
+  const Result list = rum_.Rum({"list"});
+  EXPECT_EQ(list.exit_status, 0) << list.err;
+  EXPECT_THAT(list.out, HasSubstr("dev   " + id + "  unknown  file gone: " + Gone("old")));
+  EXPECT_THAT(list.out, HasSubstr("rum-controller"));
+  EXPECT_EQ(rum_.Rum({"list", "-q"}).out, id + "\n");
+}
+
+TEST_F(PlacesTest, AMachineIsNamedByItsNameOrIdInPlaceOfItsFile) {
+  const std::string id = AddRecord("dev", Gone("old"));
+  const std::string web = AddRecord("web", Gone("web"));
+  for (const std::string& name : {std::string("web"), web, web.substr(0, 4)}) {
+    const Result status = rum_.Rum({"-m", name, "status"});
+    EXPECT_EQ(status.exit_status, 0) << status.err;
+    EXPECT_THAT(status.out, StartsWith("web  not defined\n"));
+    EXPECT_THAT(status.out, HasSubstr("its file is gone: " + Gone("web")));
+  }
+  EXPECT_EQ(rum_.Rum({"down", "-m", "web"}).out, "nothing to do: web is not running\n");
+  EXPECT_THAT(rum_.Rum({"exec", "-m", "web", "true"}).err, HasSubstr("web is not running"));
+  const Result destroy = rum_.Rum({"destroy", "-m", "web"});
+  EXPECT_EQ(destroy.exit_status, 0) << destroy.err;
+  EXPECT_EQ(rum_.Rum({"list", "-q"}).out, id + "\n");
+}
+
+TEST_F(PlacesTest, NamesThatMeanSeveralMachinesOrNoneAreRefused) {
+  const std::string one = AddRecord("dev", Gone("one"));
+  const std::string two = AddRecord("dev", Gone("two"));
+  const Result several = rum_.Rum({"-m", "dev", "destroy"});
+  EXPECT_EQ(several.exit_status, 1);
+  EXPECT_THAT(several.err, HasSubstr(one + "  file gone: " + Gone("one")));
+  EXPECT_THAT(several.err, HasSubstr(two + "  file gone: " + Gone("two")));
+  const Result none = rum_.Rum({"-m", "dve", "status"});
+  EXPECT_EQ(none.exit_status, 1);
+  EXPECT_THAT(none.err, HasSubstr("there is no machine dve (did you mean dev?)"));
+  EXPECT_EQ(Rum({"-m", "dev", "status"}).exit_status, 2) << "-c and -m";
+  EXPECT_EQ(rum_.Rum({"-m", "dev", "check"}).exit_status, 1);
+  EXPECT_THAT(rum_.Rum({"list", "-q"}).out, HasSubstr(two)) << "nothing was destroyed";
+}
+
+TEST_F(PlacesTest, AMovedFolderSaysWhichMachineItLooksLikeAndAdoptsIt) {
+  const std::string id = AddRecord("old", Gone("old"), GoodToml());
+  const std::string looks = "this looks like machine old (" + id + ") that was made in ";
+  EXPECT_THAT(Rum({"status"}).out, HasSubstr(looks));
+  for (const Words& words :
+       {Words{"up", "-d"}, {"apply"}, {"down"}, {"destroy"}, {"exec", "true"}}) {
+    const Result result = Rum(words);
+    EXPECT_EQ(result.exit_status, 1) << words[0];
+    EXPECT_THAT(result.err, HasSubstr(looks)) << words[0];
+  }
+  const Result by_old_path = Rum({"status"}, "old/dev.rum.toml");
+  EXPECT_EQ(by_old_path.exit_status, 0) << by_old_path.err;
+  EXPECT_THAT(by_old_path.out, StartsWith("old  not defined\n"));
+  const Result adopt = Rum({"adopt"});
+  EXPECT_EQ(adopt.exit_status, 0) << adopt.err;
+  EXPECT_THAT(adopt.out, HasSubstr("Adopted old (" + id + "): its file is "));
+  EXPECT_THAT(Rum({"status"}).out, StartsWith("old  not defined"));
+  rum_.Rum({"controller", "stop"});
+  EXPECT_THAT(rum_.Rum({"list"}).out, Not(HasSubstr("file gone")));
+  EXPECT_THAT(Rum({"adopt"}).err, Not(HasSubstr("looks like")));
 }
 
 class MarksTest : public MachineTest {

@@ -102,8 +102,10 @@ std::unique_ptr<Machine> FakeWorld::NewMachine() {
 
 ControllerParts FakeWorld::Parts() {
   ControllerParts parts;
-  parts.hypervisor = [this](const std::string&, std::function<void(const std::string&)> event)
+  parts.hypervisor = [this](const std::string& uri, std::function<void(const std::string&)> event)
       -> absl::StatusOr<std::unique_ptr<Hypervisor>> {
+    if (const auto other = elsewhere.find(uri); other != elsewhere.end())
+      return std::make_unique<LentHypervisor>(other->second);
     on_event = std::move(event);
     return std::make_unique<LentHypervisor>(hypervisor);
   };

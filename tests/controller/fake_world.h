@@ -53,6 +53,8 @@ class FakeWorld {
   std::shared_ptr<RunStore> runs;  // null: what scripts write is not kept
   std::shared_ptr<FakeHypervisor> hypervisor;
   std::shared_ptr<Hypervisor> libvirt;  // in its place, where one is given
+  // What controllers find at other URIs than the rest.
+  std::map<std::string, std::shared_ptr<FakeHypervisor>> elsewhere;
   std::shared_ptr<FakeGuest> guest = std::make_shared<FakeGuest>();
   std::shared_ptr<FakeHost> host = std::make_shared<FakeHost>();
   std::shared_ptr<MemoryDisk> disk = std::make_shared<MemoryDisk>();

@@ -330,6 +330,34 @@ TEST_F(Story, ExecKeepsArgumentsStreamsAndStatus) {
   EXPECT_EQ(world_->Rum({"exec", "--", "sh", "-c", "kill -TERM $$"}).exit_status, 128 + 15);
 }
 
+TEST_F(Story, AMovedFolderFindsItsMachineAndAdoptsItWhileItRuns) {
+  const std::string project = world_->folder() + "/project";
+  const std::string moved = world_->folder() + "/moved";
+  const auto rum_in = [](const std::string& folder, const std::vector<std::string>& words) {
+    std::vector<std::string> argv = world_->Argv(words);
+    argv[2] = folder + "/rum.toml";
+    return Run(argv, world_->env());
+  };
+  const std::string id = world_->Status().id();
+  const std::string domain = world_->DomainName();
+  EchoingConnection connection(kept_);
+  EXPECT_TRUE(connection.Flows(1));
+  fs::rename(project, moved);
+  EXPECT_TRUE(Contains(world_->Rum({"list"}).out, "file gone: " + project + "/rum.toml"));
+  EXPECT_TRUE(Contains(rum_in(moved, {"status"}).out, "this looks like machine project (" + id));
+  EXPECT_EQ(rum_in(moved, {"up", "-d"}).exit_status, 1) << "no second machine";
+  EXPECT_EQ(world_->Guest("echo here"), "here") << "by where its file was";
+  ASSERT_EQ(rum_in(moved, {"adopt"}).exit_status, 0);
+  EXPECT_TRUE(Contains(rum_in(moved, {"status"}).out, "project  running"));
+  EXPECT_EQ(rum_in(moved, {"exec", "true"}).exit_status, 0);
+  world_->StopController();
+  fs::rename(moved, project);
+  ASSERT_EQ(world_->Rum({"adopt"}).exit_status, 0);
+  EXPECT_EQ(world_->Status().id(), id);
+  EXPECT_EQ(world_->Status().phase(), MachineStatus::RUNNING);
+  EXPECT_EQ(world_->DomainName(), domain);
+}
+
 TEST_F(Story, WhatCannotBeUndefinedKeepsItsDisksAndSaysSo) {
   if (world_->file.uri != "qemu:///session") return;  // root may write anything
   const std::string disks = world_->Virsh({"vol-list", "rum"}).out;

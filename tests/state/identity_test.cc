@@ -51,6 +51,38 @@ TEST_F(Identity, EveryWayToTheFileIsTheSameMachine) {
   fs::current_path(before);
 }
 
+TEST_F(Identity, AFileThatIsALinkIsNotResolved) {
+  std::ofstream(top_ / "real.conf") << "x";
+  const auto before = IdentityOf(top_ / "one/rum.toml");
+  fs::create_symlink("../real.conf", top_ / "one/rum.toml");
+  fs::create_symlink("../real.conf", top_ / "two/rum.toml");
+  const auto one = IdentityOf(top_ / "one/rum.toml");
+  const auto two = IdentityOf(top_ / "two/rum.toml");
+  ASSERT_TRUE(one.ok()) << "whatever the target is called: " << one.status();
+  EXPECT_EQ(one->name, "one");
+  EXPECT_EQ(one->config_path, (top_ / "one/rum.toml").string());
+  EXPECT_EQ(one->id, before->id);
+  EXPECT_NE(two->id, one->id) << "two projects with one file are two machines";
+  fs::remove(top_ / "one/rum.toml");
+  fs::create_symlink("/nix/store/0123-rum.toml", top_ / "one/rum.toml");
+  EXPECT_EQ(IdentityOf(top_ / "one/rum.toml")->id, one->id) << "an exchanged link, to nowhere";
+}
+
+TEST_F(Identity, KnowsTheIdThatALinkHadWhenItWasResolved) {
+  EXPECT_EQ(IdThroughLink(top_ / "one/rum.toml"), "");
+  std::ofstream(top_ / "two/dev.toml") << "x";
+  EXPECT_EQ(IdThroughLink(top_ / "two/dev.toml"), "") << "no link";
+  fs::create_symlink("../two/dev.toml", top_ / "one/rum.toml");
+  EXPECT_EQ(IdThroughLink(top_ / "one/rum.toml"), IdentityOf(top_ / "two/dev.toml")->id);
+}
+
+TEST_F(Identity, OnePathCanGiveSeveralIds) {
+  EXPECT_EQ(NewMachineId("/p/rum.toml"), Sha256Hex("/p/rum.toml").substr(0, 12));
+  EXPECT_NE(NewMachineId("/p/rum.toml", 1), NewMachineId("/p/rum.toml"));
+  EXPECT_NE(NewMachineId("/p/rum.toml", 1), NewMachineId("/p/rum.toml1"));
+  EXPECT_NE(NewMachineId("/p/rum.toml", 1), NewMachineId("/p/rum.toml", 2));
+}
+
 TEST_F(Identity, IsTheSameWhetherTheFileIsThereOrGone) {
   const std::string gone = IdentityOf(top_ / "one/rum.toml")->id;
   std::ofstream(top_ / "one/rum.toml") << "x";

@@ -210,5 +210,33 @@ TEST_F(FileStateStore, KeepsAnyTextThatIsUtf8) {
   }));
 }
 
+TEST_F(FileStateStore, RecordsCanBeReadBesideWhoeverHasTheLock) {
+  ASSERT_TRUE(store_->Save(Sample("bbbbbbbbbbbb")).ok());
+  ASSERT_TRUE(store_->Save(Sample("aaaaaaaaaaaa")).ok());
+  Write(folder_ / "cccccccccccc.record", "half a rec");
+  const auto records = ReadRecords(folder_);
+  ASSERT_TRUE(records.ok()) << records.status();
+  ASSERT_EQ(records->size(), 3u);
+  EXPECT_EQ((*records)[0].id, "aaaaaaaaaaaa");
+  EXPECT_TRUE(MessageDifferencer::Equals(*(*records)[1].record, Sample("bbbbbbbbbbbb")));
+  EXPECT_TRUE(absl::IsDataLoss((*records)[2].record.status()));
+  EXPECT_TRUE(fs::exists(folder_ / "cccccccccccc.record")) << "it changes nothing";
+  EXPECT_TRUE(ReadRecords(folder_ / "nowhere")->empty());
+}
+
+// As the build before places were recorded wrote it.
+TEST_F(FileStateStore, ReadsRecordsWithoutPlaces) {
+  const std::string json =
+      R"({"format": 1, "id": "0123456789ab", "name": "dev", "config_path": "/p/dev.toml",
+          "applied": {"image": {"base": "x"}, "advanced": {"libvirt_uri": ""}},
+          "generation": "3", "want_running": true})";
+  Write(folder_ / "0123456789ab.record", "rum-record 1 sha256=" + Sha256Hex(json) + "\n" + json);
+  const auto record = store_->Load("0123456789ab");
+  ASSERT_TRUE(record.ok()) << record.status();
+  EXPECT_EQ(record->identity_rule(), 0u);
+  EXPECT_EQ(record->libvirt_uri(), "");
+  EXPECT_EQ(record->config_path(), "/p/dev.toml");
+}
+
 }  // namespace
 }  // namespace rum

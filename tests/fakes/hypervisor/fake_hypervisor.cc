@@ -22,6 +22,11 @@ void FakeHypervisor::FailAll(absl::Status error) {
   fail_all_ = std::move(error);
 }
 
+void FakeHypervisor::SetUri(const std::string& uri) {
+  Lock lock(mutex_);
+  uri_ = uri;
+}
+
 void FakeHypervisor::SetChannel(
     std::function<absl::StatusOr<int>(const MachineIdentity&)> channel) {
   Lock lock(mutex_);
@@ -67,7 +72,9 @@ absl::StatusOr<DomainState> FakeHypervisor::Inspect(const MachineIdentity& machi
   Lock lock(mutex_);
   if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
   auto domain = domains_.find(machine.domain_name());
-  return domain == domains_.end() ? DomainState() : domain->second;
+  DomainState state = domain == domains_.end() ? DomainState() : domain->second;
+  state.uri = uri_;
+  return state;
 }
 
 absl::Status FakeHypervisor::Define(const MachineIdentity& machine, const Config& config,

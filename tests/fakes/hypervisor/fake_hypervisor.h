@@ -21,6 +21,8 @@ class FakeHypervisor : public Hypervisor {
   void FailNext(absl::Status error);
   // All calls fail with `error`, until it is Ok again: libvirt is away.
   void FailAll(absl::Status error);
+  // How this libvirt names itself.
+  void SetUri(const std::string& uri);
   // What OpenChannel() of a running machine gives for the agent; without it there is no channel,
   // and there is none for forwards.
   void SetChannel(std::function<absl::StatusOr<int>(const MachineIdentity&)> channel);
@@ -53,6 +55,7 @@ class FakeHypervisor : public Hypervisor {
   std::map<std::string, DomainState> domains_;  // by domain name
   std::map<std::string, int> disks_made_;
   std::vector<std::string> changes_;
+  std::string uri_;
   absl::Status fail_next_;
   absl::Status fail_all_;
   std::function<absl::StatusOr<int>(const MachineIdentity&)> channel_;

@@ -1,0 +1,50 @@
+#include "controller/fleet_looks.h"
+
+#include <chrono>
+#include <utility>
+
+namespace rum {
+
+Controller::Looks::~Looks() {
+  for (auto& [id, look] : under_way_) look->thread.join();
+}
+
+std::map<std::string, Controller::Looks::Seen> Controller::Looks::Ask(
+    const std::vector<std::shared_ptr<Machine>>& machines, absl::Duration patience) {
+  std::map<std::string, std::shared_ptr<Look>> asked;
+  std::unique_lock<std::mutex> lock(mutex_);
+  for (const std::shared_ptr<Machine>& machine : machines) {
+    const std::string id = machine->identity().id;
+    std::shared_ptr<Look>& look = under_way_[id];
+    if (look != nullptr && look->done) {
+      look->thread.join();  // which has nothing left to do
+      look = nullptr;
+    }
+    if (look == nullptr) {
+      look = std::make_shared<Look>();
+      look->thread = std::thread([this, machine, look = look.get()] {
+        Seen seen;
+        seen.status = machine->Status(nullptr, &seen.libvirt_answered);
+        std::lock_guard<std::mutex> done(mutex_);
+        look->seen = std::move(seen);
+        look->done = true;
+        ended_.notify_all();
+      });
+    }
+    asked[id] = look;
+  }
+  const auto all_done = [&] {
+    for (const auto& [id, look] : asked) {
+      if (!look->done) return false;
+    }
+    return true;
+  };
+  ended_.wait_for(lock, absl::ToChronoMilliseconds(patience), all_done);
+  std::map<std::string, Seen> seen;
+  for (const auto& [id, look] : asked) {
+    if (look->done) seen[id] = look->seen;
+  }
+  return seen;
+}
+
+}  // namespace rum
