@@ -1,12 +1,28 @@
 #include "controller/fleet.h"
 
+#include <cstdlib>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "spdlog/spdlog.h"
+#include "state/libvirt_uri.h"
 
 namespace rum {
+namespace {
+
+// Records of before, too, have what files said: nobody is to be led by them where a file may not
+// lead today. The default is the user's own, whatever it is.
+absl::Status MayConnect(const std::string& uri) {
+  const char* own = std::getenv("LIBVIRT_DEFAULT_URI");
+  if (uri.empty() || (own != nullptr && uri == own)) return absl::OkStatus();
+  const std::string problem = LibvirtUriProblem(uri);
+  if (problem.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("advanced.libvirt_uri ", problem));
+}
+
+}  // namespace
 
 Controller::Controller(ControllerParts parts)
     : parts_(std::move(parts)), runs_(std::make_shared<RunStore>(parts_.run_folder)) {
@@ -105,6 +121,7 @@ absl::StatusOr<std::shared_ptr<Machine>> Controller::Find(const std::string& con
 
 absl::StatusOr<std::shared_ptr<Hypervisor>> Controller::Connect(const std::string& uri,
                                                                 const std::string& machine) {
+  if (absl::Status allowed = MayConnect(uri); !allowed.ok()) return allowed;
   std::shared_ptr<Connection> connection;
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -163,7 +180,8 @@ RunEnd Controller::RunKey(const std::string& key) {
     }
   };
   const absl::Time begin = absl::Now();
-  absl::Status status = machine->Background(log);
+  absl::Status status =
+      machine->Background(log, [this, &key] { return watch_->BeingWritten(key); });
   metrics_.Reconciled(status, absl::Now() - begin, actions);
   if (!status.ok()) {
     spdlog::debug("reconcile failed machine={} error=\"{}\"", machine->identity().name,

@@ -215,7 +215,8 @@ ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) 
   return outcome;
 }
 
-absl::Status Machine::Background(const EventSink& sink) {
+absl::Status Machine::Background(const EventSink& sink,
+                                 const std::function<bool()>& being_written) {
   // A worker must not wait for an apply that may take minutes: it comes again.
   std::unique_lock<std::timed_mutex> changing(changing_, std::try_to_lock);
   if (!changing.owns_lock()) return absl::AbortedError("the machine is being changed");
@@ -230,6 +231,8 @@ absl::Status Machine::Background(const EventSink& sink) {
   options.agent_patience = absl::ZeroDuration();
   const absl::Time read_at = absl::Now();
   const Config desired = Desired(&options.config_error);
+  // Asked after it was read: before, a writer could begin in between.
+  if (being_written && being_written()) return absl::AbortedError("the file is being written");
   if (!desired.reconcile().auto_()) {
     const absl::Status reported =
         OnlyReport(desired, options.config_error, read_at, std::move(record));

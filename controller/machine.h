@@ -52,8 +52,8 @@ class Machine {
   ApplyOutcome Apply(const ApplyOptions& options, const EventSink& sink);
   // What the loop does by itself for a machine that is wanted up: corrects drift and applies a
   // changed file, unless reconcile.auto is false; then it only opens the ports again that were open
-  // before.
-  absl::Status Background(const EventSink& sink);
+  // before. Aborted while somebody is writing the file, where `being_written` can tell.
+  absl::Status Background(const EventSink& sink, const std::function<bool()>& being_written = {});
   MachineStatus Status();
   ApplyOutcome Down(const EventSink& sink);
   ApplyOutcome Destroy(const EventSink& sink);
