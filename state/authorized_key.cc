@@ -305,6 +305,11 @@ std::string PlainKeyLine(const std::string& text) {
                       key.comment.empty() ? "" : " ", key.comment);
 }
 
+std::string KeyOptionsOf(const std::string& line) {
+  AuthorizedKey key;
+  return SplitKeyLine(line, &key) ? key.options : "";
+}
+
 bool IsOpenSshKey(const std::string& text) { return KeyLineProblem(text).empty(); }
 
 std::string KeyWithoutComment(const std::string& line) {

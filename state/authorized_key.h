@@ -26,6 +26,9 @@ std::string KeyLineProblem(const std::string& line);
 // key stays as it is.
 std::string PlainKeyLine(const std::string& line);
 
+// What a line lets its key do: its options; empty: everything.
+std::string KeyOptionsOf(const std::string& line);
+
 }  // namespace rum
 
 #endif  // RUM_STATE_AUTHORIZED_KEY_H_

@@ -241,6 +241,9 @@ TEST_F(FileWatchTest, AFolderAboveThatIsExchangedIsSeen) {
   const int before = told_;
   std::ofstream(path) << "newer";
   EXPECT_TRUE(Told(before + 1));
+  std::filesystem::rename(above, above + ".new");
+  std::filesystem::rename(above + ".old", above);
+  EXPECT_TRUE(Told(before + 2));
 }
 
 TEST_F(FileWatchTest, AFolderThatGoesIsFoundAgainByItself) {
