@@ -1,5 +1,6 @@
 #include "controller/fleet.h"
 
+#include <cstdlib>
 #include <utility>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "controller/fleet_looks.h"
 #include "controller/hypervisor/domain_xml.h"
 #include "spdlog/spdlog.h"
+#include "state/libvirt_uri.h"
 #include "state/place.h"
 
 namespace rum {
@@ -144,9 +146,25 @@ void Controller::WakeFile(const std::string& config_path) {
     loop_->WakeFirst(machine->identity().id);
 }
 
+// Records of before, too, have what files said: nobody is to be led by them where a file may not
+// lead today. What the user's own environment named may be anything.
+absl::Status Controller::MayConnect(const std::string& uri) const {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (uri == parts_.default_uri || own_uris_.count(uri) > 0) return absl::OkStatus();
+  }
+  const std::string problem = LibvirtUriProblem(uri);
+  if (problem.empty()) return absl::OkStatus();
+  for (const auto& [id, machine] : Machines()) {
+    if (machine->UserNamed(uri)) return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(absl::StrCat("advanced.libvirt_uri ", problem));
+}
+
 absl::StatusOr<std::shared_ptr<Hypervisor>> Controller::Connect(const std::string& asked,
                                                                 const std::string& machine) {
   const std::string& uri = asked.empty() ? parts_.default_uri : asked;
+  if (absl::Status allowed = MayConnect(uri); !allowed.ok()) return allowed;
   std::shared_ptr<Connection> connection;
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -205,7 +223,8 @@ RunEnd Controller::RunKey(const std::string& id) {
     }
   };
   const absl::Time begin = absl::Now();
-  absl::Status status = machine->Background(log);
+  absl::Status status =
+      machine->Background(log, [this, &key] { return watch_->BeingWritten(key); });
   metrics_.Reconciled(status, absl::Now() - begin, actions);
   if (!status.ok()) {
     spdlog::debug("reconcile failed machine={} error=\"{}\"", machine->identity().name,
@@ -222,6 +241,10 @@ ApplyOutcome Controller::Apply(const std::string& config_path, const ApplyOption
   const MachineOr machine =
       options.up && options.new_machine ? Find(config_path) : FindMade(config_path);
   if (!machine.ok()) return Failed(machine.status());
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    own_uris_.insert(options.default_uri);
+  }
   if (!options.dry_run) {
     if (absl::Status moved = FollowLink(*machine, config_path); !moved.ok()) return Failed(moved);
   }

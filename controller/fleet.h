@@ -117,6 +117,7 @@ class Controller {
   // The same; fails where there is none and another one may be meant.
   MachineOr FindMade(const std::string& config_path);
   std::shared_ptr<Machine> Add(MachineIdentity identity);  // needs the lock
+  absl::Status MayConnect(const std::string& uri) const;
   std::shared_ptr<Machine> Known(const std::string& id) const;
   std::shared_ptr<Machine> At(const std::string& config_path) const;
   // Those whose file is gone and may be the one at `config_path` now.
@@ -143,6 +144,7 @@ class Controller {
   std::map<std::string, std::string> by_path_;                      // to the id
   std::map<std::string, std::string> by_domain_;   // domain name, and UUID, to the id
   std::map<std::string, std::string> unreadable_;  // records, by id, and why
+  std::set<std::string> own_uris_;  // that the environment of whoever said `up` named
   bool stopped_ = false;
   Metrics metrics_;
   std::unique_ptr<RunLoop> loop_;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <set>
 #include <string>
 #include <utility>
@@ -91,7 +92,14 @@ void ReportKeys(Report* report) {
     if (keys > 0) report->AddHolding(kKeys, absl::StrCat(keys, keys == 1 ? " key" : " keys"));
     return;
   }
+  const auto& there = report->observed().guest->authorized_keys();
   for (const std::string& key : action->set_authorized_keys().add()) {
+    if (std::find(there.begin(), there.end(), KeyWithoutComment(key)) != there.end()) {
+      report->AddCurable(kKeys, kKeys, Item::FILE, "", KeyName(key),
+                         absl::StrCat(KeyName(key), " has other options in the file: ",
+                                      report->Remedy("changed")));
+      continue;
+    }
     const Item::Author author = report->MovedBy(kKeys, KeyName(key), Item::GUEST);
     report->AddCurable(kKeys, kKeys, author, "", KeyName(key),
                        absl::StrCat(KeyName(key), " missing in the guest: ",

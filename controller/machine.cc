@@ -172,6 +172,12 @@ MachineRecord Machine::Snapshot() const {
   return record_;
 }
 
+bool Machine::UserNamed(const std::string& uri) const {
+  const MachineRecord record = Snapshot();
+  return uri == record.libvirt_default() ||
+         (uri == record.libvirt_uri() && record.desired().advanced().libvirt_uri().empty());
+}
+
 bool Machine::want_running() const {
   (void)Ready();
   std::lock_guard<std::mutex> lock(mutex_);
@@ -300,7 +306,8 @@ ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) 
   return outcome;
 }
 
-absl::Status Machine::Background(const EventSink& sink) {
+absl::Status Machine::Background(const EventSink& sink,
+                                 const std::function<bool()>& being_written) {
   // A worker must not wait for an apply that may take minutes: it comes again.
   std::unique_lock<std::timed_mutex> changing(changing_, std::try_to_lock);
   if (!changing.owns_lock()) return absl::AbortedError("the machine is being changed");
@@ -316,6 +323,8 @@ absl::Status Machine::Background(const EventSink& sink) {
   std::string text_hash;
   const absl::Time read_at = absl::Now();
   const Config desired = Desired(&options.config_error, &text_hash);
+  // Asked after it was read: before, a writer could begin in between.
+  if (being_written && being_written()) return absl::AbortedError("the file is being written");
   if (absl::Status noted = NotePlace(text_hash, &record); !noted.ok()) return noted;
   if (!desired.reconcile().auto_()) {
     const absl::Status reported =

@@ -57,8 +57,8 @@ class Machine {
   ApplyOutcome Apply(const ApplyOptions& options, const EventSink& sink);
   // What the loop does by itself for a machine that is wanted up: corrects drift and applies a
   // changed file, unless reconcile.auto is false; then it only opens the ports again that were open
-  // before.
-  absl::Status Background(const EventSink& sink);
+  // before. Aborted while somebody is writing the file, where `being_written` can tell.
+  absl::Status Background(const EventSink& sink, const std::function<bool()>& being_written = {});
   // `default_uri`: the LIBVIRT_DEFAULT_URI of whoever asks, where somebody does; `seen` hears
   // whether libvirt could be asked. Both may be null.
   MachineStatus Status(const std::string* default_uri = nullptr, bool* seen = nullptr);
@@ -93,6 +93,8 @@ class Machine {
   void NoteNextTry(absl::Time at);
 
   bool want_running() const;
+  // True for the libvirt of this machine where no file named it, but the user's environment.
+  bool UserNamed(const std::string& uri) const;
   // What the last reconcile of the background left waiting, and how much of that for a restart or a
   // new disk.
   int items_waiting() const { return items_waiting_; }

@@ -10,6 +10,7 @@
 #include "controller/drift.h"
 #include "controller/script_ledger.h"
 #include "controller/storage.h"
+#include "state/authorized_key.h"
 #include "state/diff.h"
 #include "state/identity.h"
 #include "state/names.h"
@@ -240,8 +241,13 @@ class Planner {
     const std::map<std::string, std::string> wanted = ByKey(desired_.ssh().authorized_keys());
     Action action;
     Action::SetAuthorizedKeys* set = action.mutable_set_authorized_keys();
+    const std::map<std::string, std::string> applied =
+        ByKey(record_.applied().ssh().authorized_keys());
     for (const auto& [key, line] : wanted) {
-      if (present.count(key) == 0) set->add_add(line);
+      // The guest tells which keys there are; what they may do is known from the last time.
+      const auto last = applied.find(key);
+      const bool other = last != applied.end() && KeyOptionsOf(last->second) != KeyOptionsOf(line);
+      if (present.count(key) == 0 || other) set->add_add(line);
     }
     for (const auto& [key, line] : ByKey(record_.owned_keys())) {
       if (wanted.count(key) == 0 && present.count(key) > 0) set->add_remove(line);

@@ -2,6 +2,7 @@
 
 #include <google/protobuf/descriptor.h>
 
+#include "state/authorized_key.h"
 #include "state/identity.h"
 #include "state/names.h"
 #include "state/paths.h"
@@ -55,6 +56,9 @@ void ResolveDefaults(const std::string& path, Config* config) {
     config->mutable_network()->set_hostname(HostnameFrom(identity->name));
   }
   for (Port& port : *config->mutable_ports()) port.set_bind(PlainAddress(port.bind()));
+  for (std::string& key : *config->mutable_ssh()->mutable_authorized_keys()) {
+    key = PlainKeyLine(key);
+  }
   if (config->ssh().user().empty()) config->mutable_ssh()->set_user(config->user().name());
   ResolvePaths(path, config);
 }

@@ -3,10 +3,13 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <cstring>
 #include <set>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 
 namespace rum {
 namespace {
@@ -26,17 +29,7 @@ bool IsLabel(const std::string& label) {
          All(label, [](char c) { return IsAlnum(c) || c == '-'; });
 }
 
-// The numbers of a key begin with the length of its type's name, whose first three bytes are 0.
-bool IsKeyData(const std::string& data) {
-  const size_t end = data.find_last_not_of('=') + 1;
-  return data.rfind("AAAA", 0) == 0 && data.size() - end <= 2 &&
-         All(data.substr(0, end), [](char c) { return IsAlnum(c) || c == '+' || c == '/'; });
-}
-
-}  // namespace
-
-bool IsHostname(const std::string& text) {
-  if (text.size() > 253) return false;
+bool IsRfc1123(const std::string& text) {
   for (size_t at = 0;;) {
     const size_t dot = std::min(text.find('.', at), text.size());
     if (!IsLabel(text.substr(at, dot - at))) return false;
@@ -45,9 +38,74 @@ bool IsHostname(const std::string& text) {
   }
 }
 
+// RFC 6761 section 6.3, and what distributions write into /etc/hosts for ::1.
+bool IsLoopbackName(const std::string& name) {
+  static const std::set<std::string> names = {
+      "localhost",  "localhost.localdomain",   "localhost4",    "localhost4.localdomain4",
+      "localhost6", "localhost6.localdomain6", "ip6-localhost", "ip6-loopback"};
+  return names.count(name) > 0 || absl::EndsWith(name, ".localhost");
+}
+
+// Programs ask inet_aton(3) before they look for a name, and that also takes "10.1" and "0x7f.1".
+bool IsAddressLike(const std::string& text) {
+  in_addr bytes;
+  return inet_aton(text.c_str(), &bytes) != 0 ||
+         All(text, [](char c) { return IsDigit(c) || c == '.'; });
+}
+
+}  // namespace
+
+std::string HostnameProblem(const std::string& text) {
+  constexpr size_t kMost = 64;  // __NEW_UTS_LEN
+  const std::string got = absl::StrCat(" (got ", Quoted(text), ")");
+  if (!IsRfc1123(text)) {
+    return absl::StrCat(
+        "must be an RFC 1123 name: labels of 1 to 63 letters, digits and '-', no '-' at an edge, "
+        "64 characters in all",
+        got);
+  }
+  if (text.size() > kMost) {
+    return absl::StrCat("must have at most 64 characters, as Linux has none longer (this has ",
+                        text.size(), ")", got);
+  }
+  if (IsLoopbackName(absl::AsciiStrToLower(text))) {
+    return absl::StrCat("must not be a name that every machine has for itself", got);
+  }
+  if (IsAddressLike(text)) {
+    return absl::StrCat("must not read as an address: no name of digits alone", got);
+  }
+  return "";
+}
+
+bool IsHostname(const std::string& text) { return HostnameProblem(text).empty(); }
+
 bool IsUserName(const std::string& text) {
   return !text.empty() && text.size() <= 32 && (IsLower(text[0]) || text[0] == '_') &&
          All(text, [](char c) { return IsLower(c) || IsDigit(c) || c == '_' || c == '-'; });
+}
+
+bool IsSystemAccount(const std::string& name) {
+  static const std::set<std::string> names = {
+      "_apt", "adm",        "avahi", "backup", "bin",      "daemon",  "dbus",  "dnsmasq",
+      "ftp",  "games",      "gnats", "halt",   "irc",      "list",    "lp",    "mail",
+      "man",  "messagebus", "news",  "nobody", "operator", "polkitd", "proxy", "shutdown",
+      "sshd", "sync",       "sys",   "syslog", "tcpdump",  "uucp",    "uuidd", "www-data"};
+  return names.count(name) > 0 || absl::StartsWith(name, "systemd-");
+}
+
+bool IsGroupName(const std::string& text) {
+  const auto fits = [](char c) {
+    return static_cast<unsigned char>(c) > ' ' && c != 0x7f && std::strchr(":,#/", c) == nullptr;
+  };
+  return !text.empty() && text.size() <= 32 && std::strchr("-+~", text[0]) == nullptr &&
+         text != "." && text != ".." && All(text, fits) && !All(text, IsDigit);
+}
+
+bool IsLoginName(const std::string& text) {
+  return !text.empty() && text[0] != '-' && All(text, [](char c) {
+    return static_cast<unsigned char>(c) > ' ' && c != 0x7f &&
+           std::strchr(":/\"'`$\\;&|<>", c) == nullptr;
+  });
 }
 
 bool IsMachineName(const std::string& text) {
@@ -74,40 +132,12 @@ bool IsPoolName(const std::string& text) {
          });
 }
 
-bool IsOpenSshKey(const std::string& text) {
-  static const std::set<std::string> types = {"ssh-ed25519",
-                                              "ssh-rsa",
-                                              "ssh-dss",
-                                              "ecdsa-sha2-nistp256",
-                                              "ecdsa-sha2-nistp384",
-                                              "ecdsa-sha2-nistp521",
-                                              "sk-ssh-ed25519@openssh.com",
-                                              "sk-ecdsa-sha2-nistp256@openssh.com"};
-  if (text.find_first_of("\r\n") != std::string::npos) return false;
-  const size_t type = std::min(text.find(' '), text.size());
-  if (type == text.size() || types.count(text.substr(0, type)) == 0) return false;
-  const size_t data = std::min(text.find(' ', type + 1), text.size());
-  return IsKeyData(text.substr(type + 1, data - type - 1));
-}
-
-std::string KeyWithoutComment(const std::string& line) {
-  const size_t data = std::min(line.find(' '), line.size() - 1) + 1;
-  return line.substr(0, line.find(' ', data));
-}
-
-std::string KeyName(const std::string& line) {
-  const std::string key = KeyWithoutComment(line);
-  if (line.size() > key.size() + 1) return line.substr(key.size() + 1);
-  constexpr size_t kLast = 8;
-  return absl::StrCat(key.substr(0, key.find(' ')), " …",
-                      key.substr(key.size() - std::min(kLast, key.size())));
-}
-
 std::string PlainAddress(const std::string& address) {
   in6_addr bytes;
   char text[INET6_ADDRSTRLEN];
-  if (inet_pton(AF_INET6, address.c_str(), &bytes) != 1) return address;
-  return inet_ntop(AF_INET6, &bytes, text, sizeof text);
+  const size_t scope = std::min(address.find('%'), address.size());
+  if (inet_pton(AF_INET6, address.substr(0, scope).c_str(), &bytes) != 1) return address;
+  return absl::StrCat(inet_ntop(AF_INET6, &bytes, text, sizeof text), address.substr(scope));
 }
 
 std::string Quoted(const std::string& text) {

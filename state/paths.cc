@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "state/identity.h"
+#include "state/names.h"
 
 namespace rum {
 namespace {
@@ -51,6 +52,13 @@ std::string TagFrom(const std::string& target) {
   return tag.substr(0, 23) + (tag.empty() ? "m-" : "-") + Sha256Hex(target).substr(0, 12);
 }
 
+constexpr size_t kMostHostname = 63;  // one label
+
+std::string WithoutDashAtEnd(std::string name) {
+  while (!name.empty() && name.back() == '-') name.pop_back();
+  return name;
+}
+
 }  // namespace
 
 void ResolvePaths(const std::string& path, Config* config) {
@@ -70,9 +78,11 @@ void ResolvePaths(const std::string& path, Config* config) {
 std::string HostnameFrom(const std::string& machine_name) {
   std::string hostname;
   for (const char c : machine_name) hostname.push_back(c == '.' || c == '_' ? '-' : c);
-  hostname = hostname.substr(0, 63);
-  while (!hostname.empty() && hostname.back() == '-') hostname.pop_back();
-  return hostname.empty() ? "rum" : hostname;
+  std::string cut = WithoutDashAtEnd(hostname.substr(0, kMostHostname));
+  if (cut.empty() || IsHostname(cut)) return cut.empty() ? "rum" : cut;
+  // "2024" and "localhost" are names of folders, and of no host.
+  cut = WithoutDashAtEnd(("rum-" + hostname).substr(0, kMostHostname));
+  return IsHostname(cut) ? cut : "rum";
 }
 
 }  // namespace rum

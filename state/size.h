@@ -7,9 +7,13 @@
 
 namespace rum {
 
-// Bytes of "20G", "512 MiB" is not one: an integer and K, M, G or T (binary), an optional B, any
-// case; a bare number is bytes. nullopt: not a size, or more than 64 bits hold.
+// Bytes of "20G", "20GB", "20GiB" or "20 GiB": an integer and K, M, G or T (binary, whichever of
+// these spellings), any case; a bare number is bytes. nullopt: not a size, or more than 64 bits
+// hold.
 std::optional<uint64_t> ParseSize(const std::string& text);
+
+// What to say of a text that ParseSize does not take, after "resources.disk ".
+std::string SizeProblem(const std::string& text);
 
 // The shortest text that ParseSize reads back: "20G", "1536M", "17".
 std::string FormatSize(uint64_t bytes);

@@ -21,6 +21,9 @@
 namespace rum {
 namespace {
 
+// What a person writes fits; a disk image that was given as the file does not.
+constexpr size_t kMostBytes = size_t{1} << 20;
+
 using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
@@ -206,9 +209,7 @@ class Reader {
     if (field->options().GetExtension(rum::is_size) && node.is_string()) {
       const auto size = ParseSize(node.as_string()->get());
       if (size) return reflection->SetUInt64(message, field, *size);
-      return Report(path,
-                    path + " must be a size: an integer and K, M, G or T, such as \"20G\" (got " +
-                        Quoted(node.as_string()->get()) + ")",
+      return Report(path, path + " " + SizeProblem(node.as_string()->get()),
                     RangeOf(node.source()));
     }
     if (field->options().GetExtension(rum::is_ports) && node.is_string()) {
@@ -371,7 +372,7 @@ ParsedConfig ReadToml(std::string_view text, const std::string& path) {
 }
 
 ParsedConfig ReadTomlFile(const std::string& path) {
-  const absl::StatusOr<std::string> text = ReadFile(path);
+  const absl::StatusOr<std::string> text = ReadRegularFile(path, kMostBytes);
   if (text.ok()) return ReadToml(*text, path);
   ParsedConfig result;
   result.problems.push_back({"", "cannot be read: " + std::string(text.status().message()), {}});

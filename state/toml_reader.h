@@ -44,7 +44,8 @@ struct ParsedConfig {
 // result, in the order of the file.
 ParsedConfig ReadToml(std::string_view text, const std::string& path);
 
-// Opens and reads a file. A file that cannot be read gives one problem with the system's words.
+// Opens and reads a file. A file that cannot be read gives one problem with the reason; pipes,
+// devices and what is larger than 1 MiB are none that can.
 ParsedConfig ReadTomlFile(const std::string& path);
 
 }  // namespace rum

@@ -8,8 +8,15 @@
 #include <set>
 
 #include "absl/algorithm/container.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
+#include "state/authorized_key.h"
+#include "state/bind_address.h"
+#include "state/guest_target.h"
+#include "state/libvirt_uri.h"
 #include "state/names.h"
+#include "state/size.h"
+#include "state/storage_rules.h"
 
 namespace rum {
 namespace {
@@ -18,31 +25,12 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kMostTimeout = 7 * 24 * 3600;
 
-enum class Family { kNone, kIpv4, kIpv6 };
+constexpr uint32_t kMostCpus = 4096;  // of any machine type of QEMU's
+constexpr size_t kMostName = 64;
 
-Family FamilyOf(const std::string& address) {
-  unsigned char bytes[16];
-  if (inet_pton(AF_INET, address.c_str(), bytes) == 1) return Family::kIpv4;
-  if (inet_pton(AF_INET6, address.c_str(), bytes) == 1) return Family::kIpv6;
-  return Family::kNone;
+bool HasControl(const std::string& text) {
+  return absl::c_any_of(text, [](unsigned char c) { return c < ' ' || c == 0x7f; });
 }
-
-const std::set<std::string>& OneDriveTypes() {
-  static const std::set<std::string> types = {"ext2", "ext3", "ext4", "exfat",
-                                              "f2fs", "ntfs", "vfat", "xfs"};
-  return types;
-}
-
-// How several drives become one, as mkfs.btrfs(8) and zpoolconcepts(7) name it; a zfs stripe has no
-// word there.
-const std::vector<std::string>& ModesOf(const std::string& type) {
-  static const std::vector<std::string> btrfs = {"single",  "dup",    "raid0", "raid1", "raid1c3",
-                                                 "raid1c4", "raid10", "raid5", "raid6"};
-  static const std::vector<std::string> zfs = {"stripe", "mirror", "raidz", "raidz2", "raidz3"};
-  return type == "zfs" ? zfs : btrfs;
-}
-
-bool IsWildcard(const std::string& bind) { return bind == "0.0.0.0" || bind == "::"; }
 
 // One target is the other, or lies in it.
 bool Nested(const std::string& a, const std::string& b) {
@@ -74,6 +62,11 @@ class Validator {
     problems_.push_back({field, message, Where(field)});
   }
 
+  // `problem` goes on after the field's name; empty: there is none.
+  void ReportIf(const std::string& field, const std::string& problem) {
+    if (!problem.empty()) Report(field, field + " " + problem);
+  }
+
   // The value's place, or that of the nearest thing around it which stands in the file.
   SourceRange Where(std::string field) const {
     for (;;) {
@@ -87,12 +80,18 @@ class Validator {
   void CheckImageAndResources() {
     const Image& image = config_.image();
     if (image.base().empty()) Report("image.base", "image.base must not be empty");
+    CheckText("image.base", image.base());
     if (!image.sha256().empty() && !IsSha256(image.sha256())) {
       Report("image.sha256", "image.sha256 must be 64 hex digits (got " +
                                  std::to_string(image.sha256().size()) + " characters)");
     }
     const Resources& resources = config_.resources();
     if (resources.cpus() < 1) Report("resources.cpus", "resources.cpus must be at least 1 (got 0)");
+    if (resources.cpus() > kMostCpus) {
+      Report("resources.cpus", "resources.cpus must be at most " + std::to_string(kMostCpus) +
+                                   ", as no QEMU has more (got " +
+                                   std::to_string(resources.cpus()) + ")");
+    }
     if (resources.memory_mb() < 256) {
       Report("resources.memory_mb", "resources.memory_mb must be at least 256 (got " +
                                         std::to_string(resources.memory_mb()) + ")");
@@ -100,24 +99,38 @@ class Validator {
       Report("resources.memory_mb", "resources.memory_mb must be at most 4294967296 (got " +
                                         std::to_string(resources.memory_mb()) + ")");
     }
-    if (resources.disk() == 0) Report("resources.disk", "resources.disk must be more than 0");
+    CheckSize("resources.disk", resources.disk(), kLeastRootDisk, "a guest needs that much");
+  }
+
+  // Neither XML nor a shell nor a file's name takes these.
+  void CheckText(const std::string& field, const std::string& text) {
+    if (!HasControl(text)) return;
+    Report(field, field + " must have no control characters (got " + Quoted(text) + ")");
+  }
+
+  void CheckSize(const std::string& field, uint64_t size, uint64_t least, const std::string& why) {
+    const bool bare = size > 0 && size < kLeastDrive;
+    const std::string got = " (got " + FormatSize(size) +
+                            (bare ? ": a number alone is bytes, \"20G\" is a usual size)" : ")");
+    if (size == 0) {
+      Report(field, field + " must be more than 0");
+    } else if (size < least) {
+      Report(field, field + " must be at least " + FormatSize(least) + ": " + why + got);
+    } else if (size > kMostBytes) {
+      Report(field, field + " must be at most " + FormatSize(kMostBytes) +
+                        ", which is what a qcow2 image holds" + got);
+    }
   }
 
   void CheckNetwork() {
-    const std::string& hostname = config_.network().hostname();
-    if (!IsHostname(hostname)) {
-      Report("network.hostname",
-             "network.hostname must be an RFC 1123 name: labels of 1 to 63 letters, digits and "
-             "'-', no '-' "
-             "at an edge, 253 characters in all (got " +
-                 Quoted(hostname) + ")");
-    }
+    ReportIf("network.hostname", HostnameProblem(config_.network().hostname()));
+    CheckTimeout("network.ip_wait_timeout_s", config_.network().ip_wait_timeout_s());
     std::set<std::string> names;
     std::map<std::string, std::string> subnets;
     for (int i = 0; i < config_.network().interfaces_size(); ++i) {
       const Interface& card = config_.network().interfaces(i);
       const std::string at = "network.interfaces[" + std::to_string(i) + "]";
-      if (card.network().empty()) Report(at + ".network", at + ".network must not be empty");
+      ReportIf(at + ".network", NetworkNameProblem(card.network()));
       if (!names.insert(card.network()).second) {
         Report(at + ".network", at + ".network \"" + card.network() + "\" is used twice");
       }
@@ -131,6 +144,19 @@ class Validator {
     }
   }
 
+  // What libvirt takes, and a file and an XML attribute can be named by.
+  static std::string NetworkNameProblem(const std::string& name) {
+    const std::string got = " (got " + Quoted(name) + ")";
+    if (name.empty()) return "must not be empty";
+    if (name.find('/') != std::string::npos || HasControl(name)) {
+      return "must have no / and no control characters, as libvirt takes none" + got;
+    }
+    if (name == "." || name == ".." || name.front() == ' ' || name.back() == ' ') {
+      return "must be a name without spaces around it" + got;
+    }
+    return name.size() > kMostName ? "must have at most 64 bytes" + got : "";
+  }
+
   void CheckFixedAddress(const std::string& field, const std::string& ip) {
     unsigned char bytes[4];
     if (inet_pton(AF_INET, ip.c_str(), bytes) != 1) {
@@ -138,6 +164,8 @@ class Validator {
     } else if (bytes[3] <= 1 || bytes[3] == 255) {
       Report(field, field + " must not end in .0, .1 or .255 (got " + ip +
                         "): they are the network, the host and broadcast");
+    } else if (bytes[0] == 0 || bytes[0] == 127 || bytes[0] >= 224) {
+      Report(field, field + " must be an address that a card can have (got " + ip + ")");
     }
   }
 
@@ -153,9 +181,8 @@ class Validator {
                at + ".host and " + at + ".auto = true exclude each other: leave one out");
       }
       CheckPortNumber(at + ".guest", port.guest());
-      if (FamilyOf(port.bind()) == Family::kNone) {
-        Report(at + ".bind",
-               at + ".bind must be an IPv4 or IPv6 address (got " + Quoted(port.bind()) + ")");
+      if (const std::string problem = BindProblem(port.bind()); !problem.empty()) {
+        Report(at + ".bind", at + ".bind " + problem);
         continue;
       }
       if (port.auto_()) continue;
@@ -163,7 +190,7 @@ class Validator {
       same.push_back(i);
       for (const int j : same) {
         const Port& other = config_.ports(j);
-        if (j == i || !Collide(other.bind(), port.bind())) continue;
+        if (j == i || !BindsCollide(other.bind(), port.bind())) continue;
         Report(at + ".host", at + ".host " + std::to_string(port.host()) + " on " + port.bind() +
                                  " collides with ports[" + std::to_string(j) + "] on " +
                                  other.bind());
@@ -172,37 +199,59 @@ class Validator {
     }
   }
 
-  static bool Collide(const std::string& a, const std::string& b) {
-    return a == b || IsWildcard(a) || IsWildcard(b);
-  }
-
   void CheckPortNumber(const std::string& field, uint32_t number) {
     if (number >= 1 && number <= 65535) return;
     Report(field, field + " must be from 1 to 65535 (got " + std::to_string(number) + ")");
   }
 
   void CheckUser() {
-    CheckName("user.name", config_.user().name(), "user");
+    CheckUserName(config_.user().name());
     for (int i = 0; i < config_.user().groups_size(); ++i) {
-      CheckName("user.groups[" + std::to_string(i) + "]", config_.user().groups(i), "group");
+      const std::string& group = config_.user().groups(i);
+      const std::string field = "user.groups[" + std::to_string(i) + "]";
+      if (IsGroupName(group)) continue;
+      Report(field, field +
+                        " must be a name that a Linux group can have: 1 to 32 bytes, no white "
+                        "space, none of : , / #, no - + ~ before it, not digits alone (got " +
+                        Quoted(group) + ")");
     }
-    if (config_.ssh().command().empty()) Report("ssh.command", "ssh.command must not be empty");
+    CheckSsh();
     for (int i = 0; i < config_.ssh().authorized_keys_size(); ++i) {
-      const std::string at = "ssh.authorized_keys[" + std::to_string(i) + "]";
-      const std::string& key = config_.ssh().authorized_keys(i);
-      if (!IsOpenSshKey(key)) {
-        Report(at,
-               at + " is not an OpenSSH public key (a line such as `ssh-ed25519 AAAA... comment`)");
-      }
+      ReportIf("ssh.authorized_keys[" + std::to_string(i) + "]",
+               KeyLineProblem(config_.ssh().authorized_keys(i)));
     }
   }
 
-  void CheckName(const std::string& field, const std::string& name, const std::string& kind) {
-    if (IsUserName(name)) return;
-    Report(field, field + " must be a Linux " + kind +
-                      " name: a-z or _, then a-z, 0-9, _ and -, at most 32 "
-                      "characters (got " +
-                      Quoted(name) + ")");
+  void CheckUserName(const std::string& name) {
+    if (!IsUserName(name)) {
+      Report("user.name",
+             "user.name must be a Linux user name: a-z or _, then a-z, 0-9, _ and -, at most 32 "
+             "characters (got " +
+                 Quoted(name) + ")");
+    } else if (IsSystemAccount(name)) {
+      Report("user.name",
+             "user.name must not be that of a guest's own service, which cannot log "
+             "in (got " +
+                 Quoted(name) + ")");
+    }
+  }
+
+  void CheckSsh() {
+    const std::string& command = config_.ssh().command();
+    if (command.empty()) Report("ssh.command", "ssh.command must not be empty");
+    CheckText("ssh.command", command);
+    if (absl::StrContains(command, " -")) {
+      Report("ssh.command",
+             "ssh.command must be a program alone, without options (got " + Quoted(command) + ")");
+    }
+    if (!config_.ssh().user().empty() && !IsLoginName(config_.ssh().user()) &&
+        config_.ssh().user() != config_.user().name()) {
+      Report("ssh.user",
+             "ssh.user must be the name of an account: no - before it, no white "
+             "space, nothing that a shell obeys (got " +
+                 Quoted(config_.ssh().user()) + ")");
+    }
+    CheckText("ssh.interface", config_.ssh().interface());
   }
 
   void CheckMounts() {
@@ -215,6 +264,7 @@ class Validator {
       if (!fs::is_directory(mount.source(), error)) {
         Report(at + ".source", at + ".source must be a folder: there is none at " + mount.source());
       }
+      CheckText(at + ".tag", mount.tag());
       if (mount.tag().size() > 36) {
         Report(at + ".tag", at + ".tag must be at most 36 bytes (got " +
                                 std::to_string(mount.tag().size()) + ")");
@@ -229,11 +279,26 @@ class Validator {
   }
 
   void CheckProvision() {
-    const uint64_t timeout_s = config_.provision().timeout_s();
+    const Provision& provision = config_.provision();
+    ReportIf("provision.system.script", ScriptProblem(provision.system().script()));
+    ReportIf("provision.boot.script", ScriptProblem(provision.boot().script()));
+    CheckTimeout("provision.timeout_s", provision.timeout_s());
+  }
+
+  // What no kernel starts and no shell reads.
+  static std::string ScriptProblem(const std::string& script) {
+    if (script.find('\0') != std::string::npos) return "must have no byte 0 in it";
+    const std::string first = script.substr(0, script.find('\n'));
+    if (!absl::StartsWith(first, "#!") || first.empty() || first.back() != '\r') return "";
+    return "begins with " + Quoted(first) +
+           ": the guest would look for a program whose name ends in a carriage return (save it "
+           "with Unix's ends of lines)";
+  }
+
+  void CheckTimeout(const std::string& field, uint64_t timeout_s) {
     if (timeout_s <= kMostTimeout) return;
-    Report("provision.timeout_s", "provision.timeout_s must be at most " +
-                                      std::to_string(kMostTimeout) + ", a week (got " +
-                                      std::to_string(timeout_s) + ")");
+    Report(field, field + " must be at most " + std::to_string(kMostTimeout) + ", a week (got " +
+                      std::to_string(timeout_s) + ")");
   }
 
   void CheckDrives() {
@@ -245,8 +310,10 @@ class Validator {
       const std::string at = "drives." + name;
       if (!IsMachineName(name)) {
         Report(at, at + ": the name must match [a-zA-Z0-9][a-zA-Z0-9._-]*");
+      } else if (name.size() > kMostName) {
+        Report(at, at + ": the name must have at most 64 characters");
       }
-      if (drive.size() == 0) Report(at + ".size", at + ".size must be more than 0");
+      CheckSize(at + ".size", drive.size(), kLeastDrive, "there is no smaller drive");
     }
   }
 
@@ -290,6 +357,7 @@ class Validator {
     if (type != "zfs" && !fs.pool().empty()) Report(at + ".pool", at + ".pool is for zfs only");
     std::vector<std::string> names(fs.drives().begin(), fs.drives().end());
     if (!fs.drive().empty()) names.push_back(fs.drive());
+    CheckDrivesOf(at, type, fs.mode(), names);
     for (const std::string& name : names) {
       const std::string field = at + (many ? ".drives" : ".drive");
       if (config_.drives().count(name) == 0) {
@@ -299,6 +367,26 @@ class Validator {
         Report(field, field + ": the drive \"" + name + "\" is used by " + used_drives_[name] +
                           " already");
       }
+    }
+  }
+
+  // Whether mkfs makes a filesystem of drives so many and so large.
+  void CheckDrivesOf(const std::string& at, const std::string& type, const std::string& mode,
+                     const std::vector<std::string>& names) {
+    const int count = static_cast<int>(std::set(names.begin(), names.end()).size());
+    const int least_count = type == "btrfs" || type == "zfs" ? LeastDrives(type, mode) : 1;
+    if (count > 0 && count < least_count) {
+      Report(at + ".drives", at + ".drives must name at least " + std::to_string(least_count) +
+                                 " drives: " + type + "'s " + mode + " is made of them (got " +
+                                 std::to_string(count) + ")");
+    }
+    const uint64_t least = LeastDriveOf(type, mode, count);
+    for (const std::string& name : names) {
+      const auto drive = config_.drives().find(name);
+      if (drive == config_.drives().end() || drive->second.size() < kLeastDrive) continue;
+      CheckSize("drives." + name + ".size", drive->second.size(), least,
+                at + " makes " + type + (mode.empty() ? "" : " " + mode) +
+                    " on it, which needs that much");
     }
   }
 
@@ -315,8 +403,8 @@ class Validator {
     }
     for (size_t i = 0; i < targets.size(); ++i) {
       const auto& [field, target] = targets[i];
-      if (target.empty() || target[0] != '/') {
-        Report(field, field + " must be an absolute path (got " + Quoted(target) + ")");
+      if (const std::string problem = TargetProblem(target); !problem.empty()) {
+        Report(field, field + " " + problem);
         continue;
       }
       for (size_t j = 0; j < i; ++j) {
@@ -330,6 +418,9 @@ class Validator {
 
   void CheckAdvanced() {
     const Advanced& advanced = config_.advanced();
+    if (!advanced.libvirt_uri().empty()) {
+      ReportIf("advanced.libvirt_uri", LibvirtUriProblem(advanced.libvirt_uri()));
+    }
     if (advanced.domain_type() != "auto" && advanced.domain_type() != "kvm" &&
         advanced.domain_type() != "qemu") {
       Report("advanced.domain_type",

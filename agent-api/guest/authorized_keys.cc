@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <mutex>
 #include <set>
 
@@ -58,6 +59,13 @@ class AsUser {
   int user_;
 };
 
+// The options of a line that has a key; empty: none.
+std::string OptionsOf(const std::string& line) {
+  size_t at = 0;
+  const std::string word = NextWord(line, &at);
+  return IsKeyType(word) ? "" : word;
+}
+
 std::string FolderOf(const Account& account) { return absl::StrCat(account.home, "/.ssh"); }
 std::string FileOf(const Account& account) {
   return absl::StrCat(FolderOf(account), "/authorized_keys");
@@ -86,6 +94,8 @@ std::vector<std::string> KeysIn(const std::string& text) {
 std::string EditAuthorizedKeys(const std::string& text, const std::vector<std::string>& add,
                                const std::vector<std::string>& remove) {
   std::set<std::string> unwanted, there;
+  std::map<std::string, std::string> wanted;  // lines by their keys
+  for (const std::string& line : add) wanted.emplace(KeyOfLine(line), line);
   for (const std::string& line : remove) unwanted.insert(KeyOfLine(line));
   for (const std::string& line : add) unwanted.erase(KeyOfLine(line));
   unwanted.erase("");
@@ -94,7 +104,12 @@ std::string EditAuthorizedKeys(const std::string& text, const std::vector<std::s
     const size_t end = std::min(text.find('\n', begin), text.size());
     const std::string line = text.substr(begin, end - begin);
     const std::string key = KeyOfLine(line);
-    if (unwanted.count(key) == 0) absl::StrAppend(&out, line, "\n");
+    const auto instead = wanted.find(key);
+    if (instead != wanted.end() && !key.empty() && OptionsOf(line) != OptionsOf(instead->second)) {
+      absl::StrAppend(&out, instead->second, "\n");  // the key may do something else from now on
+    } else if (unwanted.count(key) == 0) {
+      absl::StrAppend(&out, line, "\n");
+    }
     there.insert(key);
     begin = end + 1;
   }

@@ -15,8 +15,8 @@ std::string KeyOfLine(const std::string& line);
 // The keys in `text`, in its order.
 std::vector<std::string> KeysIn(const std::string& text);
 
-// `text` with the lines of `add` whose keys it lacks, and without the lines of the keys in
-// `remove`; what is in both stays.
+// `text` with the lines of `add` whose keys it lacks, or has with other options, which go; and
+// without the lines of the keys in `remove`; what is in both stays.
 std::string EditAuthorizedKeys(const std::string& text, const std::vector<std::string>& add,
                                const std::vector<std::string>& remove);
 

@@ -136,9 +136,11 @@ TEST_F(MachineTest, WordsAndPathsThatAreNotUtf8AreRefusedWithAReason) {
 
 TEST_F(MachineTest, LibvirtThatIsAwayIsNamed) {
   std::string text = GoodToml();
-  const std::string socket = rum_.project() + "/libvirt-sock";
-  text.replace(text.find("test:///default"), 15, "qemu+unix:///system?socket=" + socket);
+  const size_t uri = text.find("libvirt_uri");
+  text.erase(uri, text.find('\n', uri) - uri);
   rum_.Write("dev.rum.toml", text);
+  rum_.env["LIBVIRT_DEFAULT_URI"] =
+      "qemu+unix:///system?socket=" + rum_.project() + "/libvirt-sock";
   const Result status = Rum({"status"});
   EXPECT_THAT(status.out, HasSubstr("✗ libvirt: "));
   EXPECT_THAT(status.out, HasSubstr("dev  unreachable"));

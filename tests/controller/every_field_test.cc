@@ -54,7 +54,7 @@ groups = ["docker"]
 user = "rum"
 command = "ssh"
 interface = ""
-authorized_keys = ["ssh-ed25519 AAAA one"]
+authorized_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJzzpIIkMdRmfnopXH6odGLyDS4kHRm511No822IvLRZ one"]
 [[mounts]]
 source = "one"
 target = "/src"
@@ -67,11 +67,13 @@ size = "1G"
 size = "1G"
 [drives.c]
 size = "1G"
+[drives.d]
+size = "1G"
 [[fs.ext4]]
 drive = "a"
 target = "/a"
 [[fs.zfs]]
-drives = ["b"]
+drives = ["b", "d"]
 target = "/z"
 mode = "mirror"
 pool = "tank"
@@ -115,7 +117,7 @@ const std::vector<Case>& Cases() {
       {"ssh.user", "user = \"rum\"", "user = \"root\""},
       {"ssh.command", "command = \"ssh\"", "command = \"mosh\""},
       {"ssh.interface", "interface = \"\"", "interface = \"lan\""},
-      {"ssh.authorized_keys", "AAAA one", "AAAABBBB two"},
+      {"ssh.authorized_keys", "JzzpIIkMdRmfnopXH6odGLyDS4kHRm511No822IvLRZ one", "Second0000000000000000000000000000000000000 two"},
       {"mounts.source", "source = \"one\"", "source = \"two\""},
       {"mounts.target", "target = \"/src\"", "target = \"/work\""},
       {"mounts.readonly", "readonly = false", "readonly = true"},
@@ -123,7 +125,7 @@ const std::vector<Case>& Cases() {
       {"mounts.default", "default = false", "default = true"},
       {"drives.size", "[drives.c]\nsize = \"1G\"", "[drives.c]\nsize = \"2G\""},
       {"fs.drive", "drive = \"a\"", "drive = \"c\""},
-      {"fs.drives", "drives = [\"b\"]", "drives = [\"b\", \"c\"]"},
+      {"fs.drives", "drives = [\"b\", \"d\"]", "drives = [\"b\", \"d\", \"c\"]"},
       {"fs.target", "target = \"/a\"", "target = \"/data\""},
       {"fs.mode", "mode = \"mirror\"", "mode = \"raidz\""},
       {"fs.pool", "pool = \"tank\"", "pool = \"pond\""},

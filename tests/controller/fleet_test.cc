@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <fstream>
 #include <functional>
 #include <future>
 #include <thread>
@@ -115,6 +116,61 @@ TEST_F(FleetTest, OnlyReportsWhenToldToAndRemembersSinceWhen) {
   EXPECT_EQ(HostnameItem().moved_by(), Item::GUEST);
   TypeAndTell("dev");
   EXPECT_TRUE(Eventually([&] { return world_.Record().drifts_size() == 0; }));
+}
+
+// Whatever wakes the machine meanwhile: the half without its ports is a valid file as well.
+TEST_F(FleetTest, TheHalfOfAFileThatIsBeingWrittenIsNotApplied) {
+  StartController();
+  ASSERT_FALSE(controller_->Apply(path_, Up(), {}).failed);
+  const int opened = world_.host->opened;
+  const std::string text = world_.file.Toml();
+  const size_t half = text.find("[[ports]]");
+  std::ofstream file(path_);
+  file << text.substr(0, half) << std::flush;
+  for (int i = 0; i < 10; ++i) {
+    world_.on_event(world_.identity.domain_name());
+    absl::SleepFor(absl::Milliseconds(100));
+    EXPECT_EQ(OpenPorts(), 2u);
+  }
+  Type("typed");
+  file << text.substr(half);
+  file.close();
+  EXPECT_TRUE(Eventually([&] { return Hostname() == "dev"; }));
+  EXPECT_EQ(OpenPorts(), 2u);
+  EXPECT_EQ(world_.host->opened, opened) << "none was closed and opened again";
+}
+
+// A record of a build that took such a URI, and the file that has it still.
+TEST_F(FleetTest, AUriThatAFileMayNotHaveIsNotFollowedFromTheRecordEither) {
+  world_.file.more = "[advanced]\nlibvirt_uri = \"test:///other\"\n";
+  world_.Save();
+  StartController();
+  ASSERT_FALSE(controller_->Apply(path_, Up(), {}).failed);
+  controller_.reset();
+  MachineRecord record = world_.Record();
+  const std::string uri = "qemu+ext:///session?command=./build.sh";
+  record.mutable_applied()->mutable_advanced()->set_libvirt_uri(uri);
+  record.mutable_desired()->mutable_advanced()->set_libvirt_uri(uri);
+  world_.disk->records[record.id()] = record;
+  world_.file.more = "[advanced]\nlibvirt_uri = \"" + uri + "\"\n";
+  world_.Save();
+  std::atomic<int> connected = 0;
+  ControllerParts parts = world_.Parts();
+  parts.hypervisor = [&](const std::string& to, std::function<void(const std::string&)>)
+      -> absl::StatusOr<std::unique_ptr<Hypervisor>> {
+    connected += to == uri ? 1 : 0;
+    return absl::UnavailableError("it was asked");
+  };
+  controller_ = std::make_unique<Controller>(std::move(parts));
+  ASSERT_TRUE(controller_->Start().ok());
+  const absl::StatusOr<MachineStatus> status = controller_->Status(path_);
+  EXPECT_THAT(status->error(), testing::HasSubstr("libvirt's own configuration"));
+  EXPECT_THAT(status->config_error(), testing::HasSubstr("advanced.libvirt_uri must be"));
+  EXPECT_TRUE(controller_->Apply(path_, {}, {}).failed);
+  EXPECT_TRUE(controller_->Down(path_, {}).failed);
+  EXPECT_FALSE(controller_->Images().ok());
+  controller_.reset();
+  EXPECT_EQ(connected, 0);
 }
 
 TEST_F(FleetTest, SaysOfWhatFailsTheErrorAndTheNextTry) {

@@ -328,6 +328,20 @@ TEST(Plan, AnotherCommentIsNoOtherKey) {
   EXPECT_THAT(Names(model.MakePlan()), ElementsAre("ssh.authorized_keys -me@here"));
 }
 
+TEST(Plan, OtherOptionsOfAKeyGoLive) {
+  Config config = SampleConfig();
+  config.mutable_ssh()->add_authorized_keys("ssh-ed25519 AAAA me");
+  Model model = Converged(config);
+  for (const char* line :
+       {"restrict ssh-ed25519 AAAA me", "no-pty ssh-ed25519 AAAA me", "ssh-ed25519 AAAA me"}) {
+    model.desired.mutable_ssh()->set_authorized_keys(0, line);
+    EXPECT_THAT(Names(model.MakePlan()), ElementsAre("ssh.authorized_keys +me")) << line;
+    model.Apply(model.MakePlan());
+    EXPECT_THAT(Names(model.MakePlan()), IsEmpty()) << line;
+    EXPECT_THAT(model.observed.guest->authorized_keys(), ElementsAre("ssh-ed25519 AAAA"));
+  }
+}
+
 TEST(Plan, KeysThatTheSeedBroughtAreRumsOwn) {
   Model model;
   model.desired = SampleConfig();

@@ -39,7 +39,7 @@ size = "128M"
 [drives.c]
 size = "128M"
 [drives.d]
-size = "64M"
+size = "128M"
 [[fs.ext4]]
 drive = "a"
 target = "/a"
@@ -73,7 +73,7 @@ std::vector<Case> Cases() {
       {"mounts.readonly", "readonly = false", "readonly = true"},
       {"mounts.tag", "tag = \"src\"", "tag = \"code\""},
       {"mounts.default", "default = false", "default = true"},
-      {"drives.size", "[drives.d]\nsize = \"64M\"", "[drives.d]\nsize = \"96M\""},
+      {"drives.size", "[drives.d]\nsize = \"128M\"", "[drives.d]\nsize = \"160M\""},
       {"fs.drive", "drive = \"a\"", "drive = \"d\""},
       {"fs.drives", "[\"b\", \"c\"]", "[\"b\", \"c\", \"d\"]"},
       {"fs.target", "target = \"/a\"", "target = \"/data\""},

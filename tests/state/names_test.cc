@@ -1,23 +1,39 @@
 #include "state/names.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace rum {
 namespace {
 
-TEST(Names, HostnamesFollowRfc1123) {
+TEST(Names, HostnamesFollowRfc1123WithinLinuxsLength) {
   const std::string label(63, 'a');
   for (const std::string& name :
-       {std::string("a"), std::string("0"), std::string("dev-1.Example"), label,
-        label + "." + label + "." + label + "." + label.substr(2)}) {
-    EXPECT_TRUE(IsHostname(name)) << name;
+       {std::string("a"), std::string("a0"), std::string("dev-1.Example"), std::string("node.1"),
+        std::string("3com"), label, label.substr(1) + ".b"}) {
+    EXPECT_EQ(HostnameProblem(name), "") << name;
   }
   for (const std::string& name :
        {std::string(), std::string("."), std::string("a."), std::string(".a"), std::string("a..b"),
         std::string("-a"), std::string("a-"), std::string("a_b"), std::string("a b"),
         std::string("é"), std::string("a\n"), std::string("a\0b", 3), label + "a",
-        label + "." + label + "." + label + "." + label}) {
-    EXPECT_FALSE(IsHostname(name)) << name;
+        std::string("::1")}) {
+    EXPECT_THAT(HostnameProblem(name), testing::HasSubstr("RFC 1123")) << name;
+  }
+  const std::string fqdn = label.substr(1) + ".bc";
+  ASSERT_EQ(fqdn.size(), 65u);
+  EXPECT_THAT(HostnameProblem(fqdn), testing::HasSubstr("at most 64 characters, as Linux"));
+  EXPECT_THAT(HostnameProblem(fqdn), testing::HasSubstr("this has 65"));
+}
+
+TEST(Names, AHostnameNeitherMeansTheMachineItselfNorReadsAsAnAddress) {
+  for (const char* name : {"localhost", "LocalHost", "localhost.localdomain", "localhost6",
+                           "ip6-localhost", "dev.localhost"}) {
+    EXPECT_THAT(HostnameProblem(name), testing::HasSubstr("every machine has for itself")) << name;
+  }
+  for (const char* name :
+       {"0", "2024", "10.0.0.1", "10.1", "0x7f.1", "0x7f000001", "1.2.3.4.5", "256.1.1.1"}) {
+    EXPECT_THAT(HostnameProblem(name), testing::HasSubstr("an address")) << name;
   }
 }
 
@@ -38,14 +54,38 @@ TEST(Names, MachinesCannotLeaveTheirFolder) {
   }
 }
 
-TEST(Names, OpenSshKeysAreOneLine) {
-  EXPECT_TRUE(IsOpenSshKey("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA"));
-  EXPECT_TRUE(IsOpenSshKey("ssh-rsa AAAAB3NzaC1yc2E= me@here and more"));
-  EXPECT_TRUE(IsOpenSshKey("sk-ssh-ed25519@openssh.com AAAAGnNr== k"));
-  for (const char* key :
-       {"", "ssh-ed25519", "ssh-ed25519 ", "ssh-ed25519 BBBB", "AAAAC3Nz", "ssh-foo AAAA",
-        "ssh-rsa AAAA===", "ssh-rsa AA AA", "ssh-rsa AAAA x\ny", "command=\"x\" ssh-rsa AAAA"}) {
-    EXPECT_FALSE(IsOpenSshKey(key)) << key;
+TEST(Names, GroupsAreWhatGuestsHave) {
+  const std::string longest(32, 'g');
+  for (const std::string& name :
+       {std::string("docker"), std::string("Debian-exim"), std::string("_ssh"),
+        std::string("systemd-journal"), std::string("a.b"), std::string("samba$"),
+        std::string("9p"), std::string("grüße"), std::string("x\\y"), longest}) {
+    EXPECT_TRUE(IsGroupName(name)) << name;
+  }
+  for (const std::string& name :
+       {std::string(), std::string("a:b"), std::string("a,b"), std::string("a\nb"),
+        std::string("a b"), std::string("a\tb"), std::string("-a"), std::string("+a"),
+        std::string("~a"), std::string("1000"), std::string("a/b"), std::string("#a"),
+        std::string("."), std::string(".."), std::string("a\x7f"), std::string("a\0b", 3),
+        longest + "g"}) {
+    EXPECT_FALSE(IsGroupName(name)) << name;
+  }
+}
+
+TEST(Names, ServicesOfTheGuestAreNobodyToLogInAs) {
+  for (const char* name : {"daemon", "nobody", "www-data", "_apt", "systemd-network", "sshd"}) {
+    EXPECT_TRUE(IsSystemAccount(name)) << name;
+  }
+  for (const char* name : {"root", "rum", "ubuntu", "daemons"}) {
+    EXPECT_FALSE(IsSystemAccount(name)) << name;
+  }
+}
+
+TEST(Names, AUserOfSshIsNoOptionAndNoLine) {
+  for (const char* name : {"root", "Ada", "john.doe", "a@b"}) EXPECT_TRUE(IsLoginName(name));
+  for (const char* name :
+       {"", "-oProxyCommand=x", "a b", "a\nProxyCommand x", "$(x)", "a;b", "`x`"}) {
+    EXPECT_FALSE(IsLoginName(name)) << name;
   }
 }
 
@@ -54,13 +94,6 @@ TEST(Names, PoolsAreNoOptionsAndNoWordsOfZpool) {
   for (const char* name : {"", "-f", "1tank", "my tank", "mirror", "raidz2", "log", "a/b", "a;b"}) {
     EXPECT_FALSE(IsPoolName(name)) << name;
   }
-}
-
-TEST(Names, AKeyIsTheSameWhateverItsComment) {
-  EXPECT_EQ(KeyWithoutComment("ssh-rsa AAAA me and more"), "ssh-rsa AAAA");
-  EXPECT_EQ(KeyWithoutComment("ssh-rsa AAAA"), "ssh-rsa AAAA");
-  EXPECT_EQ(KeyName("ssh-rsa AAAA me and more"), "me and more");
-  EXPECT_EQ(KeyName("ssh-rsa AAAABBBBCCCC"), "ssh-rsa …BBBBCCCC");
 }
 
 TEST(Names, ChecksumsAreSixtyFourHexDigits) {

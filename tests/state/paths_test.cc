@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "state/names.h"
+
 namespace rum {
 namespace {
 
@@ -88,6 +90,16 @@ TEST_F(Paths, EveryMachineNameGivesAHostname) {
   EXPECT_EQ(HostnameFrom("a.b_c"), "a-b-c");
   EXPECT_EQ(HostnameFrom("x."), "x");
   EXPECT_EQ(HostnameFrom(std::string(62, 'a') + "." + "b").size(), 62u);
+  EXPECT_EQ(HostnameFrom("2024"), "rum-2024");
+  EXPECT_EQ(HostnameFrom("0x10"), "rum-0x10");
+  EXPECT_EQ(HostnameFrom("localhost"), "rum-localhost");
+  EXPECT_EQ(HostnameFrom("1.2.3.4"), "1-2-3-4");
+  EXPECT_EQ(HostnameFrom("my_project.v2"), "my-project-v2");
+  EXPECT_EQ(HostnameFrom(std::string(70, '1')), "rum-" + std::string(59, '1'));
+  for (const std::string& name :
+       {std::string(70, 'x'), std::string("..."), std::string("_"), std::string(64, '9')}) {
+    EXPECT_EQ(HostnameProblem(HostnameFrom(name)), "") << name;
+  }
 }
 
 }  // namespace

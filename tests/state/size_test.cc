@@ -7,7 +7,8 @@ namespace rum {
 namespace {
 
 TEST(Size, ReadsUnitsInAnyCaseWithAnOptionalB) {
-  for (const char* text : {"20G", "20g", "20GB", "20gb", "20480M", "21474836480"}) {
+  for (const char* text : {"20G", "20g", "20GB", "20gb", "20GiB", "20gib", "20Gi", "20 GiB", "20 G",
+                           "20  gb", "20480M", "20480 MiB", "21474836480"}) {
     EXPECT_EQ(ParseSize(text), uint64_t{20} << 30) << text;
   }
   EXPECT_EQ(ParseSize("1K"), 1024u);
@@ -15,10 +16,38 @@ TEST(Size, ReadsUnitsInAnyCaseWithAnOptionalB) {
 }
 
 TEST(Size, RefusesEverythingElse) {
-  for (const char* text : {"", "G", "20 G", " 20G", "20GiB", "20BB", "20B", "-1", "+1", "1.5G",
-                           "20GBx", "0x10", "16777216T", "18446744073709551616"}) {
+  for (const char* text : {"",
+                           "G",
+                           "20G ",
+                           " 20G",
+                           "20 ",
+                           "20GiBs",
+                           "20iB",
+                           "20BB",
+                           "20B",
+                           "-1",
+                           "+1",
+                           "1.5G",
+                           "20GBx",
+                           "20 Gi B",
+                           "1_000M",
+                           "0x10",
+                           "20P",
+                           "20%",
+                           "16777216T",
+                           "18446744073709551616",
+                           "99999999999999999999 GiB"}) {
     EXPECT_EQ(ParseSize(text), std::nullopt) << text;
   }
+}
+
+TEST(Size, SaysWhatIsWrongWithOne) {
+  EXPECT_EQ(SizeProblem("1.5G"),
+            "must be a size: an integer and K, M, G or T, such as \"20G\"; \"1536M\" is one and "
+            "a half G (got \"1.5G\")");
+  EXPECT_EQ(SizeProblem("99999999999T"), "is more than any disk holds (got \"99999999999T\")");
+  EXPECT_EQ(SizeProblem("20X"),
+            "must be a size: an integer and K, M, G or T, such as \"20G\" (got \"20X\")");
 }
 
 TEST(Size, FormattedIsReadBack) {

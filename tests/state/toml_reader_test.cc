@@ -93,6 +93,46 @@ TEST_F(TomlReader, EveryBadFileIsNamedWithPlaceFieldAndCure) {
   }
 }
 
+TEST_F(TomlReader, AFileWithWindowsEndsOfLinesMeansTheSame) {
+  const std::string toml = std::string(kSmall) +
+                           "[provision.boot]\nscript = \"\"\"\n#!/bin/sh\necho hi\n\"\"\"\n"
+                           "[provision.system]\nscript = '''\n#!/bin/sh\necho ho\n'''\n";
+  std::string saved;
+  for (const char c : toml) saved += c == '\n' ? "\r\n" : std::string(1, c);
+  const Config config = Read(saved);
+  EXPECT_EQ(config.provision().boot().script(), "#!/bin/sh\necho hi\n");
+  EXPECT_EQ(config.provision().system().script(), "#!/bin/sh\necho ho\n");
+}
+
+TEST_F(TomlReader, KeysAreTakenAsSshdTakesThemAndTwoSpellingsAreOne) {
+  const std::string key =
+      "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJzzpIIkMdRmfnopXH6odGLyDS4kHRm511No822IvLRZ";
+  const Config config =
+      Read(std::string(kSmall) + "ssh.authorized_keys = [\"" + key +
+           "  me\\r\\n\", 'no-pty,command=\"a  b\"\t" + key + "', '''\n" + key + "\n''']\n");
+  ASSERT_EQ(config.ssh().authorized_keys_size(), 3);
+  EXPECT_EQ(config.ssh().authorized_keys(0), key + " me");
+  EXPECT_EQ(config.ssh().authorized_keys(1), "no-pty,command=\"a  b\" " + key);
+  EXPECT_EQ(config.ssh().authorized_keys(2), key);
+}
+
+TEST_F(TomlReader, BothFamiliesOfOnePortStandTogether) {
+  const Config config = Read(std::string(kSmall) +
+                             "[[ports]]\nhost = 80\nguest = 80\nbind = \"0.0.0.0\"\n"
+                             "[[ports]]\nhost = 80\nguest = 80\nbind = \"0:0::0\"\n");
+  EXPECT_EQ(Ports(config), (std::vector<std::string>{"0.0.0.0 80 80", ":: 80 80"}));
+}
+
+TEST_F(TomlReader, EveryFoldersNameGivesAValidHostname) {
+  for (const char* name :
+       {"2024", "localhost", "10.0.0.1", "my.project_v2", "0x10", "-", "é",
+        "a-very-long-name-of-a-folder-that-goes-on-and-on-and-on-beyond-64-bytes"}) {
+    const fs::path folder = folder_ / name;
+    fs::create_directory(folder);
+    EXPECT_EQ(RenderProblems("rum.toml", ReadToml(kSmall, folder / "rum.toml")), "") << name;
+  }
+}
+
 TEST_F(TomlReader, BytesThatAreNotUtf8AreAnError) {
   EXPECT_EQ(Errors("[image]\nbase = \"\xff\"\n")
                 .rfind("rum.toml:2:8: error: Encountered invalid utf-8", 0),
@@ -169,7 +209,7 @@ target = "/project"
 tag = "project"
 [ssh]
 user = "root"
-authorized_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA me@here"]
+authorized_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJzzpIIkMdRmfnopXH6odGLyDS4kHRm511No822IvLRZ me@here"]
 [user]
 name = "ada"
 groups = ["docker", "wheel"]
@@ -230,7 +270,7 @@ TEST_F(TomlReader, MarksTheValueAfterTabsAndWideCharacters) {
   const std::string toml = std::string(kSmall) + "network = {\thostname = \"dév_\", nat = 1 }\n";
   EXPECT_EQ(Errors(toml),
             "rum.toml:3:24: error: network.hostname must be an RFC 1123 name: labels of 1 to 63 "
-            "letters, digits and '-', no '-' at an edge, 253 characters in all (got \"dév_\")\n"
+            "letters, digits and '-', no '-' at an edge, 64 characters in all (got \"dév_\")\n"
             "    3 | network = {\thostname = \"dév_\", nat = 1 }\n"
             "      |            \t           ^^^^^^\n"
             "rum.toml:3:38: error: network.nat must be a boolean, not an integer\n"

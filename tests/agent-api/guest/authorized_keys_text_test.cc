@@ -37,6 +37,12 @@ TEST(EditAuthorizedKeys, ChangesTheNamedKeysAndNoOtherLine) {
   EXPECT_EQ(EditAuthorizedKeys("ssh-rsa A\n", {"ssh-rsa A"}, {"ssh-rsa A"}), "ssh-rsa A\n");
 }
 
+TEST(EditAuthorizedKeys, AKeyThatMayDoSomethingElseNowIsReplacedInItsPlace) {
+  const std::string text = "ssh-rsa A one\nrestrict ssh-rsa B two\nssh-rsa C\n";
+  EXPECT_EQ(EditAuthorizedKeys(text, {"no-pty ssh-rsa A 1", "ssh-rsa B 2", "ssh-rsa C 3"}, {}),
+            "no-pty ssh-rsa A 1\nssh-rsa B 2\nssh-rsa C\n");
+}
+
 TEST(EditAuthorizedKeys, WhatIsNotAKeyIsNeverRemoved) {
   const std::string odd = "# ssh-rsa A\nbroken\n\n";
   EXPECT_EQ(EditAuthorizedKeys(odd, {}, {"broken", "", "# ssh-rsa A"}), odd);

@@ -1,0 +1,19 @@
+#ifndef RUM_STATE_BIND_ADDRESS_H_
+#define RUM_STATE_BIND_ADDRESS_H_
+
+#include <string>
+
+namespace rum {
+
+// Why no client could ever be heard at this address of the host, for a message after
+// "ports[0].bind "; empty: one could, where an interface has it. A link-local address has its
+// interface after a '%'.
+std::string BindProblem(const std::string& address);
+
+// Whether two forwards of one host port exclude each other. "::" takes both families, but IPv6
+// alone where 0.0.0.0 stands beside it, so that those two are together what either is not.
+bool BindsCollide(const std::string& a, const std::string& b);
+
+}  // namespace rum
+
+#endif  // RUM_STATE_BIND_ADDRESS_H_
