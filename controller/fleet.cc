@@ -1,5 +1,6 @@
 #include "controller/fleet.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -7,6 +8,11 @@
 #include "spdlog/spdlog.h"
 
 namespace rum {
+namespace {
+
+constexpr absl::Duration kLeastUntilStart = absl::Milliseconds(100);
+
+}  // namespace
 
 Controller::Controller(ControllerParts parts)
     : parts_(std::move(parts)), runs_(std::make_shared<RunStore>(parts_.run_folder)) {
@@ -95,7 +101,11 @@ absl::StatusOr<std::shared_ptr<Machine>> Controller::Find(const std::string& con
   if (machine == nullptr) {
     by_domain_[identity->domain_name()] = path;
     LinkSources sources{[this, path](const std::string& uri) { return Connect(uri, path); },
-                        parts_.agent, parts_.listeners, parts_.forwards, runs_};
+                        parts_.agent,
+                        parts_.listeners,
+                        parts_.forwards,
+                        runs_,
+                        parts_.now};
     machine = std::make_shared<Machine>(*std::move(identity), std::move(sources),
                                         parts_.store.get(), MachineKeys(parts_.key_folder),
                                         [this, path] { loop_->Wake(path); });
@@ -169,8 +179,12 @@ RunEnd Controller::RunKey(const std::string& key) {
     spdlog::debug("reconcile failed machine={} error=\"{}\"", machine->identity().name,
                   std::string(status.message()));
   }
-  if (!machine->want_running() || (watch_->Add(key) && machine->GuestPushes())) return status;
-  return {status, parts_.poll};
+  if (!machine->want_running()) return status;
+  const bool told = watch_->Add(key) && machine->GuestPushes();
+  const absl::Duration until_start =
+      std::max(machine->next_start() - absl::Now(), kLeastUntilStart);
+  if (until_start < absl::Hours(1)) return {status, std::min(until_start, parts_.poll)};
+  return told ? RunEnd(status) : RunEnd(status, parts_.poll);
 }
 
 ApplyOutcome Controller::Apply(const std::string& config_path, const ApplyOptions& options,

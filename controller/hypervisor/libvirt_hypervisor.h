@@ -21,7 +21,7 @@ namespace rum {
 struct FoundDomain {
   DomainHandle domain;  // null: there is none
   bool running = false;
-  bool paused = false;  // by virsh, or as the host's disk is full
+  DomainCause cause = DomainCause::kNone;
   std::optional<DomainFacts> persistent;
   std::optional<DomainFacts> live;
   std::optional<DomainFacts> saved;  // by `virsh managedsave`: what its next start goes on with
@@ -85,6 +85,7 @@ class LibvirtHypervisor : public Hypervisor {
   void TakeBackDisks(const ConnectionHandle& connection, const MachineIdentity& machine,
                      const DiskSet& disks);
   absl::Status RemoveUnused(const ConnectionHandle& connection, const MachineIdentity& machine);
+  absl::StatusOr<bool> GoOn(const FoundDomain& found);
   absl::Status StartNow(const ConnectionHandle& connection, const MachineIdentity& machine);
   absl::Status StopNow(const ConnectionHandle& connection, const MachineIdentity& machine,
                        absl::Duration grace);

@@ -21,14 +21,17 @@ class FakeHypervisor : public Hypervisor {
   void FailNext(absl::Status error);
   // All calls fail with `error`, until it is Ok again: libvirt is away.
   void FailAll(absl::Status error);
+  // Start() alone fails with `error`, and leaves what QEMU leaves then.
+  void FailStarts(absl::Status error);
   // What OpenChannel() of a running machine gives for the agent; without it there is no channel,
   // and there is none for forwards.
   void SetChannel(std::function<absl::StatusOr<int>(const MachineIdentity&)> channel);
   // What a new root disk's image takes: Define() fails as it does.
   void SetFetch(std::function<absl::Status(const Onlooker&)> fetch);
-  // Somebody else's hand: virsh edit, virsh destroy, a crash.
+  // Somebody else's hand: virsh edit, virsh destroy, a crash, virsh suspend.
   void EditPersistent(const MachineIdentity& machine, const std::function<void(Config*)>& edit);
-  void PowerOff(const MachineIdentity& machine);
+  void PowerOff(const MachineIdentity& machine, DomainCause cause = DomainCause::kDestroyed);
+  void Hold(const MachineIdentity& machine, DomainCause cause);  // one that is on; kNone: lets go
   // Root disks made for the machine so far: a reset makes one more.
   int DisksMade(const MachineIdentity& machine);
   // The names of the calls that change something, in order.
@@ -44,6 +47,7 @@ class FakeHypervisor : public Hypervisor {
   absl::StatusOr<int> OpenChannel(const MachineIdentity& machine, GuestChannel channel) override;
 
  private:
+  static void TurnOff(DomainCause cause, DomainState* domain);
   absl::Status TakeFailure();
   void Tell(const MachineIdentity& machine);  // without the lock
 
@@ -54,6 +58,7 @@ class FakeHypervisor : public Hypervisor {
   std::vector<std::string> changes_;
   absl::Status fail_next_;
   absl::Status fail_all_;
+  absl::Status fail_starts_;
   std::function<absl::StatusOr<int>(const MachineIdentity&)> channel_;
   std::function<absl::Status(const Onlooker&)> fetch_;
 };
