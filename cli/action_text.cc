@@ -5,16 +5,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "state/item_name.h"
 #include "state/names.h"
 
 namespace rum {
 namespace {
 
 std::string PortText(const Port& port) {
-  const std::string text = absl::StrCat(port.host(), "→", port.guest());
-  if (port.bind() == "127.0.0.1") return text;
-  const bool v6 = port.bind().find(':') != std::string::npos;
-  return v6 ? absl::StrCat("[", port.bind(), "]:", text) : absl::StrCat(port.bind(), ":", text);
+  const bool usual = port.bind() == "127.0.0.1";
+  const std::string host = usual ? absl::StrCat(port.host()) : HostPort(port.bind(), port.host());
+  return absl::StrCat(host, "→", port.guest());
 }
 
 std::string Forwards(const Action::SetForwards& forwards) {

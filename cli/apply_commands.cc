@@ -49,8 +49,11 @@ void Apply(ApplyFlags flags, Globals* globals) {
   if (!Connect(globals, &client)) return;
   flags.request.set_config_path(client.identity.config_path);
   control::ApplyReport report;
-  if (!RunApply(flags.request, client, globals, &report)) return;
+  const bool applied = RunApply(flags.request, client, globals, &report);
   const int code = ExitCode(report.outcome().plan());
+  // That it is not up says more than that it could not be reached.
+  if (flags.exit_code && !applied && code == 6) globals->exit_status = code;
+  if (!applied) return;
   if (flags.restart && !flags.request.dry_run() && code == 5) {
     flags.request.set_up(true);
     if (RunDown(client, {}, globals)) RunApply(flags.request, client, globals, &report);
@@ -97,7 +100,7 @@ void AddApplyCommands(CLI::App* app, Globals* globals) {
       "re-run a changed system script too; also when the machine is another user's");
   apply->add_flag("--restart", flags->restart, "restart the machine if a change needs it");
   apply->add_flag("--exit-code", flags->exit_code,
-                  "4: live changes pending; 5: restart or recreate needed");
+                  "4: live changes pending; 5: restart or recreate needed; 6: not running");
   apply->callback([flags, globals] { Apply(*flags, globals); });
 }
 

@@ -202,7 +202,8 @@ bool ConnectToKnown(Globals* globals, MachineClient* client) {
   MachineStatus status;
   const bool known = !AskStatus(client, &status).ok() || status.generation() > 0 ||
                      status.phase() == MachineStatus::RUNNING ||
-                     status.phase() == MachineStatus::STOPPED;
+                     status.phase() == MachineStatus::STOPPED ||
+                     status.phase() >= MachineStatus::PAUSED;
   if (known) return true;
   return Fail(globals, globals->file + " does not exist, and no machine was made from it"), false;
 }
@@ -246,7 +247,10 @@ bool RunApply(const control::ApplyRequest& what, const MachineClient& client, Gl
     const bool nothing = outcome.actions() == 0 && outcome.plan().actions_size() == 0 &&
                          outcome.plan().waiting_size() == 0 && !outcome.failed() &&
                          outcome.error().empty();
-    if (nothing && request.up()) {
+    if (!outcome.plan().standing().empty() && !request.up()) {
+      if (outcome.error().empty())
+        std::printf("%s\n", OneLine(outcome.plan().standing(), style.utf8).c_str());
+    } else if (nothing && request.up()) {
       std::printf("%s is running and matches its file: nothing to do\n",
                   client.identity.name.c_str());
     } else if (nothing) {

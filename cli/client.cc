@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "controller/service/call_status.h"
 #include "controller/service/launch.h"
 #include "controller/service/own_socket.h"
 
@@ -58,8 +59,7 @@ absl::StatusOr<Connection> TryConnect() {
   const grpc::Status status =
       connection.stub->Info(&context, control::InfoRequest(), &connection.info);
   if (status.ok()) return connection;
-  return absl::UnavailableError(
-      absl::StrCat("the controller does not answer: ", status.error_message()));
+  return absl::UnavailableError(WhyItFailed(status));
 }
 
 }  // namespace
@@ -70,7 +70,7 @@ absl::Status StopController(std::unique_ptr<control::Control::Stub> stub) {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + kPatience);
     const grpc::Status status = stub->Info(&context, control::InfoRequest(), &info);
-    if (!status.ok()) return absl::UnavailableError(status.error_message());
+    if (!status.ok()) return absl::UnavailableError(WhyItFailed(status));
   }
   const int process = static_cast<int>(syscall(SYS_pidfd_open, info.pid(), 0));
   {

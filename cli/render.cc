@@ -9,8 +9,10 @@
 #include <cstdlib>
 #include <sstream>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/time.h"
 #include "cli/action_text.h"
 #include "cli/terminal_text.h"
@@ -56,21 +58,8 @@ std::string Ago(int64_t ms) {
   return absl::StrCat(seconds / 3600, " h ago");
 }
 
-const char* PhaseName(MachineStatus::Phase phase) {
-  switch (phase) {
-    case MachineStatus::STOPPED:
-      return "stopped";
-    case MachineStatus::STARTING:
-      return "starting";
-    case MachineStatus::RUNNING:
-      return "running";
-    case MachineStatus::UNREACHABLE:
-      return "unreachable";
-    case MachineStatus::UNKNOWN:
-      return "unknown";
-    default:
-      return "not defined";
-  }
+std::string PhaseName(MachineStatus::Phase phase) {
+  return absl::StrReplaceAll(absl::AsciiStrToLower(MachineStatus::Phase_Name(phase)), {{"_", " "}});
 }
 
 Mark MarkOf(Item::State state) {
@@ -120,6 +109,25 @@ std::string Circumstances(const Item& item, const Style& style) {
                                                    ZoneOf(style)));
   }
   return parts.empty() ? "" : absl::StrCat(" (", absl::StrJoin(parts, ", "), ")");
+}
+
+// Of one that is not up: why, since when, and what goes on with it; empty: there is nothing to say.
+std::string PhaseLine(const MachineStatus& status, const Style& style) {
+  if (status.phase_reason().empty() || status.phase() == MachineStatus::STARTING ||
+      status.phase() == MachineStatus::UNREACHABLE) {
+    return "";
+  }
+  const bool fell =
+      status.phase() == MachineStatus::CRASHED || status.phase() == MachineStatus::PANICKED;
+  std::string text = status.phase_reason();
+  if (status.phase_since_ms() > 0) {
+    absl::StrAppend(&text, ", since ",
+                    absl::FormatTime("%Y-%m-%d %H:%M:%S",
+                                     absl::FromUnixMillis(status.phase_since_ms()), ZoneOf(style)));
+  }
+  if (!status.phase_remedy().empty()) absl::StrAppend(&text, ": ", status.phase_remedy());
+  return absl::StrCat("  ", Marked(fell ? Mark::kFailed : Mark::kNeedsYou, style), " ",
+                      Text(text, style), "\n");
 }
 
 Mark MarkOf(Event::Kind kind) {
@@ -193,6 +201,20 @@ std::string RenderWaiting(const Change& change, const Style& style) {
   return line;
 }
 
+std::string RenderAtStart(const Change& change, const Style& style) {
+  std::string text = absl::StrCat("Next start: ", change.field());
+  if (change.effect() == LIVE_OPT_IN) {
+    absl::StrAppend(&text, " changed — `rum reload --force` runs it again then");
+  } else if (change.before().empty()) {
+    absl::StrAppend(&text, " (added: ", change.after(), ")");
+  } else if (change.after().empty()) {
+    absl::StrAppend(&text, " (removed: ", change.before(), ")");
+  } else {
+    absl::StrAppend(&text, " (", change.before(), " → ", change.after(), ")");
+  }
+  return absl::StrCat("  ", Marked(Mark::kWillApply, style), " ", Text(text, style), "\n");
+}
+
 std::string RenderPlan(const Plan& plan, const Style& style) {
   std::string text;
   for (const Action& action : plan.actions()) {
@@ -200,6 +222,7 @@ std::string RenderPlan(const Plan& plan, const Style& style) {
                     Text(WouldDo(action), style), "\n");
   }
   for (const Change& change : plan.waiting()) text += RenderWaiting(change, style);
+  for (const Change& change : plan.at_start()) text += RenderAtStart(change, style);
   return text;
 }
 
@@ -216,6 +239,7 @@ std::string RenderStatus(const MachineStatus& status, int64_t now_ms, const Styl
   if (status.phase() == MachineStatus::RUNNING && !status.agent_connected())
     absl::StrAppend(&text, "  agent not connected");
   text += "\n";
+  text += PhaseLine(status, style);
   size_t width = 0;
   for (const Item& item : status.items()) width = std::max(width, item.field().size());
   std::string last;
@@ -298,6 +322,7 @@ std::string ToJsonLine(const google::protobuf::Message& message) {
 }
 
 int ExitCode(const Plan& plan) {
+  if (!plan.standing().empty()) return 6;
   int code = plan.actions_size() > 0 ? 4 : 0;
   for (const Change& change : plan.waiting()) {
     code = std::max(code, change.effect() == LIVE_OPT_IN ? 4 : 5);

@@ -76,7 +76,7 @@ grpc::Status Hear(const control::WatchRequest& request, MachineClient* client,
     if (!ControllerWent(status) || (!request.follow() && status.ok())) return status;
     std::this_thread::sleep_for(kBetweenControllers);
     auto stub = ConnectController(true);
-    if (!stub.ok()) return {grpc::StatusCode::UNAVAILABLE, std::string(stub.status().message())};
+    if (!stub.ok()) return ToGrpc(stub.status());
     client->stub = *std::move(stub);
   }
 }

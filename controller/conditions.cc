@@ -34,12 +34,28 @@ Verdict ConfigValid(const MachineStatus& status) {
   return {Condition::FALSE, "ConfigInvalid", FirstLine(status.config_error())};
 }
 
+std::string Why(const MachineStatus& status, const std::string& what) {
+  return status.phase_reason().empty() ? what : what + ": " + status.phase_reason();
+}
+
 Verdict AgentConnected(const MachineStatus& status) {
   if (!status.error().empty())
     return {Condition::UNKNOWN, "NotObserved", FirstLine(status.error())};
   switch (status.phase()) {
     case MachineStatus::STOPPED:
-      return {Condition::FALSE, "Stopped", "the machine is off"};
+      return {Condition::FALSE, "Stopped", Why(status, "the machine is off")};
+    case MachineStatus::PAUSED:
+      return {Condition::FALSE, "Paused", Why(status, "the machine is paused")};
+    case MachineStatus::CRASHED:
+      return {Condition::FALSE, "Crashed", Why(status, "the machine crashed")};
+    case MachineStatus::SAVED:
+      return {Condition::FALSE, "Saved", Why(status, "the machine is saved")};
+    case MachineStatus::PANICKED:
+      return {Condition::FALSE, "Panicked", Why(status, "the guest panicked")};
+    case MachineStatus::SHUTTING_DOWN:
+      return {Condition::FALSE, "ShuttingDown", Why(status, "the machine is shutting down")};
+    case MachineStatus::SUSPENDED:
+      return {Condition::FALSE, "Suspended", Why(status, "the machine is suspended")};
     case MachineStatus::STARTING:
       return {Condition::FALSE, "Starting", "the agent has not answered yet"};
     case MachineStatus::UNREACHABLE:

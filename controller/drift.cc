@@ -1,6 +1,7 @@
 #include "controller/drift.h"
 
-#include "absl/strings/match.h"
+#include "controller/standing.h"
+#include "state/item_name.h"
 
 namespace rum {
 namespace {
@@ -16,12 +17,16 @@ const Drift* Find(const Item& item, const MachineRecord& record) {
   return nullptr;
 }
 
-bool OnlyAGuestKnows(const std::string& field) {
-  for (const char* part :
-       {"network.hostname", "user.groups", "ssh.authorized_keys", "storage", "provision."}) {
-    if (absl::StartsWith(field, part)) return true;
+// Whether who knows of `drift` could be asked for this report.
+bool IsKnown(const Drift& drift, const MachineStatus& status) {
+  switch (KnownBy(drift)) {
+    case Item::GUEST:
+      return status.agent_connected();
+    case Item::HOST:
+      return IsOn(status.phase());
+    default:
+      return true;
   }
-  return false;
 }
 
 bool Reported(const Drift& drift, const MachineStatus& status) {
@@ -33,6 +38,17 @@ bool Reported(const Drift& drift, const MachineStatus& status) {
 
 }  // namespace
 
+Item::Author KnownBy(const Drift& drift) {
+  Item::Author author = Item::NOBODY;
+  if (Item::Author_Parse(drift.known_by(), &author) && author != Item::NOBODY) return author;
+  if (IsWithin(drift.field(), "ports")) return Item::HOST;
+  for (const char* table : {"agent", "network.hostname", "user.groups", "ssh.authorized_keys",
+                            "storage", "fs", "mounts", "provision"}) {
+    if (IsWithin(drift.field(), table)) return Item::GUEST;
+  }
+  return Item::LIBVIRT;
+}
+
 int64_t FirstSeen(const Item& item, const MachineRecord& record, int64_t now_ms) {
   const Drift* known = Find(item, record);
   return known == nullptr ? now_ms : known->first_seen_ms();
@@ -43,8 +59,7 @@ std::vector<Drift> NoteDrifts(const MachineStatus& status, MachineRecord* record
   auto* drifts = record->mutable_drifts();
   for (int i = drifts->size() - 1; i >= 0; --i) {
     const Drift& drift = drifts->Get(i);
-    const bool unknown = !status.agent_connected() && OnlyAGuestKnows(drift.field());
-    if (unknown || Reported(drift, status)) continue;
+    if (!IsKnown(drift, status) || Reported(drift, status)) continue;
     settled.push_back(drift);
     drifts->DeleteSubrange(i, 1);
     *changed = true;
@@ -55,6 +70,7 @@ std::vector<Drift> NoteDrifts(const MachineStatus& status, MachineRecord* record
     drift->set_field(item.field());
     drift->set_wanted(item.wanted());
     drift->set_moved_by(Item::Author_Name(item.moved_by()));
+    drift->set_known_by(Item::Author_Name(item.known_by()));
     drift->set_first_seen_ms(item.first_seen_ms());
     *changed = true;
   }

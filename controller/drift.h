@@ -12,11 +12,19 @@ namespace rum {
 
 // What a record remembers of what does not hold. Pure.
 
+// The item of a machine that is wanted up and went by itself.
+inline constexpr char kRunItem[] = "machine";
+
+// Who can tell whether `drift` holds: as the report said, or, of a record that an older build
+// wrote, by the table that it is of.
+Item::Author KnownBy(const Drift& drift);
+
 // Since when `item` does not hold (Unix time, ms): as the record knows, else `now_ms`.
 int64_t FirstSeen(const Item& item, const MachineRecord& record, int64_t now_ms);
 
 // Remembers what does not hold with its author and its first sight, and forgets, and returns, what
-// holds again. What only a guest can tell stays while none is connected. `changed` becomes true
+// holds again. What only a guest can tell stays while none is connected, what only the host's
+// listeners can, while there are none. `changed` becomes true
 // when the record did.
 std::vector<Drift> NoteDrifts(const MachineStatus& status, MachineRecord* record, bool* changed);
 

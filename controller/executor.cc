@@ -20,6 +20,21 @@ absl::Status WithContext(const std::string& context, const absl::Status& status)
   return absl::Status(status.code(), absl::StrCat(context, ": ", std::string(status.message())));
 }
 
+std::string StartMessage(const DomainState& domain) {
+  if (domain.cause == DomainCause::kSaved) return "Started the machine with its saved memory";
+  if (!StandsStill(domain)) return "Started the machine";
+  switch (domain.cause) {
+    case DomainCause::kPanicked:
+      return "Started the machine anew, as its kernel had given up";
+    case DomainCause::kShuttingDown:
+      return "Started the machine again";
+    case DomainCause::kSuspended:
+      return "Woke the machine";
+    default:
+      return "Went on with the paused machine";
+  }
+}
+
 absl::Status Define(const Action::DefineDomain& define, const ActionTargets& targets,
                     std::string* message) {
   const DomainState& domain = targets.observed.domain;
@@ -180,7 +195,7 @@ Execution Execute(const Action& action, const ActionTargets& targets) {
       execution.status = Define(action.define_domain(), targets, &message);
       break;
     case Action::kStartDomain:
-      message = "Started the machine";
+      message = StartMessage(targets.observed.domain);
       execution.status = WithContext("start", targets.hypervisor.Start(targets.machine));
       break;
     case Action::kSetForwards:
@@ -199,7 +214,7 @@ Execution Execute(const Action& action, const ActionTargets& targets) {
       execution.status = SetStorage(action.set_storage(), targets, &message);
       break;
     case Action::kRunScript:
-      execution.status = RunScript(action.run_script(), targets, &message, &result);
+      execution.status = RunScript(action.run_script(), targets, &message, &execution);
       break;
     case Action::kForgetBootScript:
       execution.status = ForgetBootScript(targets, &message);

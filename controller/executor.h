@@ -26,11 +26,14 @@ struct ActionTargets {
   RunStore* runs = nullptr;         // null: what scripts write is not kept
   std::function<bool()> cancelled;  // a script that is asked whether it goes on; may be empty
   std::function<bool()> stopping;   // nobody waits for a session any more; may be empty
+  // How long a script's outcome is waited for when its guest is gone, as in a reboot.
+  absl::Duration session_patience = absl::Seconds(30);
 };
 
 struct Execution {
   ActionResult result;
-  absl::Status status;  // its code decides retry
+  absl::Status status;       // its code decides retry
+  bool interrupted = false;  // a script, by its guest that went down
 };
 
 // Makes the state true that `action` names. Doing it twice does no more than once.

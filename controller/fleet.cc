@@ -1,6 +1,6 @@
 #include "controller/fleet.h"
 
-#include <cstdlib>
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -22,6 +22,8 @@ ApplyOutcome Failed(const absl::Status& status) {
   outcome.error = std::string(status.message());
   return outcome;
 }
+
+constexpr absl::Duration kLeastUntilStart = absl::Milliseconds(100);
 
 }  // namespace
 
@@ -132,8 +134,12 @@ std::shared_ptr<Machine> Controller::Add(MachineIdentity identity) {
   by_path_[identity.config_path] = id;
   by_domain_[identity.domain_name()] = id;
   by_domain_[DomainUuid(identity)] = id;
-  LinkSources sources{[this, id](const std::string& uri) { return Connect(uri, id); }, parts_.agent,
-                      parts_.listeners, parts_.forwards, runs_};
+  LinkSources sources{[this, id](const std::string& uri) { return Connect(uri, id); },
+                      parts_.agent,
+                      parts_.listeners,
+                      parts_.forwards,
+                      runs_,
+                      parts_.now};
   const auto machine =
       std::make_shared<Machine>(std::move(identity), std::move(sources), parts_.store.get(),
                                 MachineKeys(parts_.key_folder), [this, id] { loop_->Wake(id); });
@@ -230,10 +236,12 @@ RunEnd Controller::RunKey(const std::string& id) {
     spdlog::debug("reconcile failed machine={} error=\"{}\"", machine->identity().name,
                   std::string(status.message()));
   }
-  if (!machine->want_running() ||
-      (watch_->Add(machine->identity().config_path) && machine->GuestPushes()))
-    return status;
-  return {status, parts_.poll};
+  if (!machine->want_running()) return status;
+  const bool told = watch_->Add(machine->identity().config_path) && machine->GuestPushes();
+  const absl::Duration until_start =
+      std::max(machine->next_start() - absl::Now(), kLeastUntilStart);
+  if (until_start < absl::Hours(1)) return {status, std::min(until_start, parts_.poll)};
+  return told ? RunEnd(status) : RunEnd(status, parts_.poll);
 }
 
 ApplyOutcome Controller::Apply(const std::string& config_path, const ApplyOptions& options,

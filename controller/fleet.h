@@ -33,6 +33,7 @@ struct ControllerParts {
   std::string key_folder;  // see MachineKeys
   std::string run_folder;  // see RunStore
   RunLoopOptions loop;
+  std::function<absl::Time()> now;  // of reconcile.restart; empty: absl::Now
   // How often a machine is looked at whose file or guest cannot tell of a change.
   absl::Duration poll = absl::Seconds(10);
   // Of machines that say none and were made by a build that did not record it; empty: libvirt's

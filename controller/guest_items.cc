@@ -9,6 +9,7 @@
 #include "controller/hypervisor/domain_xml.h"
 #include "controller/report.h"
 #include "controller/storage.h"
+#include "state/item_name.h"
 #include "state/names.h"
 
 namespace rum {
@@ -51,7 +52,7 @@ void ReportGroups(Report* report) {
     return;
   }
   for (const std::string& group : action->set_groups().add()) {
-    const std::string field = absl::StrCat(kGroups, "[", group, "]");
+    const std::string field = ItemName(kGroups, {group});
     const Item::Author author = report->MovedBy(field, group, Item::GUEST);
     report->AddCurable(field, kGroups, author, "", group,
                        absl::StrCat(group, " missing in the guest: ",
@@ -59,7 +60,7 @@ void ReportGroups(Report* report) {
   }
   for (const std::string& group : action->set_groups().remove()) {
     report->AddCurable(
-        absl::StrCat(kGroups, "[", group, "]"), kGroups, Item::FILE, group, "",
+        ItemName(kGroups, {group}), kGroups, Item::FILE, group, "",
         absl::StrCat(group, " is no longer in the file: ", report->Remedy("removed")));
   }
 }
@@ -72,7 +73,7 @@ void ReportCards(Report* report) {
   std::vector<std::pair<std::string, std::string>> cards;  // field and what its MAC is made from
   if (network.nat()) cards.emplace_back("network.nat", "nat");
   for (const Interface& interface : network.interfaces()) {
-    cards.emplace_back(absl::StrCat("network.interfaces[", interface.network(), "]"),
+    cards.emplace_back(ItemName("network.interfaces", {interface.network()}),
                        absl::StrCat("network:", interface.network()));
   }
   for (const auto& [field, name] : cards) {

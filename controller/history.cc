@@ -8,6 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "controller/conditions.h"
 #include "controller/drift.h"
+#include "controller/standing.h"
 #include "controller/utf8.h"
 
 namespace rum {
@@ -16,6 +17,7 @@ namespace {
 using google::protobuf::util::MessageDifferencer;
 
 constexpr size_t kMostBytes = 200;
+constexpr MachineStatus::Phase kPhasesThatRun = MachineStatus::UNREACHABLE;  // and those before it
 
 // At the end of a UTF-8 character.
 void Cut(std::string* text) {
@@ -51,7 +53,10 @@ Event About(const Item& item, Event::Kind kind, int64_t now_ms) {
 // Not told yet, and not about to be put right.
 void TellSights(const MachineStatus& status, bool acting, int64_t now_ms, MachineRecord* record) {
   for (const Item& item : status.items()) {
-    if (item.state() == Item::HOLDS || item.state() == Item::FAILING) continue;
+    if (item.state() == Item::HOLDS) continue;
+    // TellPhase tells of a machine that went, and its restart of itself.
+    const bool told_elsewhere = item.state() == Item::FAILING || item.field() == kRunItem;
+    if (told_elsewhere && !item.given_up()) continue;
     const bool curable = acting && !item.remedy().empty() && !item.given_up();
     if (curable || WasTold(item, *record)) continue;
     SetTold(item, record);
@@ -61,10 +66,11 @@ void TellSights(const MachineStatus& status, bool acting, int64_t now_ms, Machin
   }
 }
 
-// The machine went off, and nobody said `rum down`.
+// The machine went off or stands still, and nobody said `rum down`.
 void TellPhase(const MachineStatus& status, int64_t now_ms, MachineRecord* record) {
   const Condition* now = FindCondition(status, "AgentConnected");
-  if (!record->want_running() || now == nullptr || now->reason() != "Stopped") return;
+  const bool told = status.phase() == MachineStatus::STOPPED || status.phase() > kPhasesThatRun;
+  if (!record->want_running() || now == nullptr || !told) return;
   for (const Condition& before : record->conditions()) {
     if (before.type() != now->type() || before.reason() == now->reason()) continue;
     Event event;
@@ -72,11 +78,19 @@ void TellPhase(const MachineStatus& status, int64_t now_ms, MachineRecord* recor
     event.set_kind(Event::SEEN);
     event.set_field("domain");
     event.set_before("running");
-    event.set_after("stopped");
-    event.set_why("the machine went off");
+    event.set_after(PhaseName(status.phase()));
+    event.set_why(status.phase_reason().empty() ? now->message() : status.phase_reason());
     event.set_by(ByName(Item::LIBVIRT));
     AddEvent(std::move(event), record);
   }
+}
+
+bool NotePhase(const MachineStatus& status, int64_t now_ms, MachineRecord* record) {
+  const std::string& phase = MachineStatus::Phase_Name(status.phase());
+  if (record->phase() == phase) return false;
+  record->set_phase(phase);
+  record->set_phase_since_ms(now_ms);
+  return true;
 }
 
 bool NoteConditions(const MachineStatus& status, MachineRecord* record) {
@@ -156,6 +170,7 @@ bool NoteReport(const MachineStatus& status, bool acting, int64_t now_ms, Machin
   TellSights(status, acting, now_ms, record);
   TellPhase(status, now_ms, record);
   changed = NoteConditions(status, record) || changed;
+  changed = NotePhase(status, now_ms, record) || changed;
   return changed || record->last_event() != last_event;
 }
 

@@ -59,8 +59,7 @@ MachineLinks::Taking::~Taking() {
 absl::StatusOr<std::shared_ptr<Hypervisor>> MachineLinks::hypervisor(const std::string& uri) const {
   absl::StatusOr<std::shared_ptr<Hypervisor>> found = sources_.hypervisor(uri);
   if (found.ok()) return found;
-  return absl::Status(found.status().code(),
-                      absl::StrCat("libvirt: ", std::string(found.status().message())));
+  return OfLibvirt(found.status());
 }
 
 std::shared_ptr<GuestAgent> MachineLinks::agent() const { return slot_->Get(); }
@@ -171,6 +170,7 @@ absl::StatusOr<Observed> MachineLinks::Look(const Config& desired, const Machine
   while (true) {
     absl::StatusOr<Observed> observed = LookOnce(desired, record);
     if (!observed.ok() || observed->guest.has_value() || !observed->domain.running) return observed;
+    if (observed->domain.paused) return observed;  // until somebody goes on with it
     const absl::Duration left = deadline - absl::Now();
     if (left <= absl::ZeroDuration() || stopping()) return observed;
     std::shared_ptr<GuestAgent> agent = this->agent();

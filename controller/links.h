@@ -38,6 +38,7 @@ struct LinkSources {
   ListenerFactory listeners;
   ForwardFactory forwards;         // may be empty: all forwards go through the agent's gRPC
   std::shared_ptr<RunStore> runs;  // null: what scripts write is not kept
+  std::function<absl::Time()> now = nullptr;  // of reconcile.restart; empty: absl::Now
 };
 
 // One machine's ends of the world: libvirt, the agent while the domain runs, the host's listeners.
@@ -61,6 +62,7 @@ class MachineLinks {
                                 absl::Duration patience);
 
   RunStore* runs() const { return sources_.runs.get(); }
+  const std::function<absl::Time()>& now() const { return sources_.now; }
   std::shared_ptr<GuestAgent> agent() const;     // null: the domain is not known to run
   std::shared_ptr<ListenerSet> OpenListeners();  // made when there is none
   bool has_listeners() const { return listeners() != nullptr; }

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <future>
 #include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -11,6 +13,9 @@
 #include "absl/time/clock.h"
 #include "controller/auto_ports.h"
 #include "controller/history.h"
+#include "controller/restart_policy.h"
+#include "controller/revive.h"
+#include "controller/standing.h"
 #include "controller/status.h"
 #include "state/paths.h"
 #include "state/place.h"
@@ -29,6 +34,7 @@ constexpr absl::Duration kFirstLook = absl::Seconds(2);
 // What a status waits for guests' listeners that nobody has reached lately.
 constexpr std::chrono::milliseconds kProbeLimit(300);
 constexpr absl::Duration kAgentPatience = absl::Seconds(10);
+constexpr std::chrono::seconds kLibvirtPatience(1);
 // More for one that is being replaced, which a busy machine does not do in a moment.
 constexpr absl::Duration kArrivalPatience = absl::Seconds(90);
 
@@ -65,6 +71,15 @@ google::protobuf::RepeatedPtrField<agent::ScriptRun> RunsOf(const MachineRecord&
   google::protobuf::RepeatedPtrField<agent::ScriptRun> runs;
   for (const ScriptRun& run : record.runs()) runs.Add()->ParseFromString(run.SerializeAsString());
   return runs;
+}
+
+// What a record of an older build lacks is as its defaults are: no change of the file.
+MachineRecord TakenOver(MachineRecord record) {
+  for (Config* config : {record.mutable_desired(), record.mutable_applied()}) {
+    if (config->has_reconcile() && config->reconcile().restart().empty())
+      config->mutable_reconcile()->set_restart("on-crash");
+  }
+  return record;
 }
 
 void NoteStopped(absl::Time begun, MachineRecord* record) {
@@ -141,7 +156,7 @@ MachineRecord Machine::NewRecord() const {
 void Machine::TakeUp(MachineRecord record) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (loaded_ || record.id() != links_.machine().id) return;
-  record_ = std::move(record);
+  record_ = TakenOver(std::move(record));
   loaded_ = true;
   feed_.PublishEvents(record_);
 }
@@ -155,7 +170,7 @@ absl::Status Machine::Ready() const {
 absl::Status Machine::Load() const {
   absl::StatusOr<MachineRecord> record = store_->Load(links_.machine().id);
   if (record.ok()) {
-    record_ = *std::move(record);
+    record_ = TakenOver(*std::move(record));
   } else if (absl::IsDataLoss(record.status())) {
     load_error_ = std::string(record.status().message());
   } else if (!absl::IsNotFound(record.status())) {
@@ -320,15 +335,18 @@ absl::Status Machine::Background(const EventSink& sink,
   ApplyOptions options;
   options.retry_failed = false;
   options.agent_patience = absl::ZeroDuration();
+  options.boot_patience = absl::ZeroDuration();
   std::string text_hash;
   const absl::Time read_at = absl::Now();
   const Config desired = Desired(&options.config_error, &text_hash);
   // Asked after it was read: before, a writer could begin in between.
   if (being_written && being_written()) return absl::AbortedError("the file is being written");
   if (absl::Status noted = NotePlace(text_hash, &record); !noted.ok()) return noted;
+  options.revive = true;
+  options.controller_started = !seen_;
+  options.now = links_.now();
   if (!desired.reconcile().auto_()) {
-    const absl::Status reported =
-        OnlyReport(desired, options.config_error, read_at, std::move(record));
+    const absl::Status reported = OnlyReport(desired, options, read_at, sink, std::move(record));
     PublishIfWatched();
     return reported;
   }
@@ -342,27 +360,41 @@ absl::Status Machine::Background(const EventSink& sink,
       static_cast<int>(std::count_if(waiting.begin(), waiting.end(), [](const Change& change) {
         return change.effect() == RESTART || change.effect() == RECREATE;
       }));
+  if (outcome.looked) seen_ = true;
+  NoteNextStart(outcome.next_start);
   Remember(outcome.errors);
   Collect(RunsOf(record));
   PublishIfWatched();
   return outcome.status;
 }
 
-absl::Status Machine::OnlyReport(const Config& desired, const std::string& problems,
-                                 absl::Time read_at, MachineRecord record) {
+void Machine::NoteNextStart(absl::Time at) {
+  next_start_ms_ = at == absl::InfiniteFuture() ? kNoStart : absl::ToUnixMillis(at);
+}
+
+absl::Status Machine::OnlyReport(const Config& desired, const ApplyOptions& options,
+                                 absl::Time read_at, const EventSink& sink, MachineRecord record) {
   absl::StatusOr<Observed> observed = links_.Look(desired, record, absl::ZeroDuration());
   if (!observed.ok()) return observed.status();
+  seen_ = true;
+  Publisher publisher(*this);
+  const Revival revival = Revive(links_, publisher, desired, *observed, options, sink, &record);
+  NoteNextStart(revival.next);
+  if (revival.tried) {
+    observed = links_.Look(desired, record, absl::ZeroDuration());
+    if (!observed.ok()) return observed.status();
+  }
   if (observed->guest.has_value()) Collect(observed->guest->runs());
   const absl::Status restored = RestorePorts(*observed, record);
   if (links_.has_listeners()) observed->forwards = links_.OpenListeners()->Observe();
   const int64_t now = absl::ToUnixMillis(absl::Now());
-  const MachineStatus status = MakeStatus(desired, record, *observed, now, problems);
-  if (NoteReport(status, false, now, &record)) {
-    if (absl::Status saved = Publisher(*this).Save(record); !saved.ok()) return saved;
+  const MachineStatus status = MakeStatus(desired, record, *observed, now, options.config_error);
+  if (NoteReport(status, false, now, &record) || revival.tried) {
+    if (absl::Status saved = publisher.Save(record); !saved.ok()) return saved;
   }
   feed_.Publish(WithNotes(status, record), read_at);
   feed_.PublishEvents(record);
-  return restored;
+  return revival.status.ok() ? restored : revival.status;
 }
 
 absl::Status Machine::RestorePorts(const Observed& observed, const MachineRecord& record) {
@@ -397,6 +429,9 @@ MachineStatus Machine::Status(const std::string* default_uri, bool* seen) {
     // Not "not defined": nobody can tell now. What is somebody else's is not this machine.
     status.set_phase(absl::IsPermissionDenied(observed.status()) ? MachineStatus::NOT_DEFINED
                                                                  : MachineStatus::UNREACHABLE);
+    status.clear_phase_reason();
+    status.clear_phase_since_ms();
+    status.clear_phase_remedy();
     status.set_error(std::string(observed.status().message()));
   } else if (!ready.ok()) {
     status.set_error(std::string(ready.message()));
@@ -423,6 +458,7 @@ ApplyOutcome Machine::Down(const EventSink& sink, bool force) {
   if (record.want_running()) {
     // First: a controller that dies now must not bring the ports back.
     record.set_want_running(false);
+    ForgetRestarts(&record);
     absl::Status saved = Publisher(*this).Save(record);
     if (!saved.ok()) return Failed(saved);
   }
@@ -485,24 +521,47 @@ ApplyOutcome Machine::Destroy(const EventSink& sink, bool force) {
   return outcome;
 }
 
+absl::Status Machine::Stands() const {
+  const MachineRecord record = Snapshot();
+  const absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor =
+      links_.hypervisor(UriOf(record.desired(), record));
+  if (!hypervisor.ok()) return absl::OkStatus();  // the agent may answer all the same
+  const auto told = std::make_shared<std::promise<absl::StatusOr<DomainState>>>();
+  std::future<absl::StatusOr<DomainState>> answer = told->get_future();
+  std::thread([told, hypervisor = *hypervisor, machine = links_.machine()] {
+    told->set_value(hypervisor->Inspect(machine));
+  }).detach();
+  if (answer.wait_for(kLibvirtPatience) != std::future_status::ready) return absl::OkStatus();
+  const absl::StatusOr<DomainState> domain = answer.get();
+  if (!domain.ok() || (domain->running && !domain->paused)) return absl::OkStatus();
+  Observed observed;
+  observed.domain = *domain;
+  return absl::UnavailableError(StandingText(links_.machine().name, StandingOf(observed)));
+}
+
 absl::StatusOr<GuestAccess> Machine::Guest() {
   std::shared_ptr<GuestAgent> agent = links_.agent();
-  if (agent == nullptr) {
+  if (agent != nullptr) {
+    if (absl::Status stands = Stands(); !stands.ok()) return stands;
+  } else {
     std::string ignored;
     absl::StatusOr<Observed> observed =
         links_.Look(Desired(&ignored), Snapshot(), absl::ZeroDuration());
     if (!observed.ok()) return observed.status();
     agent = links_.agent();
-  }
-  if (agent == nullptr) {
-    return absl::UnavailableError(absl::StrCat(links_.machine().name, " is not running"));
+    if (agent == nullptr || observed->domain.paused) {
+      return absl::UnavailableError(StandingText(links_.machine().name, StandingOf(*observed)));
+    }
   }
   absl::Status there = agent->WaitConnected(kAgentPatience);
   const absl::Time limit = absl::Now() + kArrivalPatience;
   while (!there.ok() && agent->Arriving() && absl::Now() < limit) {
     there = agent->WaitConnected(absl::Seconds(1));
   }
-  if (!there.ok()) return absl::UnavailableError(there.message());
+  if (!there.ok()) {
+    if (absl::Status stands = Stands(); !stands.ok()) return stands;
+    return absl::UnavailableError(there.message());
+  }
   GuestAccess access{agent, ""};
   const MachineRecord record = Snapshot();
   for (const Mount& mount : record.applied().mounts()) {

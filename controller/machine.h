@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -92,6 +93,9 @@ class Machine {
   // What failed is tried again then.
   void NoteNextTry(absl::Time at);
 
+  // When reconcile.restart starts the machine, as its last look found; else InfiniteFuture.
+  absl::Time next_start() const { return absl::FromUnixMillis(next_start_ms_); }
+
   bool want_running() const;
   // True for the libvirt of this machine where no file named it, but the user's environment.
   bool UserNamed(const std::string& uri) const;
@@ -109,6 +113,7 @@ class Machine {
 
  private:
   class Publisher;
+  static constexpr int64_t kNoStart = std::numeric_limits<int64_t>::max();
 
   // To be held by whatever changes the machine; says when it has to wait.
   std::unique_lock<std::timed_mutex> Turn(const EventSink& sink);
@@ -129,8 +134,12 @@ class Machine {
   void Publish(const MachineRecord& record) const;
   MachineRecord NewRecord() const;
   void Collect(const google::protobuf::RepeatedPtrField<agent::ScriptRun>& runs);
-  absl::Status OnlyReport(const Config& desired, const std::string& problems, absl::Time read_at,
-                          MachineRecord record);
+  absl::Status OnlyReport(const Config& desired, const ApplyOptions& options, absl::Time read_at,
+                          const EventSink& sink, MachineRecord record);
+  void NoteNextStart(absl::Time at);
+  // Ok, or what keeps anybody from working in the guest now, by libvirt's word. Waits for that only
+  // a moment, so that a libvirt that hangs holds up nobody.
+  absl::Status Stands() const;
   absl::Status RestorePorts(const Observed& observed, const MachineRecord& record);
   // `sink`, which also keeps those who watch up to date.
   EventSink Told(const EventSink& sink, absl::Time read_at);
@@ -145,7 +154,9 @@ class Machine {
   MachineLinks links_;
   std::atomic<int> items_waiting_ = 0;
   std::atomic<int> restarts_awaited_ = 0;
-  std::timed_mutex changing_;  // held by whatever changes the machine
+  std::atomic<int64_t> next_start_ms_ = kNoStart;
+  std::atomic<bool> seen_ = false;  // by this controller
+  std::timed_mutex changing_;       // held by whatever changes the machine
   mutable std::mutex mutex_;
   mutable bool loaded_ = false;
   mutable std::string load_error_;

@@ -5,24 +5,29 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "controller/storage.h"
 
 namespace rum {
+
+absl::Status OfLibvirt(const absl::Status& status) {
+  const std::string message(status.message());
+  if (absl::StartsWith(message, "libvirt")) return status;
+  return absl::Status(status.code(), absl::StrCat("libvirt: ", message));
+}
 
 absl::StatusOr<Observed> Observe(const MachineIdentity& machine, Hypervisor& hypervisor,
                                  GuestAgent* agent, ListenerSet* listeners, const Config& desired,
                                  const MachineRecord& record) {
   absl::StatusOr<DomainState> domain = hypervisor.Inspect(machine);
   if (absl::IsPermissionDenied(domain.status())) return domain.status();  // says it all
-  if (!domain.ok()) {
-    return absl::Status(domain.status().code(),
-                        absl::StrCat("libvirt: ", std::string(domain.status().message())));
-  }
+  if (!domain.ok()) return OfLibvirt(domain.status());
   Observed observed;
   observed.domain = *std::move(domain);
   if (listeners != nullptr) observed.forwards = listeners->Observe();
-  if (agent == nullptr || !observed.domain.running) return observed;
+  // Who asks a guest that stands still waits for nothing.
+  if (agent == nullptr || !observed.domain.running || StandsStill(observed.domain)) return observed;
   agent::ObserveRequest request;
   request.set_user(UserInGuest(desired, observed.domain));
   std::set<std::string> groups(desired.user().groups().begin(), desired.user().groups().end());

@@ -7,6 +7,9 @@
 
 namespace rum {
 
+// `status` with the word libvirt in front, where it does not begin with it.
+absl::Status OfLibvirt(const absl::Status& status);
+
 // Asks everything that can be asked now; changes nothing. `agent` and `listeners` may be null. An
 // agent that does not answer gives no guest, which is a state and no error; a hypervisor that does
 // not answer is one.

@@ -5,7 +5,6 @@
 #include <set>
 #include <tuple>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "controller/drift.h"
 #include "controller/script_ledger.h"
@@ -13,6 +12,7 @@
 #include "state/authorized_key.h"
 #include "state/diff.h"
 #include "state/identity.h"
+#include "state/item_name.h"
 #include "state/names.h"
 
 namespace rum {
@@ -78,6 +78,7 @@ class Planner {
   Plan Make() {
     PlanDomain();
     ListWaiting();
+    ListAtStart();
     if (observed_.domain.running) PlanPorts();
     if (observed_.domain.running && observed_.guest.has_value()) PlanGuest();
     if (!options_.retry_failed) LeaveFights();
@@ -181,6 +182,35 @@ class Planner {
     change->set_reason(absl::StrCat("the image under the disk was ",
                                     domain.image_drift == "gone" ? "removed" : "replaced",
                                     " since the disk was made"));
+  }
+
+  // Of a machine that is off, against what it ran with last and what was seen to hold then.
+  void ListAtStart() {
+    const DomainState& domain = observed_.domain;
+    if (!domain.defined || domain.running || options_.start) return;
+    if (record_.has_last_live()) {
+      for (const FieldChange& change : DefinitionChanges(record_.last_live(), desired_)) {
+        if (IsRestart(change)) *plan_.add_at_start() = ToChange(change);
+      }
+    }
+    if (!record_.has_applied()) return;
+    for (const FieldChange& change : Diff(record_.applied(), desired_)) {
+      const bool live = change.effect == LIVE || change.effect == LIVE_OPT_IN;
+      if (live) *plan_.add_at_start() = AtStart(change);
+    }
+  }
+
+  // A script is told by its hash, and one that never ran to success needs no word to run.
+  static Change AtStart(const FieldChange& change) {
+    Change listed = ToChange(change);
+    if (!IsWithin(change.field, "provision")) return listed;
+    const auto mark = [](const std::string& script) {
+      return script.empty() ? "" : Sha256Hex(script).substr(0, 12);
+    };
+    listed.set_before(mark(change.before));
+    listed.set_after(mark(change.after));
+    if (change.before.empty()) listed.set_effect(LIVE);
+    return listed;
   }
 
   void PlanPorts() {
@@ -333,12 +363,9 @@ std::string UserInGuest(const Config& desired, const DomainState& domain) {
 
 std::string PortText(const Port& port) {
   const std::string bind = BindOf(port);
-  std::string address;
-  if (bind != kDefaultBind) {
-    address =
-        absl::StrContains(bind, ":") ? absl::StrCat("[", bind, "]:") : absl::StrCat(bind, ":");
-  }
-  return absl::StrCat(address, port.host(), "→", port.guest());
+  const std::string host =
+      bind == kDefaultBind ? absl::StrCat(port.host()) : HostPort(bind, port.host());
+  return absl::StrCat(host, "→", port.guest());
 }
 
 std::vector<std::string> DriveNames(const DomainState& domain) {

@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "controller/report.h"
+#include "state/item_name.h"
 
 namespace rum {
 namespace {
@@ -18,9 +19,9 @@ std::string Bytes(int64_t bytes) {
   return absl::StrCat(bytes / 1000 / 1000 / 1000, " GB");
 }
 
-std::string Address(const std::string& bind, uint32_t port) {
-  return absl::StrContains(bind, ":") ? absl::StrCat("[", bind, "]:", port)
-                                      : absl::StrCat(bind, ":", port);
+// As the diff names it.
+std::string FieldOf(const std::string& bind, uint32_t port) {
+  return ItemName(kPorts, {bind, absl::StrCat(port)});
 }
 
 std::string Traffic(const ForwardState& state) {
@@ -54,8 +55,8 @@ ForwardFacts FactsOf(const Port& port, const std::string& bind, const ForwardSta
 // `state` is null where there is no listener for it.
 void ReportPort(const Port& port, const std::string& bind, const ForwardState* state,
                 Report* report) {
-  const std::string address = Address(bind, port.host());
-  const std::string field = absl::StrCat("ports[", address, "]");
+  const std::string address = HostPort(bind, port.host());
+  const std::string field = FieldOf(bind, port.host());
   const std::string name = absl::StrCat(address, " → ", port.guest());
   const std::string wanted = absl::StrCat(port.guest());
   if (state == nullptr) {
@@ -93,9 +94,9 @@ void ReportPorts(Report* report) {
     if (found != listed.end()) listed.erase(found);
   }
   for (const auto& [key, state] : listed) {
-    const std::string address = Address(std::get<0>(key), std::get<1>(key));
+    const std::string address = HostPort(std::get<0>(key), std::get<1>(key));
     const std::string guest = absl::StrCat(std::get<2>(key));
-    report->AddCurable(absl::StrCat("ports[", address, "]"), kPorts, Item::FILE, guest, "",
+    report->AddCurable(FieldOf(std::get<0>(key), std::get<1>(key)), kPorts, Item::FILE, guest, "",
                        absl::StrCat(address, " → ", guest, " is open: ", report->Remedy("closed")));
   }
 }

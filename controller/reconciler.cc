@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
@@ -12,6 +13,9 @@
 #include "controller/failpoint.h"
 #include "controller/history.h"
 #include "controller/record_update.h"
+#include "controller/restart_policy.h"
+#include "controller/revive.h"
+#include "controller/standing.h"
 #include "controller/status.h"
 
 namespace rum {
@@ -20,6 +24,10 @@ namespace {
 // Define and start, then ports, then what the guest's agent shows; one more to see that nothing is
 // left, and two for what moved meanwhile.
 constexpr int kMostRounds = 6;
+// Of a guest whose scripts reboot it, in one go.
+constexpr int kMostReboots = 5;
+constexpr absl::Duration kBackgroundPatience = absl::Seconds(30);
+constexpr char kDomain[] = "domain";
 
 // The guest says nothing by itself when it gets an address.
 constexpr absl::Duration kAddressPoll = absl::Milliseconds(250);
@@ -45,10 +53,11 @@ class Reconciliation {
     if (!LookAround(wait_now ? options_.agent_patience : absl::ZeroDuration())) {
       return std::move(outcome_);
     }
+    outcome_.looked = true;
     outcome_.already_running = observed_.domain.running;
     if (options_.dry_run) return DryRun();
-    if (!NotePurpose() || !MakeWayForReset()) return std::move(outcome_);
-    for (int round = 0; round < kMostRounds && !links_.stopping(); ++round) {
+    if (!NotePurpose() || !MakeWayForReset() || !ReviveIfDue()) return std::move(outcome_);
+    while (rounds_left_-- > 0 && !links_.stopping()) {
       if (!Round()) break;
     }
     Conclude();
@@ -73,8 +82,24 @@ class Reconciliation {
       return false;
     }
     observed_ = *std::move(observed);
+    NoteBoot();
     Report();
     return true;
+  }
+
+  // In another boot of the guest what was tried may be to be tried again, and its agent waited for.
+  void NoteBoot() {
+    if (!observed_.guest.has_value()) return;
+    awaited_ = false;
+    const std::string before = std::exchange(boot_id_, observed_.guest->boot_id());
+    if (before.empty() || before == boot_id_) return;
+    ++reboots_;
+    rounds_left_ = kMostRounds;
+    script_failed_ = false;
+    storage_failed_ = false;
+    for (auto key = tried_.begin(); key != tried_.end();) {
+      key = absl::StartsWith(*key, kDomain) ? std::next(key) : tried_.erase(key);
+    }
   }
 
   // What was seen goes into the record, and to whoever watches.
@@ -124,13 +149,31 @@ class Reconciliation {
     return true;
   }
 
+  // Of the background. False: the record cannot be kept, or the machine not be seen.
+  bool ReviveIfDue() {
+    if (!options_.revive) return true;
+    const Revival revival = Revive(links_, store_, desired_, observed_, options_, sink_, record_);
+    outcome_.next_start = revival.next;
+    if (!revival.tried) return true;
+    ++outcome_.actions;
+    noted_ = true;
+    if (!revival.status.ok()) {
+      outcome_.errors[kDomain] = std::string(revival.status.message());
+      Fail(revival.status, outcome_.errors[kDomain]);
+      // The next try has a time of its own.
+      outcome_.next_start =
+          Revive(links_, store_, desired_, observed_, options_, sink_, record_).next;
+    }
+    return LookAround(absl::ZeroDuration());
+  }
+
   // Generation, purpose and place are on disk before anything moves.
   bool NotePurpose() {
     bool changed = NoteDesired(desired_, record_);
     if (NoteLibvirt()) changed = true;
-    if (options_.retry_failed && record_->fights_size() > 0) {
+    if (options_.retry_failed) {
+      changed = ForgetRestarts(record_) || record_->fights_size() > 0 || changed;
       record_->clear_fights();
-      changed = true;
     }
     const bool serve = options_.up || observed_.domain.running;
     if (serve && !record_->want_running()) {
@@ -191,6 +234,7 @@ class Reconciliation {
 
   // One pass of plan and act. False: nothing is left to try.
   bool Round() {
+    if (reboots_ > kMostReboots) return SayItRebootsForEver();
     if (started_ && observed_.guest.has_value() && !std::exchange(address_awaited_, true) &&
         !AwaitAddress()) {
       return false;
@@ -209,6 +253,16 @@ class Reconciliation {
     if (observed_.guest.has_value() || !observed_.domain.running || awaited_) return false;
     awaited_ = true;
     return AwaitAgent();
+  }
+
+  bool SayItRebootsForEver() {
+    const std::string error = absl::StrCat(
+        "the guest rebooted ", reboots_,
+        " times meanwhile, and this goes no further: does a script "
+        "reboot it in each boot? It must end with status 0 where nothing is left to do; `rum log "
+        "--list` shows its runs");
+    Fail(absl::FailedPreconditionError(error), error);
+    return false;
   }
 
   // Scripts fetch things: they come after it. False: no more can be seen.
@@ -271,11 +325,12 @@ class Reconciliation {
     const std::shared_ptr<GuestAgent> agent = links_.agent();
     const std::shared_ptr<ListenerSet> listeners =
         action.has_set_forwards() ? links_.OpenListeners() : nullptr;
-    const Execution execution = Execute(
-        action, {links_.machine(), desired_, observed_, **hypervisor, agent.get(), listeners.get(),
-                 sink_.script_output,
-                 Onlooker(sink_.progress, [this] { return links_.stopping(); }), links_.runs(),
-                 [this] { return links_.interrupted(); }, [this] { return links_.stopping(); }});
+    const Execution execution =
+        Execute(action, {links_.machine(), desired_, observed_, **hypervisor, agent.get(),
+                         listeners.get(), sink_.script_output,
+                         Onlooker(sink_.progress, [this] { return links_.stopping(); }),
+                         links_.runs(), [this] { return links_.interrupted(); },
+                         [this] { return links_.stopping(); }, SessionPatience()});
     Failpoint(absl::StrCat(failpoint, ":done"));
     if (action.has_run_script() && absl::IsAborted(execution.status)) {
       // Somebody else decided meanwhile (the agent itself, after a boot): look again.
@@ -283,8 +338,34 @@ class Reconciliation {
       look_again_ = true;
       return true;
     }
+    if (execution.interrupted && Rebooted(action)) return true;
     if (action.has_run_script()) ran_.insert(action.run_script().kind());
     Judge(action, execution);
+    return true;
+  }
+
+  // The background comes again.
+  absl::Duration SessionPatience() const {
+    return options_.retry_failed ? options_.boot_patience : kBackgroundPatience;
+  }
+
+  // Whether the guest is in another boot than that in which `script` was interrupted: no failure
+  // then, for what is missing is done in this one.
+  bool Rebooted(const Action& script) {
+    const int before = reboots_;
+    if (!LookAround(SessionPatience()) || reboots_ == before) return false;
+    const std::string why = absl::StrCat("the guest rebooted in the middle of the ",
+                                         script.run_script().kind(), " provisioning script");
+    Progress(absl::StrCat(why, ": going on with its next boot"));
+    Event event;
+    event.set_time_ms(absl::ToUnixMillis(absl::Now()));
+    event.set_kind(Event::SEEN);
+    event.set_field(script.field());
+    event.set_why(why);
+    event.set_by(ByName(Item::GUEST));
+    AddEvent(std::move(event), record_);
+    noted_ = true;
+    look_again_ = true;
     return true;
   }
 
@@ -315,6 +396,7 @@ class Reconciliation {
     CheckReachable();
     const Plan left = MakePlan(desired_, *record_, observed_, Options());
     *outcome_.plan.mutable_waiting() = left.waiting();
+    *outcome_.plan.mutable_at_start() = left.at_start();
     // What the loop may not try again by itself is not converged either.
     PlanOptions all = Options();
     all.retry_failed = true;
@@ -338,19 +420,26 @@ class Reconciliation {
     }
   }
 
+  // What it is, where it is not up, and what goes on with it.
   void CheckReachable() {
+    const Standing standing = StandingOf(observed_);
+    outcome_.plan.set_phase(standing.phase);
+    if (standing.phase == MachineStatus::RUNNING) return;
+    const std::string text = StandingText(links_.machine().name, standing);
+    outcome_.plan.set_standing(text);
+    if (options_.up && options_.dry_run) return;
     const DomainState& domain = observed_.domain;
-    if (!domain.defined && !domain.running && !options_.up) {
-      const std::string error =
-          absl::StrCat(links_.machine().name, " does not exist: `rum up` makes it");
-      Fail(absl::FailedPreconditionError(error), error);
-    } else if (started_ && !domain.running) {
-      Fail(absl::UnavailableError("stopped"), "the machine went off while it booted");
-    } else if (domain.paused) {
-      const std::string error =
-          "the machine is paused, by virsh or as the host's disk is full: `rum up` goes on with it";
-      Fail(absl::FailedPreconditionError(error), error);
-    } else if (domain.running && !observed_.guest.has_value()) {
+    if (!domain.running) {
+      if (standing.phase == MachineStatus::NOT_DEFINED && !options_.up) {
+        Fail(absl::FailedPreconditionError(text), text);
+      } else if (started_) {
+        Fail(absl::UnavailableError(text), absl::StrCat("it went off while it booted: ", text));
+      }
+    } else if (domain.cause == DomainCause::kPausedForNow) {
+      Fail(absl::UnavailableError(text), text);
+    } else if (StandsStill(domain)) {
+      Fail(absl::FailedPreconditionError(text), text);
+    } else {
       const std::string error =
           "the agent in the guest does not answer: hostname, groups and scripts are as they were";
       Fail(absl::UnavailableError(error), error);
@@ -370,6 +459,9 @@ class Reconciliation {
   std::set<std::string> tried_;
   std::set<std::string> ran_;  // kinds of scripts
   bool look_again_ = false;    // before anything else is done
+  std::string boot_id_;        // of the guest that was seen last
+  int reboots_ = 0;            // that were seen here
+  int rounds_left_ = kMostRounds;
   bool started_ = false;
   bool awaited_ = false;          // the agent
   bool address_awaited_ = false;  // by a machine that was started here

@@ -31,6 +31,9 @@ struct ApplyOptions {
   absl::Duration boot_patience = absl::Seconds(300);
   absl::Duration agent_patience = absl::Seconds(10);
   std::string config_error;  // the file's problems, when `desired` is the last good one instead
+  bool revive = false;       // start again what reconcile.restart says; see revive.h
+  bool controller_started = false;  // with revive: it has not looked at the machine before
+  std::function<absl::Time()> now;  // of reconcile.restart; empty: absl::Now
 };
 
 // What a person sees meanwhile. Members may be empty; called on the calling thread.
@@ -48,12 +51,14 @@ struct ApplyOutcome {
   std::string
       error;  // why nothing, or not everything, could be tried: bad file, libvirt gone, no agent
   bool already_running = false;
-  std::vector<std::string> removed;           // destroy
-  std::vector<std::string> kept;              // destroy: see Removal
-  std::vector<std::string> snapshots;         // destroy: because of these nothing was removed
-  int actions = 0;                            // executed, to success or not
-  absl::Status status;                        // the first failure; its code decides retry
-  std::map<std::string, std::string> errors;  // of the actions that failed, by their field
+  std::vector<std::string> removed;                // destroy
+  std::vector<std::string> kept;                   // destroy: see Removal
+  std::vector<std::string> snapshots;              // destroy: because of these nothing was removed
+  int actions = 0;                                 // executed, to success or not
+  absl::Status status;                             // the first failure; its code decides retry
+  std::map<std::string, std::string> errors;       // of the actions that failed, by their field
+  bool looked = false;                             // the machine was seen
+  absl::Time next_start = absl::InfiniteFuture();  // by reconcile.restart
 };
 
 // Makes the machine behind `links` match `desired`: observes, plans, acts, and observes again,

@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 
+#include "controller/restart_policy.h"
 #include "controller/script_ledger.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "state/names.h"
@@ -119,6 +120,7 @@ bool NoteDesired(const Config& desired, MachineRecord* record) {
   *record->mutable_desired() = desired;
   record->set_generation(record->generation() + 1);
   record->clear_fights();
+  ForgetRestarts(record);
   return true;
 }
 
@@ -136,6 +138,7 @@ bool NoteIntent(const Config& desired, const Observed& observed, const Action& a
     record->clear_owned_groups();
     record->clear_runs();
     record->clear_applied();
+    record->clear_last_live();
     *record->mutable_owned_keys() = desired.ssh().authorized_keys();  // the seed brings them
   }
   return !MessageDifferencer::Equals(before, *record);
@@ -147,7 +150,10 @@ bool NoteObserved(const Config& desired, const Observed& observed, bool converge
   Config* applied = record->mutable_applied();
   NoteDomain(observed.domain, applied);
   NoteFree(desired, applied);
-  if (observed.domain.running) NotePorts(desired, observed, applied);
+  if (observed.domain.running) {
+    NotePorts(desired, observed, applied);
+    *record->mutable_last_live() = observed.domain.live;
+  }
   if (observed.guest.has_value()) NoteGuest(desired, *observed.guest, record);
   if (converged) record->set_applied_generation(record->generation());
   if (MessageDifferencer::Equals(before, *record)) return false;

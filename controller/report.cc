@@ -1,7 +1,7 @@
 #include "controller/report.h"
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "state/item_name.h"
 
 namespace rum {
 
@@ -25,7 +25,7 @@ Item::Author Report::MovedBy(const std::string& field, const std::string& wanted
   }
   if (!record_.has_applied()) return Item::FILE;
   for (const FieldChange& change : file_changes_) {
-    if (absl::StartsWith(change.field, field)) return Item::FILE;
+    if (IsWithin(change.field, field)) return Item::FILE;
   }
   return other;
 }
@@ -55,6 +55,7 @@ Item* Report::Add(const std::string& field, Item::State state, Item::Author move
   item.set_observed(observed);
   item.set_wanted(wanted);
   item.set_text(text);
+  item.set_known_by(known_by_);
   return &item;
 }
 

@@ -35,6 +35,9 @@ class Report {
   Item* AddCurable(const std::string& field, const std::string& remedy, Item::Author moved_by,
                    const std::string& observed, const std::string& wanted, const std::string& text);
 
+  // Who can tell whether what is added from now on holds.
+  void KnownBy(Item::Author who) { known_by_ = who; }
+
   std::vector<Item> Take() { return std::move(items_); }
 
  private:
@@ -44,9 +47,11 @@ class Report {
   const Plan plan_;
   std::vector<FieldChange> file_changes_;
   std::vector<Item> items_;
+  Item::Author known_by_ = Item::LIBVIRT;
 };
 
 // Each adds the items of its part.
+void ReportRun(int64_t now_ms, Report* report);
 void ReportPorts(Report* report);
 void ReportGuest(Report* report);    // needs a guest: hostname, groups, keys, cards, storage
 void ReportDomain(Report* report);   // both definitions

@@ -1,17 +1,21 @@
 #include "controller/script_action.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "controller/run_store.h"
 #include "controller/script_ledger.h"
+#include "controller/standing.h"
 
 namespace rum {
 namespace {
 
 constexpr size_t kTailBytes = 4096;
-constexpr int kMostSessions = 30;  // that break one after the other
-constexpr absl::Duration kSessionPatience = absl::Seconds(1);
+constexpr absl::Duration kSessionPause = absl::Milliseconds(50);
+constexpr absl::Duration kSessionSlice = absl::Seconds(1);
 
 // Hears one run, in as many sessions as it takes.
 class Listener {
@@ -29,7 +33,7 @@ class Listener {
   }
 
   absl::StatusOr<agent::ScriptRun> Run() {
-    for (int session = 0;; ++session) {
+    for (;;) {
       absl::StatusOr<agent::ScriptRun> run = targets_.agent->RunScript(
           request_, [this](const agent::RunScriptEvent& event) { Hear(event); });
       if (run.ok()) {
@@ -38,7 +42,8 @@ class Listener {
         if (targets_.runs != nullptr) targets_.runs->Take(id_, request_.run_id(), ended);
         return run;
       }
-      if (!SessionBroke(run.status()) || session == kMostSessions || !AwaitSession()) return run;
+      if (!SessionBroke(run.status())) return run;
+      if (absl::Status back = AwaitSession(); !back.ok()) return back;
     }
   }
 
@@ -46,6 +51,7 @@ class Listener {
 
  private:
   void Hear(const agent::RunScriptEvent& event) {
+    heard_ = true;
     if (targets_.cancelled && targets_.cancelled() && !cancel_asked_) {
       cancel_asked_ = targets_.agent->CancelRun(request_.run_id()).ok();
     }
@@ -63,13 +69,32 @@ class Listener {
     return absl::IsUnavailable(status) || absl::IsCancelled(status) || absl::IsUnknown(status);
   }
 
-  // The run goes on without it.
-  bool AwaitSession() const {
-    for (int waits = 0; waits < kMostSessions; ++waits) {
-      if (targets_.stopping && targets_.stopping()) return false;
-      if (targets_.agent->WaitConnected(kSessionPatience).ok()) return true;
+  // The run goes on without it, or its guest goes down in the middle of it.
+  absl::Status AwaitSession() {
+    const absl::Time now = absl::Now();
+    if (heard_) lost_ = now;
+    heard_ = false;
+    if (std::exchange(told_, true) == false && targets_.onlooker.say) {
+      targets_.onlooker.say("waiting for the guest, to which the connection was lost");
     }
-    return false;
+    // A session that breaks at once is not to be asked in a spin.
+    absl::SleepFor(std::min(kSessionPause, targets_.session_patience));
+    while (absl::Now() - lost_ < targets_.session_patience) {
+      if (targets_.stopping && targets_.stopping()) break;
+      if (targets_.agent->WaitConnected(kSessionSlice).ok()) return absl::OkStatus();
+      const absl::StatusOr<DomainState> domain = targets_.hypervisor.Inspect(targets_.machine);
+      if (domain.ok() && !domain->running) {
+        Observed observed;
+        observed.domain = *domain;
+        return absl::UnavailableError(
+            absl::StrCat("in the middle of it the machine went off: ",
+                         StandingText(targets_.machine.name, StandingOf(observed))));
+      }
+    }
+    return absl::UnavailableError(absl::StrCat(
+        "in the middle of it the connection to the agent in the guest was lost, and did not come "
+        "back within ",
+        absl::FormatDuration(targets_.session_patience), "; `rum log` shows what it wrote"));
   }
 
   const ActionTargets& targets_;
@@ -77,12 +102,15 @@ class Listener {
   agent::RunScriptRequest request_;
   std::string tail_;
   bool cancel_asked_ = false;
+  bool heard_ = true;  // since the last session broke
+  bool told_ = false;
+  absl::Time lost_;  // when the last session broke that was one
 };
 
 }  // namespace
 
 absl::Status RunScript(const Action::RunScript& script, const ActionTargets& targets,
-                       std::string* message, ActionResult* result) {
+                       std::string* message, Execution* execution) {
   if (targets.agent == nullptr) return absl::UnavailableError("script: no agent");
   const absl::Time begin = absl::Now();
   Listener listener(script, targets);
@@ -97,7 +125,8 @@ absl::Status RunScript(const Action::RunScript& script, const ActionTargets& tar
                       script.kind(), absl::ToDoubleSeconds(absl::Now() - begin));
   if (Succeeded(*run)) return absl::OkStatus();
   // The outcome is the script's, not the call's: a status of 1 is a failed action.
-  result->set_output_tail(listener.tail());
+  execution->result.set_output_tail(listener.tail());
+  execution->interrupted = run->ending() == agent::ScriptRun::INTERRUPTED;
   return absl::InternalError(
       absl::StrCat(script.kind(), " provisioning script ", FailureText(*run)));
 }

@@ -11,7 +11,7 @@ namespace rum {
 // the agent breaks meanwhile: what it writes goes to the host's copy, and from there on to who
 // watches, each byte once. Aborted: the guest's ledger is not as the decision knew it any more.
 absl::Status RunScript(const Action::RunScript& script, const ActionTargets& targets,
-                       std::string* message, ActionResult* result);
+                       std::string* message, Execution* execution);
 
 }  // namespace rum
 

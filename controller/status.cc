@@ -6,17 +6,26 @@
 #include "controller/conditions.h"
 #include "controller/drift.h"
 #include "controller/report.h"
+#include "controller/standing.h"
 #include "google/protobuf/util/message_differencer.h"
 
 namespace rum {
 namespace {
 
-MachineStatus::Phase PhaseOf(const Observed& observed) {
-  if (observed.domain.running) {
-    if (observed.guest.has_value()) return MachineStatus::RUNNING;
-    return observed.agent_was_here ? MachineStatus::UNREACHABLE : MachineStatus::STARTING;
+// The time is of the first sight, which only the record knows; while the loop looks after the
+// machine, what it does not know yet is new.
+void SetPhase(const MachineRecord& record, const Observed& observed, int64_t now_ms,
+              MachineStatus* status) {
+  const Standing standing = StandingOf(observed);
+  status->set_phase(standing.phase);
+  status->set_phase_reason(standing.reason);
+  status->set_phase_remedy(standing.remedy);
+  if (record.phase() == MachineStatus::Phase_Name(standing.phase)) {
+    status->set_phase_since_ms(record.phase_since_ms());
+  } else if (record.want_running()) {
+    status->set_phase_since_ms(now_ms);
   }
-  return observed.domain.defined ? MachineStatus::STOPPED : MachineStatus::NOT_DEFINED;
+  status->set_restarts(record.restarts());
 }
 
 void Identify(const Config& desired, const MachineRecord& record, const Observed& observed,
@@ -30,7 +39,6 @@ void Identify(const Config& desired, const MachineRecord& record, const Observed
   status->set_applied_generation(record.applied_generation());
   status->set_applied_ms(record.applied_ms());
   status->set_agent_connected(observed.guest.has_value());
-  status->set_phase(PhaseOf(observed));
 }
 
 }  // namespace
@@ -40,12 +48,19 @@ MachineStatus MakeStatus(const Config& desired, const MachineRecord& record,
                          const std::string& config_error) {
   MachineStatus status;
   Identify(desired, record, observed, &status);
+  SetPhase(record, observed, now_ms, &status);
   status.set_config_error(config_error);
   Report report(desired, record, observed);
   const bool running = observed.domain.running;
+  report.KnownBy(Item::LIBVIRT);
+  ReportRun(now_ms, &report);
+  report.KnownBy(Item::HOST);
   if (running) ReportPorts(&report);
+  report.KnownBy(Item::GUEST);
   if (observed.guest.has_value()) ReportGuest(&report);
+  report.KnownBy(Item::LIBVIRT);
   if (observed.domain.defined || running) ReportDomain(&report);
+  report.KnownBy(Item::GUEST);
   if (observed.guest.has_value()) ReportScripts(&report);
   for (Item& item : report.Take()) {
     if (item.state() != Item::HOLDS) item.set_first_seen_ms(FirstSeen(item, record, now_ms));
@@ -81,6 +96,7 @@ bool SameReport(const MachineStatus& a, const MachineStatus& b) {
   const auto essence = [](MachineStatus status) {
     // Times follow from the rest; where no record keeps them they are those of each look.
     for (Condition& condition : *status.mutable_conditions()) condition.clear_last_transition_ms();
+    status.clear_phase_since_ms();
     for (Item& item : *status.mutable_items()) {
       item.clear_first_seen_ms();
       if (item.state() != Item::HOLDS) continue;

@@ -5,6 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "controller/hypervisor/definition.h"
+#include "state/item_name.h"
 
 namespace rum {
 
@@ -52,7 +53,7 @@ std::vector<agent::Volume> VolumesOf(const DomainState& domain) {
 std::string FieldOf(const agent::Volume& volume) {
   const std::string table =
       volume.serials().empty() ? "mounts" : absl::StrCat("fs.", volume.type());
-  return absl::StrCat(table, "[", volume.target(), "]");
+  return ItemName(table, {volume.target()});
 }
 
 }  // namespace rum

@@ -4,8 +4,8 @@
 #include <google/protobuf/message.h>
 
 #include <map>
-#include <sstream>
 
+#include "state/item_name.h"
 #include "state/schema.h"
 #include "state/size.h"
 
@@ -65,28 +65,22 @@ std::string ElementText(const Message& message) {
 
 using Elements = std::map<std::string, const Message*>;
 
-std::string KeyOf(const Message& element, const std::string& key_names) {
-  std::string key;
-  std::istringstream names(key_names);
-  for (std::string name; std::getline(names, name, ',');) {
-    key += (key.empty() ? "" : ":") +
-           ScalarText(element, element.GetDescriptor()->FindFieldByName(name));
-  }
-  return key;
-}
-
-Elements ElementsOf(const Message& message, const FieldDescriptor* field) {
+// By the names of the elements.
+Elements ElementsOf(const Message& message, const FieldDescriptor* field, const std::string& path) {
   Elements elements;
-  const std::string key = field->is_map() ? "key" : field->options().GetExtension(rum::key);
+  const std::string key = field->options().GetExtension(rum::key);
   for (int i = 0; i < message.GetReflection()->FieldSize(message, field); ++i) {
     const Message& element = message.GetReflection()->GetRepeatedMessage(message, field, i);
-    const Message* value = &element;
     if (field->is_map()) {
-      value = &element.GetReflection()->GetMessage(
-          element, element.GetDescriptor()->FindFieldByName("value"));
+      const Descriptor* entry = element.GetDescriptor();
+      const std::string name = ScalarText(element, entry->FindFieldByName("key"));
+      elements[path + "." + name] =
+          &element.GetReflection()->GetMessage(element, entry->FindFieldByName("value"));
+      continue;
     }
     // Without a key it is a list: the place tells its elements apart.
-    elements[key.empty() ? std::to_string(i) : KeyOf(element, key)] = value;
+    elements[key.empty() ? ItemName(path, {std::to_string(i)}) : ItemName(path, element, key)] =
+        &element;
   }
   return elements;
 }
@@ -140,14 +134,13 @@ class Differ {
 
   void CompareElements(const Message& before, const Message& after, const FieldDescriptor* field,
                        const std::string& path, const FieldMeaning& meaning) {
-    const Elements old_elements = ElementsOf(before, field);
-    const Elements new_elements = ElementsOf(after, field);
+    const Elements old_elements = ElementsOf(before, field, path);
+    const Elements new_elements = ElementsOf(after, field, path);
     Elements all = old_elements;
     all.insert(new_elements.begin(), new_elements.end());
-    for (const auto& [key, element] : all) {
-      const std::string at = field->is_map() ? path + "." + key : path + "[" + key + "]";
-      const auto old_element = old_elements.find(key);
-      const auto new_element = new_elements.find(key);
+    for (const auto& [at, element] : all) {
+      const auto old_element = old_elements.find(at);
+      const auto new_element = new_elements.find(at);
       if (old_element == old_elements.end()) {
         Add(at, "", ElementText(*new_element->second), meaning);
       } else if (new_element == new_elements.end()) {
@@ -167,7 +160,7 @@ class Differ {
       sides[ScalarText(after, field, i)] |= 2;
     for (const auto& [value, side] : sides) {
       if (side != 3)
-        Add(path + "[" + value + "]", side == 1 ? value : "", side == 2 ? value : "", meaning);
+        Add(ItemName(path, {value}), side == 1 ? value : "", side == 2 ? value : "", meaning);
     }
   }
 

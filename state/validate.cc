@@ -54,6 +54,7 @@ class Validator {
     CheckFilesystems();
     CheckTargets();
     CheckAdvanced();
+    CheckReconcile();
     return std::move(problems_);
   }
 
@@ -432,6 +433,15 @@ class Validator {
              "advanced.machine must be a QEMU machine type such as \"q35\" (got " +
                  Quoted(advanced.machine()) + ")");
     }
+  }
+
+  void CheckReconcile() {
+    const std::string& restart = config_.reconcile().restart();
+    if (restart.empty() || restart == "on-crash" || restart == "always" || restart == "never")
+      return;
+    Report("reconcile.restart",
+           "reconcile.restart must be \"on-crash\", \"always\" or \"never\" (got " +
+               Quoted(restart) + ")");
   }
 
   const Config& config_;

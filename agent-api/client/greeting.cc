@@ -11,6 +11,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "agent-api/build_id.h"
+#include "agent-api/client/rpc_status.h"
 #include "agent-api/protocol.h"
 
 namespace rum {
@@ -65,7 +66,7 @@ Greeting Greet(agent::Agent::Stub* stub, const std::string& program, const std::
     context.set_deadline(std::chrono::system_clock::now() + kAnswer);
     const grpc::Status status = stub->Observe(&context, agent::ObserveRequest(), &seen);
     if (!status.ok()) {
-      greeting.text = status.error_message();
+      greeting.text = std::string(ToAbsl(status).message());
       return greeting;
     }
   }
@@ -104,7 +105,7 @@ Greeting Greet(agent::Agent::Stub* stub, const std::string& program, const std::
     greeting.outcome = Greeting::kReplaced;
   } else {
     greeting.text = absl::StrCat("the agent in the guest, ", Name(there),
-                                 ", could not be replaced: ", sent.error_message());
+                                 ", could not be replaced: ", std::string(ToAbsl(sent).message()));
   }
   return greeting;
 }

@@ -4,16 +4,12 @@
 #include <grpcpp/grpcpp.h>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 
 namespace rum {
 
-// What a call to the agent came to.
-inline absl::Status ToAbsl(const grpc::Status& status) {
-  if (status.ok()) return absl::OkStatus();
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
-                      absl::StrCat("agent: ", status.error_message()));
-}
+// What a call to the agent came to, in words for people: the agent's own, or in place of gRPC's,
+// which are of its inside.
+absl::Status ToAbsl(const grpc::Status& status);
 
 }  // namespace rum
 

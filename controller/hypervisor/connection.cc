@@ -243,8 +243,9 @@ absl::StatusOr<ConnectionHandle> Connection::Open() {
   StartLibvirtEventLoop();
   virConnectPtr raw = virConnectOpen(uri_.empty() ? nullptr : uri_.c_str());
   if (raw == nullptr) {
-    absl::Status error = LibvirtError("cannot reach libvirt at " + Name());
-    return absl::UnavailableError(error.message());
+    const virError* error = virGetLastError();
+    const bool said = error != nullptr && error->message != nullptr;
+    return UnreachableLibvirt(Name(), LastLibvirtCode(), said ? error->message : "");
   }
   const std::vector<int> callbacks = Listener::Register(listener_, raw);
   const int qemu_callback = Listener::RegisterQemu(listener_, raw);

@@ -16,15 +16,39 @@
 
 namespace rum {
 
+// Why a domain is as it is, by libvirt's state and reason.
+enum class DomainCause {
+  kNone,  // it runs; or it is off, and libvirt does not know why, as after a start of its own
+  // It is off.
+  kShutDown,      // from inside, or as `virsh shutdown` asked
+  kDestroyed,     // by force
+  kSaved,         // its next start goes on with its memory
+  kSavedToFile,   // by `virsh save`: libvirt does not know where
+  kMigrated,      // it runs on another host
+  kStartFailed,   // QEMU ended while it started
+  kCrashed,       // QEMU ended by itself, or was killed
+  kFromSnapshot,  // of when it was off
+  // It is on, but stands still.
+  kPausedByUser,
+  kPausedByDisk,      // the host could not read or write its disk
+  kPausedByWatchdog,  // of the guest
+  kPausedForNow,      // libvirt holds it itself: a snapshot, a migration
+  kPausedUnknown,
+  kPanicked,  // the guest's kernel gave up; on, unless the definition says otherwise
+  kSuspended,
+  kShuttingDown,
+};
+
 // A domain as libvirt has it. The definitions are read back as the Config that they stand for: from
 // the XML where it says (cpus, memory, cards, disks, shared folders, machine), else from rum's own
 // metadata element in that XML.
 struct DomainState {
   bool defined = false;
   bool running = false;
-  bool paused = false;  // it runs, but somebody, or an error of the host's disk, holds it
-  Config persistent;    // valid when defined
-  Config live;          // valid when running
+  bool paused = false;  // it is on, but stands still until Start() goes on with it
+  DomainCause cause = DomainCause::kNone;
+  Config persistent;  // valid when defined
+  Config live;        // valid when running
   // How the file that the root disk is a layer over is no longer what it was when the disk was
   // made: "replaced", "gone". Empty: it is, or the disk needs none, or nobody can tell.
   std::string image_drift;
@@ -40,6 +64,11 @@ struct Removal {
   std::vector<std::string> removed;  // "domain rum-dev-0123456789ab", "drive /path"
   std::vector<std::string> kept;     // what is there still, with the reason: "/path: why"
 };
+
+// It is on, but nothing in it can answer now.
+inline bool StandsStill(const DomainState& domain) {
+  return domain.running && (domain.paused || domain.cause >= DomainCause::kPausedByUser);
+}
 
 // What Define() makes anew, though it is there; everything that was on it is gone.
 enum class Fresh { kNothing, kDisk, kDiskAndDrives };
@@ -59,7 +88,8 @@ class Hypervisor {
   // running; idempotent; the old definition survives a failure.
   virtual absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh,
                               const Onlooker& onlooker) = 0;
-  // Goes on with one that is paused. Ok when it runs already.
+  // Goes on with one that is paused, suspended or saved, and starts one anew whose kernel panicked
+  // or that is shutting down. Ok when it runs already.
   virtual absl::Status Start(const MachineIdentity& machine) = 0;
   // ACPI first, after `grace` force. Ok when it is off already.
   virtual absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) = 0;

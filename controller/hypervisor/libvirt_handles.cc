@@ -2,6 +2,7 @@
 
 #include <libvirt/virterror.h>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace rum {
@@ -45,15 +46,90 @@ absl::StatusCode CodeOf(int code) {
   }
 }
 
+// libvirt has one code for each errno that it met, so that its text must tell a broken connection.
+bool IsLoss(int code, const std::string& message) {
+  if (code == VIR_ERR_NO_CONNECT || code == VIR_ERR_INVALID_CONN || code == VIR_ERR_RPC ||
+      code == VIR_ERR_NO_SERVER) {
+    return true;
+  }
+  for (const char* part : {"End of file while reading data", "client socket is closed",
+                           "Cannot recv data", "Cannot write data", "Failed to connect socket",
+                           "connection closed due to keepalive timeout"}) {
+    if (absl::StrContains(message, part)) return true;
+  }
+  return false;
+}
+
+const char* WordsOf(int code) {
+  switch (code) {
+    case VIR_ERR_SYSTEM_ERROR:
+    case VIR_ERR_GNUTLS_ERROR:
+      return "the host did not let libvirt do it";
+    case VIR_ERR_OPERATION_TIMEOUT:
+      return "libvirt was busy with something else; try again";
+    case VIR_ERR_NO_DOMAIN:
+      return "libvirt does not have the machine any more";
+    case VIR_ERR_NO_NETWORK:
+      return "libvirt does not have the network any more";
+    case VIR_ERR_NO_STORAGE_POOL:
+    case VIR_ERR_NO_STORAGE_VOL:
+      return "libvirt does not have the disk any more";
+    case VIR_ERR_XML_ERROR:
+    case VIR_ERR_XML_DETAIL:
+    case VIR_ERR_XML_INVALID_SCHEMA:
+    case VIR_ERR_INVALID_ARG:
+      return "libvirt does not take it as it is";
+    case VIR_ERR_CONFIG_UNSUPPORTED:
+    case VIR_ERR_NO_SUPPORT:
+      return "the libvirt or QEMU of this host cannot do that";
+    case VIR_ERR_AUTH_FAILED:
+    case VIR_ERR_AUTH_UNAVAILABLE:
+    case VIR_ERR_AUTH_CANCELLED:
+    case VIR_ERR_ACCESS_DENIED:
+    case VIR_ERR_OPERATION_DENIED:
+      return "this user may not do that in libvirt (is the user in the group libvirt?)";
+    case VIR_ERR_NO_MEMORY:
+      return "the host has not enough memory";
+    case VIR_ERR_INTERNAL_ERROR:
+      return "libvirt or QEMU failed at it";
+    default:
+      return "libvirt refused it";
+  }
+}
+
 }  // namespace
+
+absl::Status StatusOfLibvirt(const std::string& doing, int code, const std::string& message) {
+  if (code == VIR_ERR_OK) {
+    return absl::UnknownError(absl::StrCat(doing, ": libvirt failed and gave no reason"));
+  }
+  const bool lost = IsLoss(code, message);
+  const std::string detail = message.empty() ? "" : absl::StrCat(" (libvirt: ", message, ")");
+  return absl::Status(
+      lost ? absl::StatusCode::kUnavailable : CodeOf(code),
+      absl::StrCat(doing, ": ", lost ? "libvirt cannot be reached" : WordsOf(code), detail));
+}
 
 absl::Status LibvirtError(const std::string& doing) {
   const virError* error = virGetLastError();
-  if (error == nullptr || error->code == VIR_ERR_OK) {
-    return absl::UnknownError(absl::StrCat(doing, ": libvirt gave no reason"));
+  const bool none = error == nullptr;
+  return StatusOfLibvirt(doing, none ? VIR_ERR_OK : error->code,
+                         none || error->message == nullptr ? "" : error->message);
+}
+
+absl::Status UnreachableLibvirt(const std::string& name, int code, const std::string& message) {
+  const char* advice = "";
+  if (absl::StrContains(message, "Failed to connect socket") ||
+      absl::StrContains(message, "Connection refused") || code == VIR_ERR_NO_CONNECT) {
+    advice = ": is libvirtd running there, and may this user use it?";
+  } else if (CodeOf(code) == absl::StatusCode::kPermissionDenied) {
+    advice = ": this user may not use it (is the user in the group libvirt?)";
+  } else if (CodeOf(code) == absl::StatusCode::kInvalidArgument) {
+    advice = ": is the URI right?";
   }
-  const char* message = error->message == nullptr ? "unknown error" : error->message;
-  return absl::Status(CodeOf(error->code), absl::StrCat(doing, ": ", message));
+  const std::string detail = message.empty() ? "" : absl::StrCat(" (libvirt: ", message, ")");
+  return absl::UnavailableError(
+      absl::StrCat("libvirt at ", name, " cannot be reached", advice, detail));
 }
 
 int LastLibvirtCode() {

@@ -31,8 +31,14 @@ inline std::string TakeText(char* text) {
   return result;
 }
 
-// This thread's last libvirt error behind `doing`: "disk x: cannot open file ...". Never Ok.
+// This thread's last libvirt error behind `doing`, in words for people, then libvirt's own:
+// "start: libvirt or QEMU failed at it (libvirt: internal error: ...)". Never Ok.
 absl::Status LibvirtError(const std::string& doing);
+
+// The same of a VIR_ERR_ code and libvirt's text.
+absl::Status StatusOfLibvirt(const std::string& doing, int code, const std::string& message);
+// Of one that no connection could be made to; `name`: its URI.
+absl::Status UnreachableLibvirt(const std::string& name, int code, const std::string& message);
 
 // The VIR_ERR_ code of this thread's last error.
 int LastLibvirtCode();

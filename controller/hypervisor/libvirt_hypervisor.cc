@@ -11,11 +11,15 @@
 #include "absl/time/clock.h"
 #include "controller/hypervisor/agent_channel.h"
 #include "controller/hypervisor/base_image.h"
+#include "controller/hypervisor/domain_cause.h"
 
 namespace rum {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr absl::Duration kNoGrace = absl::ZeroDuration();
+constexpr absl::Duration kMostShutDown = absl::Minutes(2);  // QEMU's own last moments
 
 absl::StatusOr<DomainFacts> PersistentFacts(virDomainPtr domain, const std::string& auto_type) {
   const std::string xml = TakeText(virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_INACTIVE));
@@ -73,6 +77,18 @@ absl::Status IsOurs(const FoundDomain& found, const MachineIdentity& machine) {
                    "; rum leaves it alone (up, apply, down and destroy take --force)"));
 }
 
+// Whether the guest can hear that it is to shut down within `grace`; what somebody paused goes on
+// for that, so that it can write what it has in memory.
+bool CanHear(virDomainPtr domain, absl::Duration grace) {
+  int state = VIR_DOMAIN_NOSTATE;
+  int reason = 0;
+  if (grace <= kNoGrace || virDomainGetState(domain, &state, &reason, 0) != 0) return true;
+  const DomainCause cause = CauseOf(state, reason, false);
+  if (cause == DomainCause::kPanicked) return false;
+  if (cause == DomainCause::kSuspended) return virDomainPMWakeup(domain, 0) == 0;
+  return state != VIR_DOMAIN_PAUSED || !NeedsSomebody(cause) || virDomainResume(domain) == 0;
+}
+
 }  // namespace
 
 // By its UUID, which stays when somebody renames it; by its name where it was made with another
@@ -103,9 +119,8 @@ absl::StatusOr<FoundDomain> LibvirtHypervisor::Find(const ConnectionHandle& conn
   if (persistent < 0 || virDomainGetState(found.domain.get(), &state, &reason, 0) != 0)
     return LibvirtError("looking at the domain");
   found.running = state != VIR_DOMAIN_SHUTOFF;
-  // Not while libvirt itself holds it for a moment, as for a snapshot.
-  found.paused = state == VIR_DOMAIN_PAUSED &&
-                 (reason == VIR_DOMAIN_PAUSED_USER || reason == VIR_DOMAIN_PAUSED_IOERROR);
+  const bool saved = !found.running && virDomainHasManagedSaveImage(found.domain.get(), 0) == 1;
+  found.cause = CauseOf(state, reason, saved);
   const std::string auto_type = connection_.facts().auto_type;
   if (persistent == 1) {
     absl::StatusOr<DomainFacts> facts = PersistentFacts(found.domain.get(), auto_type);
@@ -121,7 +136,7 @@ absl::StatusOr<FoundDomain> LibvirtHypervisor::Find(const ConnectionHandle& conn
     auto live_disks = ReadLiveDisks(xml);
     if (!live_disks.ok()) return live_disks.status();
     found.live_disks = *std::move(live_disks);
-  } else if (virDomainHasManagedSaveImage(found.domain.get(), 0) == 1) {
+  } else if (saved) {
     const std::string xml = TakeText(virDomainManagedSaveGetXMLDesc(found.domain.get(), 0));
     absl::StatusOr<DomainFacts> facts = ReadDomainXml(xml, auto_type);
     if (facts.ok()) found.saved = *std::move(facts);
@@ -140,8 +155,9 @@ absl::StatusOr<DomainState> LibvirtHypervisor::Inspect(const MachineIdentity& ma
   state.defined = found->persistent.has_value();
   state.running = found->running;
   if (state.defined) state.persistent = found->persistent->config;
+  state.cause = found->cause;
   if (state.running) {
-    state.paused = found->paused;
+    state.paused = NeedsSomebody(found->cause);
     state.live = found->live->config;
     state.virtiofs = found->live->virtiofs;
     if (!connection_.facts().remote) state.vsock_cid = found->live->vsock_cid;
@@ -167,12 +183,42 @@ absl::Status LibvirtHypervisor::Start(const MachineIdentity& machine) {
   return connection_.Judge(StartNow(*connection, machine));
 }
 
+// With one that is on. False: it is off now.
+absl::StatusOr<bool> LibvirtHypervisor::GoOn(const FoundDomain& found) {
+  virDomainPtr domain = found.domain.get();
+  switch (found.cause) {
+    case DomainCause::kPanicked:
+      if (virDomainDestroy(domain) != 0 && virDomainIsActive(domain) != 0)
+        return LibvirtError("ending the machine whose kernel panicked");
+      return false;
+    case DomainCause::kShuttingDown: {
+      const absl::Time limit = absl::Now() + kMostShutDown;
+      while (virDomainIsActive(domain) == 1 && absl::Now() < limit) {
+        absl::SleepFor(absl::Milliseconds(50));
+      }
+      if (virDomainIsActive(domain) == 0) return false;
+      return absl::UnavailableError("the machine is shutting down and does not come to an end");
+    }
+    case DomainCause::kSuspended:
+      if (virDomainPMWakeup(domain, 0) != 0) return LibvirtError("waking the machine");
+      return true;
+    default:
+      if (NeedsSomebody(found.cause) && virDomainResume(domain) != 0)
+        return LibvirtError("going on with the paused machine");
+      return true;
+  }
+}
+
 absl::Status LibvirtHypervisor::StartNow(const ConnectionHandle& connection,
                                          const MachineIdentity& machine) {
   absl::StatusOr<FoundDomain> found = Find(connection, machine);
   if (!found.ok()) return found.status();
-  if (found->paused && virDomainResume(found->domain.get()) != 0) return LibvirtError("resume");
-  if (found->running) return absl::OkStatus();
+  if (found->running) {
+    absl::StatusOr<bool> runs = GoOn(*found);
+    if (!runs.ok() || *runs) return runs.status();
+    found = Find(connection, machine);
+    if (!found.ok()) return found.status();
+  }
   if (!found->persistent.has_value()) {
     return absl::FailedPreconditionError("the machine is not defined");
   }
@@ -215,7 +261,7 @@ absl::Status LibvirtHypervisor::StopNow(const ConnectionHandle& connection,
     const int active = virDomainIsActive(domain.get());
     return active == 0 || (active < 0 && LastLibvirtCode() == VIR_ERR_NO_DOMAIN);
   };
-  const absl::Time deadline = absl::Now() + grace;
+  const absl::Time deadline = absl::Now() + (CanHear(domain.get(), grace) ? grace : kNoGrace);
   absl::Time ask_again = absl::InfinitePast();
   while (!off() && absl::Now() < deadline) {
     if (absl::Now() >= ask_again) {

@@ -26,7 +26,7 @@ struct FoundDomain {
   DomainHandle domain;  // null: there is none
   std::string name;     // as libvirt has it now
   bool running = false;
-  bool paused = false;  // by virsh, or as the host's disk is full
+  DomainCause cause = DomainCause::kNone;
   std::optional<DomainFacts> persistent;
   std::optional<DomainFacts> live;
   std::map<std::string, LiveDisk> live_disks;
@@ -95,6 +95,7 @@ class LibvirtHypervisor : public Hypervisor {
                      const DiskSet& disks, Ledger* ledger);
   void RemoveUnused(const ConnectionHandle& connection, const MachineIdentity& machine, bool drives,
                     Ledger* ledger);
+  absl::StatusOr<bool> GoOn(const FoundDomain& found);
   absl::Status StartNow(const ConnectionHandle& connection, const MachineIdentity& machine);
   absl::Status StopNow(const ConnectionHandle& connection, const MachineIdentity& machine,
                        absl::Duration grace);

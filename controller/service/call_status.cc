@@ -1,5 +1,6 @@
 #include "controller/service/call_status.h"
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 
 namespace rum {
@@ -7,6 +8,11 @@ namespace {
 
 // Goes along with each failure that is an answer: what gRPC itself says of a connection has none.
 constexpr char kAnswered[] = "controller";
+
+std::string CodeName(grpc::StatusCode code) {
+  return absl::AsciiStrToLower(
+      absl::StatusCodeToString(static_cast<absl::StatusCode>(static_cast<int>(code))));
+}
 
 }  // namespace
 
@@ -22,8 +28,28 @@ bool IsLost(const grpc::Status& status) {
 }
 
 std::string WhyItFailed(const grpc::Status& status) {
-  return IsLost(status) ? absl::StrCat("the controller went away: ", status.error_message())
-                        : status.error_message();
+  if (IsLost(status)) {
+    return "the controller went away before this was done";
+  }
+  const std::string words = status.error_message();
+  if (status.error_details() == kAnswered) {
+    return words.empty() ? "the controller failed at it and gave no reason; see controller.log"
+                         : words;
+  }
+  // gRPC's own words are of its inside.
+  switch (status.error_code()) {
+    case grpc::StatusCode::DEADLINE_EXCEEDED:
+      return "the controller did not answer in time; it may be busy, or hang "
+             "(`rum controller restart`)";
+    case grpc::StatusCode::UNIMPLEMENTED:
+      return "the controller that runs is of another rum and does not know this: "
+             "`rum controller restart` brings this rum's";
+    case grpc::StatusCode::RESOURCE_EXHAUSTED:
+      return "the answer of the controller is too large";
+    default:
+      return absl::StrCat("the call to the controller failed (", CodeName(status.error_code()),
+                          "); see controller.log");
+  }
 }
 
 }  // namespace rum

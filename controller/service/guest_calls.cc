@@ -58,7 +58,7 @@ grpc::Status ServeExec(Controller* controller, grpc::ServerContext* context, Tun
   agent::ExecInput start;
   if (!stream->Read(&message) || !start.ParseFromString(message.agent_message()) ||
       !start.has_start()) {
-    return {grpc::StatusCode::INVALID_ARGUMENT, "no command"};
+    return ToGrpc(absl::InvalidArgumentError("no command"));
   }
   const absl::StatusOr<GuestAccess> guest = controller->Guest(message.config_path());
   if (!guest.ok()) return ToGrpc(guest.status());
@@ -88,7 +88,7 @@ grpc::Status ServeCopy(Controller* controller, TunnelStream* stream) {
   agent::CopyMessage start;
   if (!stream->Read(&message) || !start.ParseFromString(message.agent_message()) ||
       !start.has_start()) {
-    return {grpc::StatusCode::INVALID_ARGUMENT, "nothing to copy"};
+    return ToGrpc(absl::InvalidArgumentError("nothing to copy"));
   }
   const absl::StatusOr<GuestAccess> guest = controller->Guest(message.config_path());
   if (!guest.ok()) return ToGrpc(guest.status());
@@ -114,8 +114,8 @@ grpc::Status ServeSsh(Controller* controller, const control::MachineRequest& req
   if (!keys.ok()) return ToGrpc(keys.status());
   struct stat there {};
   if (stat(access->key_path.c_str(), &there) != 0) {
-    return {grpc::StatusCode::FAILED_PRECONDITION,
-            "the machine has no ssh key of its own yet: `rum up` makes one"};
+    return ToGrpc(absl::FailedPreconditionError(
+        "the machine has no ssh key of its own yet: `rum up` makes one"));
   }
   const Ssh& ssh = access->ssh;
   reply->set_host(access->machine.domain_name());
@@ -131,7 +131,7 @@ grpc::Status ServeSsh(Controller* controller, const control::MachineRequest& req
 grpc::Status ServeDial(Controller* controller, DialStream* stream) {
   control::DialMessage message;
   if (!stream->Read(&message) || message.port() < 1 || message.port() > 65535)
-    return {grpc::StatusCode::INVALID_ARGUMENT, "a port of the guest is from 1 to 65535"};
+    return ToGrpc(absl::InvalidArgumentError("a port of the guest is from 1 to 65535"));
   const absl::StatusOr<GuestAccess> guest = controller->Guest(message.config_path());
   if (!guest.ok()) return ToGrpc(guest.status());
   const absl::StatusOr<int> fd =

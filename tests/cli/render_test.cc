@@ -317,6 +317,42 @@ TEST(RenderStatus, NamesEveryPhase) {
   EXPECT_EQ(RenderStatus(status, 5, kUtf8), "dev  not defined  `rum up` makes it\n");
 }
 
+TEST(RenderStatus, SaysWhyAndSinceWhenAndWhatGoesOnWithIt) {
+  MachineStatus status = Running();
+  status.set_phase(MachineStatus::PAUSED);
+  status.set_phase_reason("by `virsh suspend` or the like");
+  status.set_phase_remedy("`rum up` goes on with it");
+  EXPECT_EQ(RenderStatus(status, 10000, kUtf8),
+            "dev  paused  generation 7, applied 7 (0 s ago)\n"
+            "  ⚠ by `virsh suspend` or the like: `rum up` goes on with it\n");
+  status.set_phase(MachineStatus::CRASHED);
+  status.set_phase_since_ms(1000);
+  Style style = kUtf8;
+  style.utc = true;
+  EXPECT_THAT(RenderStatus(status, 10000, style),
+              HasSubstr("  ✗ by `virsh suspend` or the like, since 1970-01-01 00:00:01: `rum up`"));
+  status.set_phase(MachineStatus::SHUTTING_DOWN);
+  EXPECT_THAT(RenderStatus(status, 10000, style), HasSubstr("dev  shutting down  "));
+}
+
+TEST(RenderPlan, OfAMachineThatIsOffListsWhatItsNextStartBrings) {
+  Plan plan;
+  for (const auto& [before, after] : {std::pair{"dev", "devbox"}, {"", "new"}, {"old", ""}}) {
+    Change* change = plan.add_at_start();
+    change->set_field("network.hostname");
+    change->set_before(before);
+    change->set_after(after);
+    change->set_effect(LIVE);
+  }
+  EXPECT_EQ(RenderPlan(plan, kUtf8),
+            "  ~ Next start: network.hostname (dev → devbox)\n"
+            "  ~ Next start: network.hostname (added: new)\n"
+            "  ~ Next start: network.hostname (removed: old)\n");
+  EXPECT_EQ(ExitCode(plan), 0);
+  plan.set_standing("dev is off: `rum up` starts it");
+  EXPECT_EQ(ExitCode(plan), 6);
+}
+
 TEST(RenderStatus, SaysThatTheAgentIsAwayAndWhatIsWrong) {
   MachineStatus status = Running();
   status.set_agent_connected(false);

@@ -84,6 +84,7 @@ machine = "q35"
 autologin = false
 [reconcile]
 auto = true
+restart = "on-crash"
 )";
 
 struct Case {
@@ -134,6 +135,7 @@ const std::vector<Case>& Cases() {
       {"advanced.machine", "machine = \"q35\"", "machine = \"pc\""},
       {"advanced.autologin", "autologin = false", "autologin = true"},
       {"reconcile.auto", "auto = true", "auto = false"},
+      {"reconcile.restart", "\"on-crash\"", "\"always\""},
   };
   return cases;
 }

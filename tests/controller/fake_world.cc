@@ -92,6 +92,7 @@ LinkSources FakeWorld::Sources() {
   };
   sources.listeners = [this](GuestRoute) { return std::make_unique<FakeListenerSet>(host); };
   sources.runs = runs;
+  sources.now = now;
   return sources;
 }
 
@@ -113,6 +114,7 @@ ControllerParts FakeWorld::Parts() {
   parts.listeners = Sources().listeners;
   parts.store = std::make_unique<MemoryStateStore>(disk);
   parts.key_folder = key_folder;
+  parts.now = now;
   return parts;
 }
 

@@ -59,6 +59,7 @@ class FakeWorld {
   std::shared_ptr<FakeHost> host = std::make_shared<FakeHost>();
   std::shared_ptr<MemoryDisk> disk = std::make_shared<MemoryDisk>();
   std::function<void(const std::string& domain_name)> on_event;  // set by Parts()
+  std::function<absl::Time()> now;                               // of reconcile.restart
 
  private:
   LinkSources Sources();

@@ -37,6 +37,34 @@ TEST(Plan, UpGoesOnWithWhatIsPausedAndNothingElseDoes) {
   EXPECT_THAT(Names(model.MakePlan()), IsEmpty());
 }
 
+TEST(Plan, OfAMachineThatIsOffListsWhatItsNextStartBrings) {
+  Model model = Converged(SampleConfig());
+  model.observed.guest.reset();
+  model.observed.domain.running = false;
+  EXPECT_THAT(model.MakePlan().at_start(), IsEmpty());
+  model.desired.mutable_resources()->set_memory_mb(2048);
+  model.desired.mutable_network()->set_hostname("devbox");
+  model.desired.mutable_provision()->mutable_boot()->set_script("echo boot\necho 2");
+  model.desired.mutable_provision()->mutable_system()->set_script("echo system 2");
+  model.desired.mutable_reconcile()->set_restart("never");
+  const auto listed = [&] {
+    std::vector<std::string> fields;
+    for (const Change& change : model.MakePlan().at_start()) {
+      EXPECT_EQ(change.after().find('\n'), std::string::npos);
+      fields.push_back(change.field());
+    }
+    return fields;
+  };
+  const auto all = ElementsAre("resources.memory_mb", "network.hostname",
+                               "provision.system.script", "provision.boot.script");
+  EXPECT_THAT(listed(), all);
+  EXPECT_THAT(Names(model.MakePlan()), ElementsAre("domain: define"));
+  model.Apply(model.MakePlan());
+  EXPECT_THAT(listed(), all) << "also when the definition has it";
+  EXPECT_THAT(Names(model.MakePlan()), IsEmpty());
+  EXPECT_THAT(model.MakePlan({.start = true}).at_start(), IsEmpty());
+}
+
 TEST(Plan, UpStartsWhatIsDefinedAsItIs) {
   Model model = Converged(SampleConfig());
   model.observed.domain.running = false;

@@ -1,6 +1,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+#include <tuple>
+
+#include "controller/conditions.h"
+#include "controller/drift.h"
+#include "controller/history.h"
+#include "controller/standing.h"
+#include "controller/status.h"
+#include "controller/storage.h"
 #include "tests/controller/model.h"
 
 namespace rum {
@@ -44,6 +53,128 @@ TEST(Status, NamesThePhase) {
   EXPECT_EQ(model.Status().phase(), MachineStatus::UNREACHABLE);
   model.observed.domain.running = false;
   EXPECT_EQ(model.Status().phase(), MachineStatus::STOPPED);
+}
+
+TEST(Status, NamesEveryCauseWithItsReasonAndWhatGoesOnWithIt) {
+  const std::vector<std::tuple<DomainCause, bool, MachineStatus::Phase, std::string>> cases = {
+      {DomainCause::kShutDown, false, MachineStatus::STOPPED, "virsh shutdown"},
+      {DomainCause::kDestroyed, false, MachineStatus::STOPPED, "by force"},
+      {DomainCause::kMigrated, false, MachineStatus::STOPPED, "another host"},
+      {DomainCause::kFromSnapshot, false, MachineStatus::STOPPED, "snapshot"},
+      {DomainCause::kSaved, false, MachineStatus::SAVED, "managedsave"},
+      {DomainCause::kSavedToFile, false, MachineStatus::SAVED, "virsh save"},
+      {DomainCause::kCrashed, false, MachineStatus::CRASHED, "QEMU ended unexpectedly"},
+      {DomainCause::kStartFailed, false, MachineStatus::CRASHED, "while it started"},
+      {DomainCause::kPanicked, false, MachineStatus::PANICKED, "kernel"},
+      {DomainCause::kPanicked, true, MachineStatus::PANICKED, "kernel"},
+      {DomainCause::kPausedByUser, true, MachineStatus::PAUSED, "virsh suspend"},
+      {DomainCause::kPausedByDisk, true, MachineStatus::PAUSED, "full"},
+      {DomainCause::kPausedByWatchdog, true, MachineStatus::PAUSED, "watchdog"},
+      {DomainCause::kPausedForNow, true, MachineStatus::PAUSED, "for a moment"},
+      {DomainCause::kPausedUnknown, true, MachineStatus::PAUSED, "does not say"},
+      {DomainCause::kSuspended, true, MachineStatus::SUSPENDED, "its own guest"},
+      {DomainCause::kShuttingDown, true, MachineStatus::SHUTTING_DOWN, ""},
+  };
+  for (const auto& [cause, running, phase, reason] : cases) {
+    Model model = Converged(SampleConfig());
+    model.observed.guest.reset();
+    model.observed.agent_was_here = true;
+    model.observed.domain.running = running;
+    model.observed.domain.cause = cause;
+    const MachineStatus status = model.Status();
+    EXPECT_EQ(MachineStatus::Phase_Name(status.phase()), MachineStatus::Phase_Name(phase));
+    EXPECT_THAT(status.phase_reason(), testing::HasSubstr(reason));
+    EXPECT_NE(status.phase_remedy(), "");
+    const std::string text = StandingText("dev", StandingOf(model.observed));
+    EXPECT_THAT(text, testing::HasSubstr(status.phase_remedy()));
+    EXPECT_THAT(text, testing::HasSubstr(
+                          phase == MachineStatus::STOPPED ? "dev is off" : PhaseName(phase)));
+    EXPECT_NE(FindCondition(status, "AgentConnected")->reason(), "NotDefined");
+  }
+}
+
+TEST(Status, TellsSinceWhenItIsSoAsTheRecordKnows) {
+  Model model = Converged(SampleConfig());
+  model.record.set_want_running(true);
+  EXPECT_EQ(model.Status(5000).phase_since_ms(), 5000) << "the first sight";
+  MachineStatus status = model.Status(5000);
+  EXPECT_TRUE(NoteReport(status, true, 5000, &model.record));
+  EXPECT_EQ(model.Status(9000).phase_since_ms(), 5000);
+  EXPECT_TRUE(SameReport(status, model.Status(9000)));
+}
+
+TEST(Status, OfAnIpv6PortNamesItAsTheDiffDoesAndItsAuthorIsTheFile) {
+  Model model = Converged(SampleConfig());
+  Port* port = model.desired.add_ports();
+  port->set_bind("::1");
+  port->set_host(8080);
+  port->set_guest(80);
+  ExpectItem(model, "ports[[::1]:8080]", Item::PENDING, Item::FILE,
+             "[::1]:8080 → 80 is not open: will be opened");
+}
+
+// Every item of a full machine, whole and with everything moved.
+TEST(Status, OfEveryItemSaysWhoCanTellAndForgetsNothingWhileNobodyCan) {
+  Config config = SampleConfig();
+  config.mutable_ssh()->add_authorized_keys("ssh-ed25519 AAAA one");
+  Port* port = config.add_ports();
+  port->set_bind("::1");
+  port->set_host(99);
+  port->set_guest(9);
+  (*config.mutable_drives())["data"].set_size(1 << 30);
+  Fs* fs = (*config.mutable_fs())["ext4"].add_entries();
+  fs->set_drive("data");
+  fs->set_target("/data");
+  Mount* mount = config.add_mounts();
+  mount->set_source("/src");
+  mount->set_target("/work");
+  Model model = Converged(config);
+  model.record.set_want_running(true);
+  for (const agent::Volume& volume : VolumesOf(model.observed.domain)) {
+    model.observed.guest->add_volumes()->set_target(volume.target());  // not mounted
+  }
+  model.observed.guest->add_stale_targets("/old");
+  model.observed.guest->set_hostname("typed");
+  model.observed.guest->clear_groups();
+  model.observed.guest->clear_authorized_keys();
+  model.observed.guest->clear_runs();
+  model.observed.guest->set_not_replaced("another agent");
+  model.observed.forwards.clear();
+  model.desired.mutable_resources()->set_memory_mb(4096);
+  const MachineStatus moved = model.Status(1000);
+  std::set<std::string> tables;
+  for (const Item& item : moved.items()) {
+    EXPECT_NE(item.known_by(), Item::NOBODY) << item.field();
+    tables.insert(item.field().substr(0, item.field().find_first_of("[.")));
+    // A record of an older build says nothing of it: the name must do, on the safe side.
+    Drift old;
+    old.set_field(item.field());
+    if (item.known_by() != Item::LIBVIRT) EXPECT_EQ(KnownBy(old), item.known_by()) << item.field();
+  }
+  EXPECT_THAT(tables, testing::IsSupersetOf({"agent", "network", "user", "ssh", "storage", "fs",
+                                             "mounts", "ports", "provision", "resources"}));
+  bool changed = false;
+  NoteDrifts(moved, &model.record, &changed);
+  const auto remembered = [&](const std::string& field) {
+    for (const Drift& drift : model.record.drifts()) {
+      if (drift.field() == field) return true;
+    }
+    return false;
+  };
+  // The guest cannot be asked: only what libvirt and the host tell may settle.
+  model.observed.guest.reset();
+  model.observed.agent_was_here = true;
+  model.desired.mutable_resources()->set_memory_mb(config.resources().memory_mb());
+  NoteDrifts(model.Status(2000), &model.record, &changed);
+  for (const Item& item : moved.items()) {
+    if (item.state() == Item::HOLDS) continue;
+    EXPECT_EQ(remembered(item.field()), item.field() != "resources.memory_mb") << item.field();
+  }
+  // Off, there are no listeners to be asked either.
+  model.observed.domain.running = false;
+  NoteDrifts(model.Status(3000), &model.record, &changed);
+  EXPECT_TRUE(remembered("ports[[::1]:99]"));
+  EXPECT_TRUE(remembered("fs.ext4[/data]"));
 }
 
 TEST(Status, TellsPortsWithTheirTrafficAndTheirTrouble) {

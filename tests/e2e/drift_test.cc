@@ -328,6 +328,49 @@ TEST_F(Drifting, AStolenPortIsTheHostsDoingAndComesBack) {
   close(thief);
 }
 
+TEST_F(Drifting, ASuspendedMachineIsSaidToBePausedByEveryCommandAndUpGoesOnWithIt) {
+  ASSERT_EQ(world_->Virsh({"suspend", world_->DomainName()}).exit_status, 0);
+  const std::string paused = " is paused (by `virsh suspend` or the like): `rum up` goes on with it";
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"exec", "true"}, {"apply"}, {"cp", "-", ":/tmp/x"}}) {
+    const Result result = world_->Rum(words);
+    EXPECT_NE(result.exit_status, 0) << words[0];
+    EXPECT_NE(result.err.find(paused), std::string::npos) << result.err;
+  }
+  EXPECT_EQ(world_->Status().phase(), MachineStatus::PAUSED);
+  EXPECT_EQ(world_->Rum({"status", "--exit-code"}).exit_status, 6);
+  const Result up = world_->Rum({"up", "-d"});
+  EXPECT_EQ(up.exit_status, 0) << up.err;
+  EXPECT_NE(up.out.find("Went on with the paused machine"), std::string::npos) << up.out;
+}
+
+TEST_F(Drifting, ASavedMachineIsSaidToBeSavedAndUpGoesOnWithItsMemory) {
+  const std::string boot = world_->Guest("cat /proc/sys/kernel/random/boot_id");
+  ASSERT_EQ(world_->Virsh({"managedsave", world_->DomainName()}).exit_status, 0);
+  EXPECT_TRUE(Eventually([] { return world_->Status().phase() == MachineStatus::SAVED; }));
+  const Result apply = world_->Rum({"apply"});
+  EXPECT_EQ(apply.exit_status, 0) << apply.err;
+  EXPECT_NE(apply.out.find(" is saved (with its memory"), std::string::npos) << apply.out;
+  EXPECT_EQ(world_->Rum({"apply", "--exit-code"}).exit_status, 6);
+  const Result up = world_->Rum({"up", "-d"});
+  EXPECT_EQ(up.exit_status, 0) << up.err;
+  EXPECT_EQ(world_->Guest("cat /proc/sys/kernel/random/boot_id"), boot);
+}
+
+TEST_F(Drifting, AMachineWhoseQemuIsKilledHasCrashedAndIsStartedAgain) {
+  const std::string boot = world_->Guest("cat /proc/sys/kernel/random/boot_id");
+  const std::string kill = "kill -9 $(pgrep -f 'guest=" + world_->DomainName() + ",')";
+  ASSERT_EQ(std::system(kill.c_str()), 0);
+  EXPECT_TRUE(Eventually(
+      [] { return watch_->Output().find("\"phase\":\"CRASHED\"") != std::string::npos; }));
+  const Result ready = world_->Rum({"status", "--wait", "Synced", "--timeout", "500"});
+  EXPECT_EQ(ready.exit_status, 0) << ready.out << ready.err;
+  EXPECT_NE(world_->Guest("cat /proc/sys/kernel/random/boot_id"), boot);
+  const std::string log = world_->Rum({"log", "--events"}).out;
+  EXPECT_NE(log.find("domain: running → crashed: QEMU ended unexpectedly"), std::string::npos);
+  EXPECT_NE(log.find("domain: crashed → running"), std::string::npos) << log;
+}
+
 TEST_F(Drifting, AnAttachedUpTellsWhatHappensAndCtrlCStopsTheMachine) {
   Background attached(*world_, {"up"}, "attached");
   EXPECT_TRUE(

@@ -97,6 +97,20 @@ TEST_F(Provisioning, AScriptThatFailsShowsAllOfItsOutputAndKeepsTheMachine) {
   EXPECT_TRUE(Contains(world_->Rum({"log", "--failed"}).out, " line 1999\n"));
 }
 
+TEST_F(Provisioning, ABootScriptThatRebootsIsNoFailureOfUp) {
+  const std::string before = BootId();
+  world_->file.boot =
+      "[ -e /var/lib/rebooted ] && exit 0\ntouch /var/lib/rebooted\nsync\n"
+      "systemctl reboot || reboot -f\nsleep 1000";
+  world_->Save();
+  const Result up = world_->Rum({"up", "-d"});
+  EXPECT_EQ(up.exit_status, 0) << up.out << up.err;
+  EXPECT_FALSE(Contains(up.out + up.err, "Socket closed")) << up.out << up.err;
+  EXPECT_TRUE(Contains(up.err, "the guest rebooted in the middle of the boot")) << up.err;
+  EXPECT_NE(BootId(), before);
+  EXPECT_TRUE(Contains(world_->Rum({"log", "--list"}).out, "interrupted"));
+}
+
 TEST_F(Provisioning, FiftyMegabytesOfOutputNeedNeitherAgentNorControllerMuchMemory) {
   world_->file.boot = "yes $(printf %0999d 0) | head -c 50000000";
   world_->Save();

@@ -93,6 +93,8 @@ std::string WithoutSights(const std::string& bytes) {
   record.clear_drifts();
   record.clear_conditions();
   record.clear_events();
+  record.clear_phase();
+  record.clear_phase_since_ms();
   record.clear_last_event();
   return record.DebugString();
 }

@@ -38,6 +38,7 @@ const Words& Usual(const std::string& field) {
       {"pool", {"", "tank"}},
       {"libvirt_uri", {"", "qemu:///session", "qemu:///system"}},
       {"domain_type", {"auto", "kvm", "qemu"}},
+      {"restart", {"on-crash", "always", "never"}},
       {"machine", {"q35", "pc"}}};
   static const Words none = {"", "x"};
   const auto found = usual->find(field);

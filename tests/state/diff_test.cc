@@ -113,7 +113,7 @@ std::vector<Case> AllFields() {
        "ports[127.0.0.1:8080].auto: false -> true [live]\n"},
       {"ports.bind", [](Config* c) { c->mutable_ports(0)->set_bind("::1"); },
        "ports[127.0.0.1:8080]: host 8080, guest 80, bind 127.0.0.1 ->  [live]\n"
-       "ports[::1:8080]:  -> host 8080, guest 80, bind ::1 [live]\n"},
+       "ports[[::1]:8080]:  -> host 8080, guest 80, bind ::1 [live]\n"},
       {"user.name", [](Config* c) { c->mutable_user()->set_name("ada"); },
        "user.name: rum -> ada [recreate; the user is made at the first boot of the disk]\n"},
       {"user.groups", [](Config* c) { c->mutable_user()->set_groups(0, "kvm"); },
@@ -161,6 +161,8 @@ std::vector<Case> AllFields() {
        "boots]\n"},
       {"reconcile.auto", [](Config* c) { c->mutable_reconcile()->set_auto_(false); },
        "reconcile.auto: true -> false [none]\n"},
+      {"reconcile.restart", [](Config* c) { c->mutable_reconcile()->set_restart("never"); },
+       "reconcile.restart: on-crash -> never [none]\n"},
   };
 }
 

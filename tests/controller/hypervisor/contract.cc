@@ -8,6 +8,7 @@
 #include <mutex>
 #include <set>
 
+#include "absl/time/clock.h"
 #include "controller/hypervisor/definition.h"
 
 namespace rum {
@@ -274,6 +275,36 @@ TEST_P(Suite, TellsOfStartsAndStops) {
   events_.Forget();
   ASSERT_EQ(hypervisor_->Stop(machine_, kNoGrace), absl::OkStatus());
   EXPECT_TRUE(events_.Wait(machine_.domain_name()));
+}
+
+TEST_P(Suite, KnowsWhyAMachineIsAsItIs) {
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing, nullptr),
+            absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  EXPECT_EQ(Look(machine_).cause, DomainCause::kNone);
+  EXPECT_FALSE(StandsStill(Look(machine_)));
+  const std::vector<std::pair<std::string, DomainCause>> hands = {
+      {"suspend", DomainCause::kPausedByUser},
+      {"managedsave", DomainCause::kSaved},
+      {"destroy", DomainCause::kDestroyed},
+      {"kill", DomainCause::kCrashed}};
+  for (const auto& [what, cause] : hands) {
+    if (!GetParam().hand || !GetParam().hand(hypervisor_.get(), machine_, what)) continue;
+    const absl::Time limit =
+        absl::Now() + absl::Seconds(60);  // a killed QEMU is missed in a moment
+    while (Look(machine_).cause != cause && absl::Now() < limit) {
+      absl::SleepFor(absl::Milliseconds(20));
+    }
+    const DomainState state = Look(machine_);
+    EXPECT_EQ(state.cause, cause) << what;
+    EXPECT_EQ(state.running, what == "suspend");
+    EXPECT_EQ(state.paused, what == "suspend");
+    EXPECT_EQ(StandsStill(state), what == "suspend");
+    ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus()) << what;
+    EXPECT_TRUE(Look(machine_).running);
+    EXPECT_EQ(Look(machine_).cause, DomainCause::kNone);
+    EXPECT_FALSE(Look(machine_).paused);
+  }
 }
 
 TEST_P(Suite, HasNoChannelToAMachineThatIsOff) {

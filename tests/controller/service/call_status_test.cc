@@ -12,6 +12,7 @@
 #include <string>
 #include <utility>
 
+#include "agent-api/client/rpc_status.h"
 #include "controller/service/control.grpc.pb.h"
 
 namespace rum {
@@ -71,7 +72,57 @@ TEST(CallStatus, AConnectionThatBreaksIsTheControllersEnd) {
   close(ends[0]);
   const grpc::Status told = Ask(ends[1]);
   EXPECT_TRUE(IsLost(told));
-  EXPECT_EQ(WhyItFailed(told), "the controller went away: " + told.error_message());
+  EXPECT_EQ(WhyItFailed(told), "the controller went away before this was done");
+}
+
+// What gRPC says of its inside, by the code that it says it with.
+constexpr std::pair<grpc::StatusCode, const char*> kInnerWords[] = {
+    {grpc::StatusCode::CANCELLED, "CANCELLED"},
+    {grpc::StatusCode::UNKNOWN, "Stream removed"},
+    {grpc::StatusCode::UNKNOWN, "Unexpected error in RPC handling"},
+    {grpc::StatusCode::DEADLINE_EXCEEDED, "Deadline Exceeded"},
+    {grpc::StatusCode::RESOURCE_EXHAUSTED, "Received message larger than max (5242880 vs. 4194304)"},
+    {grpc::StatusCode::UNIMPLEMENTED, ""},
+    {grpc::StatusCode::INTERNAL, "Received RST_STREAM with error code 2"},
+    {grpc::StatusCode::INTERNAL, "Failed to parse response"},
+    {grpc::StatusCode::UNAVAILABLE, "Socket closed"},
+    {grpc::StatusCode::UNAVAILABLE, "Connection reset by peer"},
+    {grpc::StatusCode::UNAVAILABLE, "Broken pipe"},
+    {grpc::StatusCode::UNAVAILABLE, "Endpoint read failed"},
+    {grpc::StatusCode::UNAVAILABLE, "GOAWAY received"},
+    {grpc::StatusCode::UNAVAILABLE, "keepalive watchdog timeout"},
+    {grpc::StatusCode::UNAVAILABLE, "failed to connect to all addresses"},
+};
+
+TEST(CallStatus, NoInnerWordOfGrpcReachesAPerson) {
+  for (const auto& [code, words] : kInnerWords) {
+    const grpc::Status status(code, words);
+    for (const std::string& told : {WhyItFailed(status), std::string(ToAbsl(status).message())}) {
+      EXPECT_FALSE(told.empty()) << code << " " << words;
+      if (*words != 0) EXPECT_EQ(told.find(words), std::string::npos) << told;
+      for (const char* inner : {"RST_STREAM", "Socket", "Deadline Exceeded", "addresses"}) {
+        EXPECT_EQ(told.find(inner), std::string::npos) << told;
+      }
+    }
+    EXPECT_EQ(static_cast<int>(ToAbsl(status).code()), code) << "the code decides retry";
+  }
+}
+
+TEST(CallStatus, NoAnswerIsWithoutWords) {
+  for (int code = 1; code <= 16; ++code) {
+    const grpc::Status bare(static_cast<grpc::StatusCode>(code), "");
+    EXPECT_GT(WhyItFailed(bare).size(), 20u) << code;
+    EXPECT_GT(ToAbsl(bare).message().size(), 20u) << code;
+    const grpc::Status answered = ToGrpc(absl::Status(static_cast<absl::StatusCode>(code), ""));
+    EXPECT_GT(WhyItFailed(answered).size(), 20u) << code;
+  }
+}
+
+TEST(CallStatus, WhatTheAgentSaysIsToldAsItIs) {
+  EXPECT_EQ(ToAbsl({grpc::StatusCode::PERMISSION_DENIED, "no user me"}).message(),
+            "agent: no user me");
+  EXPECT_EQ(ToAbsl({grpc::StatusCode::UNAVAILABLE, "the agent is busy"}).message(),
+            "agent: the agent is busy");
 }
 
 }  // namespace

@@ -134,7 +134,8 @@ TEST_F(ExecTest, AMachineThatIsOffSaysSo) {
   Start(stream.get());
   const Said said = HearAll(stream.get());
   EXPECT_EQ(said.status.error_code(), grpc::StatusCode::UNAVAILABLE);
-  EXPECT_EQ(said.status.error_message(), "dev is not running");
+  EXPECT_EQ(said.status.error_message(),
+            "dev is off (shut down, from inside or by `virsh shutdown`): `rum up` starts it");
 }
 
 TEST_F(ExecTest, NothingToRunIsAWrongCall) {

@@ -120,7 +120,7 @@ absl::StatusOr<agent::ScriptRun> FakeGuestAgent::RunScript(
   if (absl::Status begun = Begin(); !begun.ok()) return begun;
   for (agent::ScriptRun& run : guest_->runs) {
     if (run.run_id() != request.run_id()) continue;
-    if (run.ended_ms() == 0)
+    if (run.ended_ms() == 0 && run.ending() == agent::ScriptRun::BY_ITSELF)
       run.set_ended_ms(run.started_ms() + 1);  // it was going on: now it ends
     return run;
   }
@@ -132,6 +132,16 @@ absl::StatusOr<agent::ScriptRun> FakeGuestAgent::RunScript(
   run.set_run_id(request.run_id());
   run.set_started_ms(1000 + static_cast<int64_t>(guest_->runs.size()));
   run.set_ended_ms(run.started_ms() + 1);
+  if (int& left = guest_->reboots[request.script()]; left > 0) {
+    --left;
+    run.clear_ended_ms();
+    run.set_ending(agent::ScriptRun::INTERRUPTED);
+    guest_->runs.push_back(run);
+    guest_->executed.push_back(request.script());
+    guest_->hostname = guest_->static_hostname;
+    guest_->boot_id += "'";
+    return absl::UnavailableError("the connection to the agent in the guest was lost");
+  }
   auto status = guest_->exit_statuses.find(request.script());
   run.set_exit_status(status == guest_->exit_statuses.end() ? 0 : status->second);
   const std::string said = "output of " + request.script() + "\n";

@@ -33,6 +33,7 @@ struct FakeGuest {
   std::string boot_script_hash;                // what the agent would run by itself
   std::vector<std::string> cancelled;          // run_ids
   std::map<std::string, int> exit_statuses;    // of scripts by their text; absent: 0
+  std::map<std::string, int> reboots;          // texts that reboot the guest so many times
   std::vector<std::string> executed;           // the texts that ran, in order
   std::vector<std::string> host_keys;          // of its sshd
   int calls = 0;                               // that change something

@@ -27,6 +27,11 @@ void FakeHypervisor::SetUri(const std::string& uri) {
   uri_ = uri;
 }
 
+void FakeHypervisor::FailStarts(absl::Status error) {
+  Lock lock(mutex_);
+  fail_starts_ = std::move(error);
+}
+
 void FakeHypervisor::SetChannel(
     std::function<absl::StatusOr<int>(const MachineIdentity&)> channel) {
   Lock lock(mutex_);
@@ -39,11 +44,9 @@ void FakeHypervisor::EditPersistent(const MachineIdentity& machine,
   edit(&domains_[machine.domain_name()].persistent);
 }
 
-void FakeHypervisor::PowerOff(const MachineIdentity& machine) {
+void FakeHypervisor::PowerOff(const MachineIdentity& machine, DomainCause cause) {
   Lock lock(mutex_);
-  DomainState& domain = domains_[machine.domain_name()];
-  domain.running = false;
-  domain.live.Clear();
+  TurnOff(cause, &domains_[machine.domain_name()]);
   lock.unlock();
   Tell(machine);
 }
@@ -51,6 +54,22 @@ void FakeHypervisor::PowerOff(const MachineIdentity& machine) {
 void FakeHypervisor::MakeSnapshot(const MachineIdentity& machine, const std::string& name) {
   Lock lock(mutex_);
   domains_[machine.domain_name()].snapshots.push_back(name);
+}
+
+void FakeHypervisor::Hold(const MachineIdentity& machine, DomainCause cause) {
+  Lock lock(mutex_);
+  DomainState& domain = domains_[machine.domain_name()];
+  domain.cause = cause;
+  domain.paused = cause >= DomainCause::kPausedByUser && cause != DomainCause::kPausedForNow;
+  lock.unlock();
+  Tell(machine);
+}
+
+void FakeHypervisor::TurnOff(DomainCause cause, DomainState* domain) {
+  domain->running = false;
+  domain->paused = false;
+  domain->cause = cause;
+  domain->live.Clear();
 }
 
 int FakeHypervisor::DisksMade(const MachineIdentity& machine) {
@@ -121,10 +140,19 @@ absl::Status FakeHypervisor::Start(const MachineIdentity& machine) {
   if (found == domains_.end() || !found->second.defined) {
     return absl::FailedPreconditionError("the machine is not defined");
   }
-  if (found->second.running) return absl::OkStatus();
-  found->second.running = true;
-  found->second.live = found->second.persistent;
-  changes_.push_back("start");
+  DomainState& domain = found->second;
+  const bool on = domain.running && domain.cause != DomainCause::kPanicked &&
+                  domain.cause != DomainCause::kShuttingDown;
+  if (on && !domain.paused) return absl::OkStatus();
+  if (!fail_starts_.ok()) {
+    if (!on) TurnOff(DomainCause::kStartFailed, &domain);
+    return fail_starts_;
+  }
+  if (!on) domain.live = domain.persistent;
+  domain.running = true;
+  domain.paused = false;
+  domain.cause = DomainCause::kNone;
+  changes_.push_back(on ? "resume" : "start");
   lock.unlock();
   Tell(machine);
   return absl::OkStatus();
@@ -135,8 +163,8 @@ absl::Status FakeHypervisor::Stop(const MachineIdentity& machine, absl::Duration
   if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
   auto found = domains_.find(machine.domain_name());
   if (found == domains_.end() || !found->second.running) return absl::OkStatus();
-  found->second.running = false;
-  found->second.live.Clear();
+  TurnOff(grace > absl::ZeroDuration() ? DomainCause::kShutDown : DomainCause::kDestroyed,
+          &found->second);
   changes_.push_back("stop");
   lock.unlock();
   Tell(machine);

@@ -23,15 +23,18 @@ class FakeHypervisor : public Hypervisor {
   void FailAll(absl::Status error);
   // How this libvirt names itself.
   void SetUri(const std::string& uri);
+  // Start() alone fails with `error`, and leaves what QEMU leaves then.
+  void FailStarts(absl::Status error);
   // What OpenChannel() of a running machine gives for the agent; without it there is no channel,
   // and there is none for forwards.
   void SetChannel(std::function<absl::StatusOr<int>(const MachineIdentity&)> channel);
   // What a new root disk's image takes: Define() fails as it does.
   void SetFetch(std::function<absl::Status(const Onlooker&)> fetch);
-  // Somebody else's hand: virsh edit, virsh destroy, a crash.
+  // Somebody else's hand: virsh edit, virsh destroy, a crash, virsh suspend.
   void EditPersistent(const MachineIdentity& machine, const std::function<void(Config*)>& edit);
-  void PowerOff(const MachineIdentity& machine);
+  void PowerOff(const MachineIdentity& machine, DomainCause cause = DomainCause::kDestroyed);
   void MakeSnapshot(const MachineIdentity& machine, const std::string& name);
+  void Hold(const MachineIdentity& machine, DomainCause cause);  // one that is on; kNone: lets go
   // Root disks made for the machine so far: a reset makes one more.
   int DisksMade(const MachineIdentity& machine);
   // The names of the calls that change something, in order.
@@ -47,6 +50,7 @@ class FakeHypervisor : public Hypervisor {
   absl::StatusOr<int> OpenChannel(const MachineIdentity& machine, GuestChannel channel) override;
 
  private:
+  static void TurnOff(DomainCause cause, DomainState* domain);
   absl::Status TakeFailure();
   void Tell(const MachineIdentity& machine);  // without the lock
 
@@ -58,6 +62,7 @@ class FakeHypervisor : public Hypervisor {
   std::string uri_;
   absl::Status fail_next_;
   absl::Status fail_all_;
+  absl::Status fail_starts_;
   std::function<absl::StatusOr<int>(const MachineIdentity&)> channel_;
   std::function<absl::Status(const Onlooker&)> fetch_;
 };

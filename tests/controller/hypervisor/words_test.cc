@@ -1,0 +1,76 @@
+// What libvirt says, to people.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+#include "controller/hypervisor/domain_cause.h"
+#include "controller/hypervisor/libvirt_handles.h"
+
+namespace rum {
+namespace {
+
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+TEST(LibvirtWords, OfEveryCodeComeAfterOurs) {
+  for (int code = 0; code < VIR_ERR_NUMBER_LAST; ++code) {
+    const absl::Status status = StatusOfLibvirt("start", code, "inner words");
+    const std::string told(status.message());
+    EXPECT_FALSE(status.ok()) << code;
+    EXPECT_THAT(told, StartsWith("start: ")) << code;
+    EXPECT_GT(told.find("libvirt"), 0u);
+    if (code == VIR_ERR_OK) continue;
+    EXPECT_THAT(told, EndsWith(" (libvirt: inner words)")) << code;
+    EXPECT_GT(told.find("inner words"), std::string("start:  (libvirt: ").size() + 10) << told;
+  }
+}
+
+TEST(LibvirtWords, OfKnownTroubles) {
+  const auto told = [](int code, const std::string& message) {
+    return std::string(StatusOfLibvirt("looking at the domain", code, message).message());
+  };
+  EXPECT_THAT(told(VIR_ERR_SYSTEM_ERROR, "End of file while reading data: Input/output error"),
+              StartsWith("looking at the domain: libvirt cannot be reached ("));
+  EXPECT_THAT(told(VIR_ERR_INTERNAL_ERROR, "client socket is closed"),
+              HasSubstr("libvirt cannot be reached"));
+  EXPECT_EQ(StatusOfLibvirt("x", VIR_ERR_INTERNAL_ERROR, "client socket is closed").code(),
+            absl::StatusCode::kUnavailable);
+  EXPECT_THAT(told(VIR_ERR_NO_DOMAIN, "Domain not found: no domain with matching uuid 'x'"),
+              StartsWith("looking at the domain: libvirt does not have the machine any more ("));
+  EXPECT_THAT(told(VIR_ERR_INTERNAL_ERROR, "internal error: process exited while connecting"),
+              StartsWith("looking at the domain: libvirt or QEMU failed at it ("));
+  EXPECT_THAT(std::string(UnreachableLibvirt("qemu:///system", VIR_ERR_SYSTEM_ERROR,
+                                             "Failed to connect socket to '/x': No such file")
+                              .message()),
+              StartsWith("libvirt at qemu:///system cannot be reached: is libvirtd running"));
+}
+
+TEST(DomainCauses, OfEveryStateAndReason) {
+  for (int state = 0; state < VIR_DOMAIN_LAST; ++state) {
+    for (int reason = 0; reason < 20; ++reason) {
+      const DomainCause cause = CauseOf(state, reason, false);
+      const bool off = state == VIR_DOMAIN_SHUTOFF;
+      const bool runs =
+          state == VIR_DOMAIN_RUNNING || state == VIR_DOMAIN_BLOCKED || state == VIR_DOMAIN_NOSTATE;
+      EXPECT_EQ(cause >= DomainCause::kPausedByUser, !off && !runs) << state << " " << reason;
+      if (runs) EXPECT_EQ(cause, DomainCause::kNone);
+    }
+  }
+  EXPECT_EQ(CauseOf(VIR_DOMAIN_SHUTOFF, VIR_DOMAIN_SHUTOFF_CRASHED, false), DomainCause::kCrashed);
+  EXPECT_EQ(CauseOf(VIR_DOMAIN_SHUTOFF, VIR_DOMAIN_SHUTOFF_DAEMON, false), DomainCause::kCrashed);
+  EXPECT_EQ(CauseOf(VIR_DOMAIN_SHUTOFF, VIR_DOMAIN_SHUTOFF_SHUTDOWN, false),
+            DomainCause::kShutDown);
+  EXPECT_EQ(CauseOf(VIR_DOMAIN_SHUTOFF, VIR_DOMAIN_SHUTOFF_UNKNOWN, true), DomainCause::kSaved)
+      << "after a start of libvirt's own";
+  EXPECT_EQ(CauseOf(VIR_DOMAIN_CRASHED, VIR_DOMAIN_CRASHED_PANICKED, false),
+            DomainCause::kPanicked);
+  EXPECT_EQ(CauseOf(VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_IOERROR, false),
+            DomainCause::kPausedByDisk);
+  EXPECT_FALSE(NeedsSomebody(CauseOf(VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_SNAPSHOT, false)));
+  EXPECT_TRUE(NeedsSomebody(CauseOf(VIR_DOMAIN_PMSUSPENDED, 0, false)));
+}
+
+}  // namespace
+}  // namespace rum
