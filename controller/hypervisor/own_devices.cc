@@ -71,9 +71,11 @@ class Recogniser {
   std::string Card(xml_node card, bool plain) const {
     const auto& interfaces = said_.config.network().interfaces();
     if (const std::string alias = AliasOf(card); plain && IsOldAlias(alias)) {
-      int number = -1;
-      if (!absl::SimpleAtoi(alias.substr(6), &number)) return kNatAlias;
-      if (number < interfaces.size()) return CardAlias("network:" + interfaces[number].network());
+      if (alias == "ua-nat") return kNatAlias;
+      int number = -1;  // of the card among them
+      if (absl::SimpleAtoi(alias.substr(6), &number) && number < interfaces.size()) {
+        return CardAlias("network:" + interfaces[number].network());
+      }
     }
     const std::string mac = card.child("mac").attribute("address").value();
     if (mac.empty()) return "";

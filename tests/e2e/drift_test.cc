@@ -252,7 +252,7 @@ TEST_F(Drifting, WhatVirtManagerAndVirshAddedStaysThroughEditsOfTheFile) {
     return world_->Virsh({"dumpxml", "--inactive", "--security-info", domain}).out;
   };
   const std::string disk = world_->folder() + "/others.qcow2";
-  ASSERT_EQ(Run({"qemu-img", "create", "-q", "-f", "qcow2", disk, "16M"}).exit_status, 0);
+  ASSERT_EQ(e2e::Run({"qemu-img", "create", "-q", "-f", "qcow2", disk, "16M"}).exit_status, 0);
   std::string xml = definition();
   const auto replace = [&xml](const std::string& old, const std::string& other) {
     ASSERT_NE(xml.find(old), std::string::npos) << old << " in\n" << xml;
