@@ -332,10 +332,22 @@ TEST_F(Storage, SnapshotsBesideRumAreFollowedThroughEditsRestartsAndCommits) {
   for (const std::string& layer : layers) EXPECT_TRUE(fs::remove(layer)) << "not rum's to remove";
 }
 
-TEST_F(Storage, DestroyLeavesNothingOfTheMachine) {
+TEST_F(Storage, DestroyLeavesNothingOfTheMachineAndAllOfWhatIsNot) {
   EXPECT_NE(Surroundings(), before_);
+  fs::path root;
+  for (const auto& entry : fs::directory_iterator(world_->folder() + "/data/disks")) {
+    if (entry.path().string().find(".root.") != std::string::npos) root = entry.path();
+  }
+  const std::string copy = fs::path(root).replace_extension("").string() + "-backup.qcow2";
+  fs::copy_file(root, copy);
   const Result destroyed = world_->Rum({"destroy"});
   EXPECT_EQ(destroyed.exit_status, 0) << destroyed.err;
+  EXPECT_NE(destroyed.out.find("Kept " + copy + ": rum did not make it"), std::string::npos)
+      << destroyed.out;
+  EXPECT_FALSE(fs::exists(root));
+  EXPECT_TRUE(fs::remove(copy));
+  const Result again = world_->Rum({"destroy"});  // the pool, which is empty now
+  EXPECT_EQ(again.exit_status, 0) << again.err;
   EXPECT_EQ(Surroundings(), before_);
 }
 
