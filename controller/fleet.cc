@@ -256,6 +256,10 @@ ApplyOutcome Controller::Apply(const std::string& config_path, const ApplyOption
   if (!options.dry_run) {
     if (absl::Status moved = FollowLink(*machine, config_path); !moved.ok()) return Failed(moved);
   }
+  // The half of a file is not what is asked for; the watch knows an end of waiting.
+  while (watch_->BeingWritten((*machine)->identity().config_path)) {
+    absl::SleepFor(absl::Milliseconds(20));
+  }
   ApplyOutcome outcome = (*machine)->Apply(options, sink);
   // Only from now on: the first look of the loop would find nothing else to do.
   if (!(*machine)->want_running() || options.dry_run) return outcome;

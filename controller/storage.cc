@@ -2,26 +2,12 @@
 
 #include <algorithm>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "controller/hypervisor/definition.h"
 #include "state/item_name.h"
+#include "state/storage_rules.h"
 
 namespace rum {
-
-namespace {
-
-// A pool's name for who gave none: "/my/data" is "rum-my-data".
-std::string PoolAt(const std::string& target) {
-  std::string name = "rum";
-  for (const char c : target) {
-    const char plain = absl::ascii_isalnum(c) ? c : '-';
-    if (plain != '-' || name.back() != '-') name += plain;
-  }
-  return name;
-}
-
-}  // namespace
 
 std::vector<agent::Volume> VolumesOf(const DomainState& domain) {
   std::vector<agent::Volume> volumes;
@@ -33,7 +19,7 @@ std::vector<agent::Volume> VolumesOf(const DomainState& domain) {
       if (!fs.drive().empty()) volume.add_serials(DriveSerial(fs.drive()));
       for (const std::string& drive : fs.drives()) volume.add_serials(DriveSerial(drive));
       volume.set_mode(fs.mode());
-      if (type == "zfs") volume.set_pool(fs.pool().empty() ? PoolAt(fs.target()) : fs.pool());
+      if (type == "zfs") volume.set_pool(PoolOf(fs));
       volumes.push_back(std::move(volume));
     }
   }

@@ -2,6 +2,8 @@
 
 #include <map>
 
+#include "absl/strings/ascii.h"
+
 namespace rum {
 namespace {
 
@@ -49,6 +51,16 @@ uint64_t LeastDriveOf(const std::string& type, const std::string& mode, int driv
                                                         {"zfs", 64 * kMib}};
   const auto found = least.find(type);
   return found == least.end() ? kLeastDrive : found->second;
+}
+
+std::string PoolOf(const Fs& fs) {
+  if (!fs.pool().empty()) return fs.pool();
+  std::string name = "rum";
+  for (const char c : fs.target()) {
+    const char plain = absl::ascii_isalnum(c) ? c : '-';
+    if (plain != '-' || name.back() != '-') name += plain;
+  }
+  return name;
 }
 
 }  // namespace rum

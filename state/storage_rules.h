@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "state/config.pb.h"
+
 namespace rum {
 
 // What drives and filesystems can be made of, as mkfs and zpool in the guest take them.
@@ -22,6 +24,9 @@ const std::vector<std::string>& ModesOf(const std::string& type);
 int LeastDrives(const std::string& type, const std::string& mode);
 // The smallest drive on which the type's mkfs makes a filesystem of that mode.
 uint64_t LeastDriveOf(const std::string& type, const std::string& mode, int drives);
+
+// The name of a zfs's pool, for who gave none made from the target: "/my/data" is "rum-my-data".
+std::string PoolOf(const Fs& fs);
 
 }  // namespace rum
 

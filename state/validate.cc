@@ -186,6 +186,9 @@ class Validator {
         Report(at + ".bind", at + ".bind " + problem);
         continue;
       }
+      if (port.auto_() && absl::StrContains(port.bind(), "%")) {
+        Report(at + ".bind", at + ".bind with an interface needs a port that is named in `host`");
+      }
       if (port.auto_()) continue;
       std::vector<int>& same = by_host[port.host()];
       same.push_back(i);
@@ -351,10 +354,7 @@ class Validator {
       Report(at + ".mode", at + ".mode must be one of " + absl::StrJoin(ModesOf(type), ", ") +
                                " (got " + Quoted(fs.mode()) + ")");
     }
-    if (type == "zfs" && !fs.pool().empty() && !IsPoolName(fs.pool())) {
-      Report(at + ".pool", at + ".pool " + Quoted(fs.pool()) +
-                               " is not a pool's name (a letter, then letters, digits, . _ -)");
-    }
+    if (type == "zfs") CheckPool(at, fs);
     if (type != "zfs" && !fs.pool().empty()) Report(at + ".pool", at + ".pool is for zfs only");
     std::vector<std::string> names(fs.drives().begin(), fs.drives().end());
     if (!fs.drive().empty()) names.push_back(fs.drive());
@@ -368,6 +368,20 @@ class Validator {
         Report(field, field + ": the drive \"" + name + "\" is used by " + used_drives_[name] +
                           " already");
       }
+    }
+  }
+
+  void CheckPool(const std::string& at, const Fs& fs) {
+    const std::string pool = PoolOf(fs);
+    const std::string field = at + (fs.pool().empty() ? ".target" : ".pool");
+    if (!fs.pool().empty() && !IsPoolName(pool)) {
+      Report(field, field + " " + Quoted(pool) +
+                        " is not a pool's name (a letter, then letters, digits, . _ -)");
+    } else if (pool.size() > 255) {
+      Report(field, field + " gives a pool's name of more than 255 bytes: set " + at + ".pool");
+    } else if (const auto [other, first] = pools_.emplace(pool, at); !first) {
+      Report(field, field + " gives the pool " + Quoted(pool) + ", which is that of " +
+                        other->second + " already: set " + at + ".pool to another");
     }
   }
 
@@ -448,6 +462,7 @@ class Validator {
   const SourceMap& sources_;
   std::vector<Problem> problems_;
   std::map<std::string, std::string> used_drives_;
+  std::map<std::string, std::string> pools_;  // to whose they are
 };
 
 }  // namespace

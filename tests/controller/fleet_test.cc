@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <fstream>
 #include <functional>
 #include <future>
@@ -132,9 +133,13 @@ TEST_F(FleetTest, TheHalfOfAFileThatIsBeingWrittenIsNotApplied) {
     absl::SleepFor(absl::Milliseconds(100));
     EXPECT_EQ(OpenPorts(), 2u);
   }
+  std::future<ApplyOutcome> asked =
+      std::async(std::launch::async, [&] { return controller_->Apply(path_, {}, {}); });
   Type("typed");
+  EXPECT_EQ(asked.wait_for(std::chrono::milliseconds(300)), std::future_status::timeout);
   file << text.substr(half);
   file.close();
+  EXPECT_FALSE(asked.get().failed) << "who asks in the middle is answered at the end";
   EXPECT_TRUE(Eventually([&] { return Hostname() == "dev"; }));
   EXPECT_EQ(OpenPorts(), 2u);
   EXPECT_EQ(world_.host->opened, opened) << "none was closed and opened again";
@@ -156,8 +161,9 @@ TEST_F(FleetTest, AUriThatAFileMayNotHaveIsNotFollowedFromTheRecordEither) {
   world_.Save();
   std::atomic<int> connected = 0;
   ControllerParts parts = world_.Parts();
-  parts.hypervisor = [&](const std::string& to, std::function<void(const std::string&)>)
-      -> absl::StatusOr<std::unique_ptr<Hypervisor>> {
+  parts.hypervisor =
+      [&](const std::string& to,
+          std::function<void(const std::string&)>) -> absl::StatusOr<std::unique_ptr<Hypervisor>> {
     connected += to == uri ? 1 : 0;
     return absl::UnavailableError("it was asked");
   };

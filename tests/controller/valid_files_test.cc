@@ -15,7 +15,7 @@
 #include "absl/strings/str_join.h"
 #include "agent-api/guest/authorized_keys.h"
 #include "agent-api/guest/mount_table.h"
-#include "controller/hypervisor/libvirt.h"
+#include "controller/hypervisor/hypervisor.h"
 #include "state/names.h"
 #include "state/problem_text.h"
 #include "state/toml_reader.h"
