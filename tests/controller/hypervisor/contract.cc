@@ -246,7 +246,8 @@ TEST_P(Suite, KnowsWhyAMachineIsAsItIs) {
       {"kill", DomainCause::kCrashed}};
   for (const auto& [what, cause] : hands) {
     if (!GetParam().hand || !GetParam().hand(hypervisor_.get(), machine_, what)) continue;
-    const absl::Time limit = absl::Now() + absl::Seconds(60);  // a killed QEMU is missed in a moment
+    const absl::Time limit =
+        absl::Now() + absl::Seconds(60);  // a killed QEMU is missed in a moment
     while (Look(machine_).cause != cause && absl::Now() < limit) {
       absl::SleepFor(absl::Milliseconds(20));
     }

@@ -19,8 +19,8 @@ struct Contractor {
   std::string image;  // an image.base that can be used, and another one
   std::string other_image;
   bool acpi = true;  // guests here shut down when asked to
-  // Somebody else's hand on a domain that is on: "suspend", "managedsave", "destroy", "kill". False:
-  // there is none here for that.
+  // Somebody else's hand on a domain that is on: "suspend", "managedsave", "destroy", "kill".
+  // False: there is none here for that.
   std::function<bool(Hypervisor* hypervisor, const MachineIdentity& machine,
                      const std::string& what)>
       hand;

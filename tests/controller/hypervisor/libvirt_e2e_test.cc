@@ -353,9 +353,9 @@ namespace {
 
 bool Hand(Hypervisor*, const MachineIdentity& machine, const std::string& what) {
   const std::string virsh = "virsh -q -c " + Uri() + " ";
-  const std::string command =
-      what == "kill" ? "kill -9 $(pgrep -f 'guest=" + machine.domain_name() + ",')"
-                     : virsh + what + " " + machine.domain_name() + " >/dev/null";
+  const std::string command = what == "kill"
+                                  ? "kill -9 $(pgrep -f 'guest=" + machine.domain_name() + ",')"
+                                  : virsh + what + " " + machine.domain_name() + " >/dev/null";
   EXPECT_EQ(std::system(command.c_str()), 0) << command;
   return true;
 }
