@@ -75,10 +75,11 @@ google::protobuf::RepeatedPtrField<agent::ScriptRun> RunsOf(const MachineRecord&
 
 // What a record of an older build lacks is as its defaults are: no change of the file.
 MachineRecord TakenOver(MachineRecord record) {
-  for (Config* config : {record.mutable_desired(), record.mutable_applied()}) {
-    if (config->has_reconcile() && config->reconcile().restart().empty())
-      config->mutable_reconcile()->set_restart("on-crash");
-  }
+  const auto fill = [](Config* config) {
+    if (config->reconcile().restart().empty()) config->mutable_reconcile()->set_restart("on-crash");
+  };
+  if (record.has_desired()) fill(record.mutable_desired());
+  if (record.has_applied()) fill(record.mutable_applied());
   return record;
 }
 
@@ -92,6 +93,8 @@ void NoteStopped(absl::Time begun, MachineRecord* record) {
   event.set_why("Stopped the machine");
   event.set_by("command");
   event.set_took_ms(absl::ToInt64Milliseconds(absl::Now() - begun));
+  record->set_phase(MachineStatus::Phase_Name(MachineStatus::STOPPED));
+  record->set_phase_since_ms(event.time_ms());
   AddEvent(std::move(event), record);
 }
 

@@ -15,7 +15,7 @@ bool IsOfGrpc(const std::string& words) {
   for (const char* part : {"RST_STREAM", "Received message larger", "GOAWAY", "Stream removed",
                            "stream error", "Failed to parse", "Failed to serialize",
                            "Error in unary", "Missing :status", "Trailing metadata"}) {
-    if (absl::StrContainsIgnoreCase(words, part)) return true;
+    if (absl::StrContains(words, part)) return true;
   }
   return false;
 }

@@ -49,14 +49,14 @@ TEST(Plan, OfAMachineThatIsOffListsWhatItsNextStartBrings) {
   model.desired.mutable_reconcile()->set_restart("never");
   const auto listed = [&] {
     std::vector<std::string> fields;
-    for (const Change& change : model.MakePlan().at_start()) {
+    for (const Plan plan = model.MakePlan(); const Change& change : plan.at_start()) {
       EXPECT_EQ(change.after().find('\n'), std::string::npos);
       fields.push_back(change.field());
     }
     return fields;
   };
-  const auto all = ElementsAre("resources.memory_mb", "network.hostname",
-                               "provision.system.script", "provision.boot.script");
+  const auto all = ElementsAre("resources.memory_mb", "network.hostname", "provision.system.script",
+                               "provision.boot.script");
   EXPECT_THAT(listed(), all);
   EXPECT_THAT(Names(model.MakePlan()), ElementsAre("domain: define"));
   model.Apply(model.MakePlan());

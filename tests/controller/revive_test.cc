@@ -32,7 +32,7 @@ class Revived : public testing::Test {
     (void)machine_->Background({});
   }
   Item MachineItem() {
-    for (const Item& item : machine_->Status().items()) {
+    for (const MachineStatus status = machine_->Status(); const Item& item : status.items()) {
       if (item.field() == "machine") return item;
     }
     return Item();
@@ -59,7 +59,7 @@ TEST_F(Revived, ACrashedMachineIsStartedAgainAfterAPauseAndItsHistorySaysSo) {
   EXPECT_TRUE(Running());
   EXPECT_EQ(world_.Record().restarts(), 1u);
   std::vector<std::string> told;
-  for (const Event& event : world_.Record().events()) {
+  for (const MachineRecord record = world_.Record(); const Event& event : record.events()) {
     if (event.field() == "domain")
       told.push_back(absl::StrCat(event.before(), " → ", event.after(), ": ", event.why()));
   }
@@ -220,8 +220,9 @@ TEST_F(Revived, ABootScriptThatRebootsIsNoFailureOfUp) {
   world_.ExpectConverged();
   EXPECT_EQ(world_.guest->runs[1].ending(), agent::ScriptRun::INTERRUPTED);
   bool told = false;
-  for (const Event& event : world_.Record().events()) {
-    told = told || event.why() == "the guest rebooted in the middle of the boot provisioning script";
+  for (const MachineRecord record = world_.Record(); const Event& event : record.events()) {
+    told =
+        told || event.why() == "the guest rebooted in the middle of the boot provisioning script";
   }
   EXPECT_TRUE(told);
 }

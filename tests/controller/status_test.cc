@@ -1,3 +1,5 @@
+#include "controller/status.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -8,7 +10,6 @@
 #include "controller/drift.h"
 #include "controller/history.h"
 #include "controller/standing.h"
-#include "controller/status.h"
 #include "controller/storage.h"
 #include "tests/controller/model.h"
 
@@ -87,8 +88,8 @@ TEST(Status, NamesEveryCauseWithItsReasonAndWhatGoesOnWithIt) {
     EXPECT_NE(status.phase_remedy(), "");
     const std::string text = StandingText("dev", StandingOf(model.observed));
     EXPECT_THAT(text, testing::HasSubstr(status.phase_remedy()));
-    EXPECT_THAT(text, testing::HasSubstr(
-                          phase == MachineStatus::STOPPED ? "dev is off" : PhaseName(phase)));
+    EXPECT_THAT(text, testing::HasSubstr(phase == MachineStatus::STOPPED ? "dev is off"
+                                                                         : PhaseName(phase)));
     EXPECT_NE(FindCondition(status, "AgentConnected")->reason(), "NotDefined");
   }
 }

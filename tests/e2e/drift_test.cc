@@ -330,7 +330,8 @@ TEST_F(Drifting, AStolenPortIsTheHostsDoingAndComesBack) {
 
 TEST_F(Drifting, ASuspendedMachineIsSaidToBePausedByEveryCommandAndUpGoesOnWithIt) {
   ASSERT_EQ(world_->Virsh({"suspend", world_->DomainName()}).exit_status, 0);
-  const std::string paused = " is paused (by `virsh suspend` or the like): `rum up` goes on with it";
+  const std::string paused =
+      " is paused (by `virsh suspend` or the like): `rum up` goes on with it";
   for (const std::vector<std::string>& words :
        {std::vector<std::string>{"exec", "true"}, {"apply"}, {"cp", "-", ":/tmp/x"}}) {
     const Result result = world_->Rum(words);

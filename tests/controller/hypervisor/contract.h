@@ -24,8 +24,8 @@ struct Contractor {
   std::function<std::string(const std::string& domain,
                             const std::function<void(std::string* xml)>& edit)>
       edit;
-  // Somebody else's hand on a domain that is on: "suspend", "managedsave", "destroy", "kill". False:
-  // there is none here for that.
+  // Somebody else's hand on a domain that is on: "suspend", "managedsave", "destroy", "kill".
+  // False: there is none here for that.
   std::function<bool(Hypervisor* hypervisor, const MachineIdentity& machine,
                      const std::string& what)>
       hand;
