@@ -78,12 +78,11 @@ std::string EditAuthorizedKeys(const std::string& text, const std::vector<std::s
   unwanted.erase("");
   std::string out;
   for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size() - 1) + 1;
-    const std::string line = text.substr(begin, end - begin);
-    const std::string key = KeyOfLine(line);
-    if (unwanted.count(key) == 0) out += line;
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string key = KeyOfLine(text.substr(begin, end - begin));
+    if (unwanted.count(key) == 0) out += text.substr(begin, end + 1 - begin);
     there.insert(key);
-    begin = end;
+    begin = end + 1;
   }
   for (const std::string& line : add) {
     if (!there.insert(KeyOfLine(line)).second) continue;
