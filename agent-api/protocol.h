@@ -41,6 +41,12 @@ enum class AgentFit {
 // Pure. `own`: the agent that the host would put in its place; without a build id it has none.
 AgentFit FitOf(const AgentBuild& agent, const AgentBuild& own);
 
+// How much of a call either end takes in before it is read, by HTTP/2's windows. They do not grow
+// by themselves: that the agent's memory is bounded must not hang on how busy its guest is. A call
+// then holds so much for each direction, and what is being read and written of it: two messages
+// more.
+inline constexpr int kWindowBytes = 1 << 20;
+
 }  // namespace rum
 
 #endif  // RUM_AGENT_API_PROTOCOL_H_

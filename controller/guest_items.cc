@@ -9,6 +9,7 @@
 #include "controller/hypervisor/domain_xml.h"
 #include "controller/report.h"
 #include "controller/storage.h"
+#include "controller/utf8.h"
 #include "state/item_name.h"
 #include "state/names.h"
 
@@ -32,7 +33,7 @@ void ReportHostname(Report* report) {
   const std::string& wanted = report->desired().network().hostname();
   const agent::Observation& guest = *report->observed().guest;
   if (action == nullptr) {
-    report->AddHolding(kHostname, wanted.empty() ? guest.hostname() : wanted);
+    report->AddHolding(kHostname, wanted.empty() ? ToUtf8(guest.hostname()) : wanted);
     return;
   }
   const bool named = guest.hostname() == wanted && guest.static_hostname() == wanted;
@@ -124,7 +125,8 @@ void ReportStorage(Report* report) {
     report->AddCurable(FieldOf(volumes[i]), kStorage, Item::GUEST, "not mounted", "mounted",
                        absl::StrCat("not mounted: ", report->Remedy("mounted")));
   }
-  for (const std::string& target : guest.stale_targets()) {
+  for (const std::string& bytes : guest.stale_targets()) {
+    const std::string target = ToUtf8(bytes);
     report->AddCurable(
         kStorage, kStorage, Item::FILE, target, "",
         absl::StrCat(target, " is no longer the machine's: ", report->Remedy("unmounted")));

@@ -9,6 +9,7 @@
 #include "controller/drift.h"
 #include "controller/script_ledger.h"
 #include "controller/storage.h"
+#include "controller/utf8.h"
 #include "state/authorized_key.h"
 #include "state/diff.h"
 #include "state/identity.h"
@@ -241,7 +242,7 @@ class Planner {
     const bool named = guest.hostname() == name && guest.static_hostname() == name;
     if (name.empty() || (named && !guest.hosts_lack_name())) return;
     Action::SetHostname* set = Add("network.hostname")->mutable_set_hostname();
-    set->set_before(guest.hostname() == name ? guest.static_hostname() : guest.hostname());
+    set->set_before(ToUtf8(guest.hostname() == name ? guest.static_hostname() : guest.hostname()));
     set->set_after(name);
   }
 
@@ -294,7 +295,9 @@ class Planner {
     for (const agent::VolumeState& state : observed_.guest->volumes()) {
       if (!state.holds()) set->add_made(state.target());
     }
-    *set->mutable_removed() = observed_.guest->stale_targets();
+    for (const std::string& target : observed_.guest->stale_targets()) {
+      set->add_removed(ToUtf8(target));
+    }
     if (set->made().empty() && set->removed().empty()) return;
     for (const agent::Volume& volume : VolumesOf(observed_.domain)) *set->add_volumes() = volume;
     action.set_field("storage");

@@ -6,6 +6,7 @@
 
 #include "controller/restart_policy.h"
 #include "controller/script_ledger.h"
+#include "controller/utf8.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "state/names.h"
 
@@ -82,7 +83,7 @@ void NoteKeys(const Config& desired, const agent::Observation& guest, MachineRec
 void NoteGuest(const Config& desired, const agent::Observation& guest, MachineRecord* record) {
   Config* applied = record->mutable_applied();
   if (guest.hostname() == guest.static_hostname()) {
-    applied->mutable_network()->set_hostname(guest.hostname());
+    applied->mutable_network()->set_hostname(ToUtf8(guest.hostname()));
   }
   const std::set<std::string> present(guest.groups().begin(), guest.groups().end());
   const std::set<std::string> wanted(desired.user().groups().begin(),

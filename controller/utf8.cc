@@ -9,17 +9,6 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
 
-std::string ToUtf8(const std::string& text) {
-  std::string out;
-  for (size_t at = 0; at < text.size();) {
-    const size_t size = CharacterAt(text, at).size;
-    if (size > 0) out.append(text, at, size);
-    if (size == 0) out += "\xEF\xBF\xBD";
-    at += size > 0 ? size : 1;
-  }
-  return out;
-}
-
 void MakeFieldUtf8(const FieldDescriptor* field, Message* message) {
   const Reflection* reflection = message->GetReflection();
   const int count = field->is_repeated() ? reflection->FieldSize(*message, field) : -1;
@@ -70,6 +59,19 @@ bool IsUtf8(const std::string& text) {
     at += size;
   }
   return true;
+}
+
+std::string ToUtf8(const std::string& bytes) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string out;
+  for (size_t at = 0; at < bytes.size();) {
+    const size_t size = CharacterAt(bytes, at).size;
+    const auto byte = static_cast<uint8_t>(bytes[at]);
+    out += size > 0 ? bytes.substr(at, size)
+                    : std::string{'\\', 'x', kDigits[byte >> 4], kDigits[byte & 0xF]};
+    at += size > 0 ? size : 1;
+  }
+  return out;
 }
 
 void MakeUtf8(Message* message) {

@@ -18,8 +18,12 @@ Utf8Character CharacterAt(const std::string& text, size_t at);
 
 bool IsUtf8(const std::string& text);
 
-// A `string` field that is not UTF-8 makes the whole message unreadable for whoever gets it. Puts
-// U+FFFD in the place of such bytes, in all string fields of `message` and below.
+// Text of what may be anything, a name in a guest or what a tool said: each byte that is not UTF-8
+// becomes "\xe4".
+std::string ToUtf8(const std::string& bytes);
+
+// A `string` field that is not UTF-8 makes the whole message unreadable for whoever gets it. Does
+// the same to all string fields of `message` and below.
 void MakeUtf8(google::protobuf::Message* message);
 
 }  // namespace rum

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "agent-api/channel/host_link.h"
 #include "agent-api/client/greeting.h"
+#include "agent-api/protocol.h"
 
 namespace rum {
 namespace {
@@ -111,7 +112,10 @@ bool AgentSessions::HasCalls() const {
 
 void AgentSessions::BeginSession(int socket) {
   auto session = std::make_shared<AgentSession>();
-  session->channel = grpc::CreateInsecureChannelFromFd("rum-agent", socket);
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kWindowBytes);
+  session->channel = grpc::CreateCustomInsecureChannelFromFd("rum-agent", socket, arguments);
   session->stub = agent::Agent::NewStub(session->channel);
   const std::lock_guard<std::mutex> guard(mutex_);
   greeted_ = std::move(session);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 namespace rum {
 namespace {
@@ -34,6 +35,22 @@ int BeginConnect(int family, uint16_t port) {
   return -1;
 }
 
+sockaddr_in6 NameOf(int socket, int (*get)(int, sockaddr*, socklen_t*)) {
+  sockaddr_in6 name{};
+  socklen_t size = sizeof name;
+  if (get(socket, reinterpret_cast<sockaddr*>(&name), &size) != 0) name = {};
+  return name;
+}
+
+// A port that nobody listens at may be the one that the kernel chose for the connect itself: then
+// TCP connects the socket to itself, and it would be told its own words.
+bool MetItself(int socket) {
+  const sockaddr_in6 own = NameOf(socket, getsockname);
+  const sockaddr_in6 peer = NameOf(socket, getpeername);
+  const bool tcp = own.sin6_family == AF_INET || own.sin6_family == AF_INET6;
+  return tcp && std::memcmp(&own, &peer, sizeof own) == 0;
+}
+
 }  // namespace
 
 int LoopbackConnect::Next() {
@@ -53,7 +70,11 @@ int LoopbackConnect::Outcome(int socket) {
   int error = 0;
   socklen_t size = sizeof error;
   if (getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &size) != 0) return errno;
-  return error;
+  if (error != 0 || !MetItself(socket)) return error;
+  // Closed without a word: its port must not wait for the end of a connection that never was.
+  const linger reset{1, 0};
+  setsockopt(socket, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  return ECONNREFUSED;
 }
 
 }  // namespace rum

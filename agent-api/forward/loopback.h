@@ -18,7 +18,7 @@ class LoopbackConnect {
   void Failed(int error);
   int error() const { return error_; }
 
-  // Of a socket that became writable: 0, or an errno.
+  // Of a socket that became writable: 0, or an errno. One that is connected to itself is refused.
   static int Outcome(int socket);
 
  private:

@@ -1,6 +1,5 @@
 #include "agent-api/guest/authorized_keys.h"
 
-#include <sys/fsuid.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -13,7 +12,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "agent-api/guest/file_rights.h"
 #include "agent-api/guest/groups.h"
+#include "agent-api/guest/home.h"
 #include "agent-api/guest/text_file.h"
 
 namespace rum::guest {
@@ -41,23 +42,9 @@ std::string NextWord(const std::string& line, size_t* at) {
   return line.substr(begin, *at - begin);
 }
 
-// Files of a user's home are opened with the user's own rights: a link there must not lead root
-// elsewhere. Linux keeps these ids for each thread.
-class AsUser {
- public:
-  explicit AsUser(const Account& account)
-      : group_(setfsgid(account.gid)), user_(setfsuid(account.uid)) {}
-  ~AsUser() {
-    setfsuid(static_cast<uid_t>(user_));
-    setfsgid(static_cast<gid_t>(group_));
-  }
-  AsUser(const AsUser&) = delete;
-  AsUser& operator=(const AsUser&) = delete;
-
- private:
-  int group_;
-  int user_;
-};
+AsUser RightsOf(const Account& account) {
+  return AsUser(account.uid, account.gid, GroupIdsOf(account.name));
+}
 
 // The options of a line that has a key; empty: none.
 std::string OptionsOf(const std::string& line) {
@@ -108,22 +95,51 @@ std::string EditAuthorizedKeys(const std::string& text, const std::vector<std::s
     if (instead != wanted.end() && !key.empty() && OptionsOf(line) != OptionsOf(instead->second)) {
       absl::StrAppend(&out, instead->second, "\n");  // the key may do something else from now on
     } else if (unwanted.count(key) == 0) {
-      absl::StrAppend(&out, line, "\n");
+      out += text.substr(begin, end + 1 - begin);
     }
     there.insert(key);
     begin = end + 1;
   }
   for (const std::string& line : add) {
-    if (there.insert(KeyOfLine(line)).second) absl::StrAppend(&out, line, "\n");
+    if (!there.insert(KeyOfLine(line)).second) continue;
+    if (!out.empty() && out.back() != '\n') out += '\n';
+    absl::StrAppend(&out, line, "\n");
   }
   return out;
 }
 
 std::vector<std::string> AuthorizedKeysOf(const std::string& user) {
   const std::optional<Account> account = FindAccount(user);
-  if (!account.has_value()) return {};
-  const AsUser as_user(*account);
-  return KeysIn(ReadFile(FileOf(*account)));
+  return account.has_value() ? KeysIn(AuthorizedKeysText(*account)) : std::vector<std::string>();
+}
+
+std::string AuthorizedKeysText(const Account& account) {
+  const AsUser as_user = RightsOf(account);
+  return ReadFile(FileOf(account));
+}
+
+absl::Status EditAuthorizedKeysOf(const Account& account, bool make,
+                                  const std::function<std::string(const std::string&)>& edit) {
+  static std::mutex mutex;
+  const std::lock_guard<std::mutex> guard(mutex);
+  if (make && LacksHome(account)) {
+    if (absl::Status made = MakeHome(account); !made.ok()) return made;
+  }
+  const AsUser as_user = RightsOf(account);
+  if (make) {
+    // A link there may lead to what is to be made.
+    const absl::StatusOr<std::string> folder = ThroughLinks(FolderOf(account));
+    if (!folder.ok()) return folder.status();
+    if (mkdir(folder->c_str(), 0700) != 0 && errno != EEXIST) {
+      return absl::InternalError(absl::StrCat(*folder, " in the guest: ", std::strerror(errno)));
+    }
+  }
+  const absl::StatusOr<std::string> text = ReadFileToEdit(FileOf(account));
+  if (!text.ok() && !absl::IsNotFound(text.status())) return text.status();
+  const std::string before = text.ok() ? *text : "";
+  const std::string after = edit(before);
+  if (after == before) return absl::OkStatus();
+  return WriteFileAtomically(FileOf(account), after, 0600);
 }
 
 absl::Status SetAuthorizedKeys(const std::string& user, const std::vector<std::string>& add,
@@ -137,19 +153,9 @@ absl::Status SetAuthorizedKeys(const std::string& user, const std::vector<std::s
   if (!account.has_value()) {
     return absl::FailedPreconditionError(absl::StrCat("the guest has no user ", user));
   }
-  static std::mutex mutex;
-  const std::lock_guard<std::mutex> guard(mutex);
-  const AsUser as_user(*account);
-  const std::string folder = FolderOf(*account);
-  if (!add.empty() && mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
-    return absl::FailedPreconditionError(absl::StrCat(folder, ": ", std::strerror(errno)));
-  }
-  const absl::StatusOr<std::string> text = ReadFileToEdit(FileOf(*account));
-  if (!text.ok() && !absl::IsNotFound(text.status())) return text.status();
-  const std::string before = text.ok() ? *text : "";
-  const std::string after = EditAuthorizedKeys(before, add, remove);
-  if (after == before) return absl::OkStatus();
-  return WriteFileAtomically(FileOf(*account), after, 0600);
+  return EditAuthorizedKeysOf(*account, !add.empty(), [&](const std::string& text) {
+    return EditAuthorizedKeys(text, add, remove);
+  });
 }
 
 }  // namespace rum::guest

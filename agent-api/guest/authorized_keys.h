@@ -1,10 +1,12 @@
 #ifndef RUM_AGENT_API_GUEST_AUTHORIZED_KEYS_H_
 #define RUM_AGENT_API_GUEST_AUTHORIZED_KEYS_H_
 
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "agent-api/guest/groups.h"
 
 namespace rum::guest {
 
@@ -22,6 +24,14 @@ std::string EditAuthorizedKeys(const std::string& text, const std::vector<std::s
 
 // The keys of the user's ~/.ssh/authorized_keys; none when it cannot be read.
 std::vector<std::string> AuthorizedKeysOf(const std::string& user);
+
+// The whole file; empty when it cannot be read.
+std::string AuthorizedKeysText(const Account& account);
+
+// Puts what `edit` makes of the file in its place. `make`: also where there is none yet, nor a
+// home.
+absl::Status EditAuthorizedKeysOf(const Account& account, bool make,
+                                  const std::function<std::string(const std::string&)>& edit);
 
 // Edits that file, which is made when it is missing. InvalidArgument: a line without a key;
 // FailedPrecondition: no such user.

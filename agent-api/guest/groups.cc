@@ -1,10 +1,8 @@
 #include "agent-api/guest/groups.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
+#include <charconv>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -13,10 +11,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "agent-api/guest/password_lock.h"
 #include "agent-api/guest/text_file.h"
 
 namespace rum::guest {
 namespace {
+
+// For who edits the groups himself: the other items of a machine do not wait longer for him.
+constexpr auto kPatience = std::chrono::seconds(1);
 
 using Fields = std::vector<std::string>;
 
@@ -46,24 +48,20 @@ std::vector<std::string> Members(const std::string& field) {
   return absl::StrSplit(field, ',', absl::SkipEmpty());
 }
 
-// The lock that useradd and usermod take as well: lckpwdf(3), without its alarm signal.
-class PasswordLock {
- public:
-  PasswordLock() : fd_(open("/etc/.pwd.lock", O_WRONLY | O_CREAT | O_CLOEXEC, 0600)) {
-    struct flock lock {};
-    lock.l_type = F_WRLCK;
-    while (fd_ >= 0 && fcntl(fd_, F_SETLKW, &lock) != 0 && errno == EINTR) {
-    }
-  }
-  ~PasswordLock() {
-    if (fd_ >= 0) close(fd_);
-  }
-  PasswordLock(const PasswordLock&) = delete;
-  PasswordLock& operator=(const PasswordLock&) = delete;
+// As libc reads it: a row without such a number is no row.
+std::optional<uint32_t> IdIn(const std::string& field) {
+  uint32_t id = 0;
+  const char* end = field.data() + field.size();
+  const auto [after, error] = std::from_chars(field.data(), end, id);
+  if (error != std::errc() || after != end) return std::nullopt;
+  return id;
+}
 
- private:
-  int fd_;
-};
+std::optional<Account> AccountIn(const Fields& row) {
+  const std::optional<uint32_t> uid = IdIn(row[2]), gid = IdIn(row[3]);
+  if (!uid.has_value() || !gid.has_value()) return std::nullopt;
+  return Account{row[0], *uid, *gid, row[5], row[6]};
+}
 
 int FreeSystemId(const std::string& text) {
   std::set<int> used;
@@ -72,6 +70,22 @@ int FreeSystemId(const std::string& text) {
     if (used.count(id) == 0) return id;
   }
   return -1;
+}
+
+// Puts `user` into the members of a row, or takes the name out; false: it is so already.
+bool EditMembers(const std::string& user, const std::vector<std::string>& add,
+                 const std::vector<std::string>& remove, Fields* row) {
+  std::vector<std::string> members = Members((*row)[3]);
+  const bool in = Has(members, user);
+  const std::string& group = (*row)[0];
+  if (in == Has(add, group) || (in && !Has(remove, group))) return false;
+  if (in) {
+    members.erase(std::remove(members.begin(), members.end(), user), members.end());
+  } else {
+    members.push_back(user);
+  }
+  (*row)[3] = absl::StrJoin(members, ",");
+  return true;
 }
 
 absl::Status EditFile(const std::string& path, bool with_ids, const std::string& user,
@@ -87,11 +101,17 @@ absl::Status EditFile(const std::string& path, bool with_ids, const std::string&
 
 }  // namespace
 
-std::optional<Account> FindAccount(const std::string& name) {
+std::vector<Account> Accounts() {
+  std::vector<Account> accounts;
   for (const Fields& row : ReadTable(ReadFile("/etc/passwd"), 7)) {
-    if (row[0] != name) continue;
-    return Account{row[0], static_cast<uid_t>(std::strtoul(row[2].c_str(), nullptr, 10)),
-                   static_cast<gid_t>(std::strtoul(row[3].c_str(), nullptr, 10)), row[5], row[6]};
+    if (std::optional<Account> account = AccountIn(row)) accounts.push_back(*std::move(account));
+  }
+  return accounts;
+}
+
+std::optional<Account> FindAccount(const std::string& name) {
+  for (Account& account : Accounts()) {
+    if (account.name == name) return std::move(account);
   }
   return std::nullopt;
 }
@@ -107,8 +127,8 @@ std::vector<std::string> GroupsOf(const std::string& user) {
 std::vector<gid_t> GroupIdsOf(const std::string& user) {
   std::vector<gid_t> ids;
   for (const Fields& row : ReadTable(ReadFile("/etc/group"), 4)) {
-    if (Has(Members(row[3]), user))
-      ids.push_back(static_cast<gid_t>(std::strtoul(row[2].c_str(), nullptr, 10)));
+    const std::optional<uint32_t> id = IdIn(row[2]);
+    if (id.has_value() && Has(Members(row[3]), user)) ids.push_back(*id);
   }
   return ids;
 }
@@ -118,28 +138,19 @@ absl::StatusOr<std::string> EditGroups(const std::string& text, bool with_ids,
                                        const std::vector<std::string>& remove) {
   std::string out;
   std::set<std::string> there;
-  for (const auto& piece : absl::StrSplit(text, '\n')) {
-    if (piece.data() == text.data() + text.size()) break;  // what follows the last line's end
-    const std::string line(piece);
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string line = text.substr(begin, end - begin);
     Fields fields = absl::StrSplit(line, ':');
-    if (fields.size() == 4) {
-      there.insert(fields[0]);
-      std::vector<std::string> members = Members(fields[3]);
-      const bool in = Has(members, user);
-      if (Has(add, fields[0]) && !in) {
-        members.push_back(user);
-        fields[3] = absl::StrJoin(members, ",");
-      } else if (Has(remove, fields[0]) && in) {
-        members.erase(std::remove(members.begin(), members.end(), user), members.end());
-        fields[3] = absl::StrJoin(members, ",");
-      }
-      absl::StrAppend(&out, absl::StrJoin(fields, ":"), "\n");
-    } else {
-      absl::StrAppend(&out, line, "\n");
-    }
+    if (fields.size() == 4) there.insert(fields[0]);
+    const bool edited = fields.size() == 4 && EditMembers(user, add, remove, &fields);
+    absl::StrAppend(&out, edited ? absl::StrJoin(fields, ":") : line,
+                    end < text.size() ? "\n" : "");
+    begin = end + 1;
   }
   for (const std::string& name : add) {
     if (!there.insert(name).second) continue;
+    if (!out.empty() && out.back() != '\n') out += '\n';
     if (!with_ids) {
       absl::StrAppend(&out, name, ":!::", user, "\n");
       continue;
@@ -162,9 +173,13 @@ absl::Status SetGroups(const std::string& user, const std::vector<std::string>& 
   }
   if (!FindAccount(user))
     return absl::FailedPreconditionError(absl::StrCat("the guest has no user ", user));
-  static std::mutex mutex;  // the file's lock is the process's, not the thread's
-  const std::lock_guard<std::mutex> guard(mutex);
-  const PasswordLock lock;
+  static std::timed_mutex mutex;  // the file's lock is the process's, not the thread's
+  const std::unique_lock<std::timed_mutex> guard(mutex, kPatience);
+  if (!guard.owns_lock()) {
+    return absl::UnavailableError("the groups are being edited in the guest: by another call");
+  }
+  const PasswordLock lock(kPatience);
+  if (!lock.status().ok()) return lock.status();
   const absl::Status status = EditFile("/etc/group", true, user, add, remove);
   if (!status.ok()) return status;
   return EditFile("/etc/gshadow", false, user, add, remove);

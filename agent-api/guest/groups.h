@@ -21,6 +21,7 @@ struct Account {
   std::string home;
   std::string shell;
 };
+std::vector<Account> Accounts();
 std::optional<Account> FindAccount(const std::string& name);
 
 // Names of the groups that list `user`, sorted; gids likewise, without the primary one.
@@ -29,7 +30,7 @@ std::vector<gid_t> GroupIdsOf(const std::string& user);
 
 // Adds `user` to and removes it from just these groups. A group to add that is not there is made,
 // with the highest free id below 1000; one to remove that is not there is fine. Holds the lock of
-// lckpwdf(3).
+// lckpwdf(3). Unavailable: somebody else holds it, for longer than a second.
 absl::Status SetGroups(const std::string& user, const std::vector<std::string>& add,
                        const std::vector<std::string>& remove);
 

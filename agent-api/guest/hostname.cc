@@ -1,54 +1,47 @@
 #include "agent-api/guest/hostname.h"
 
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <sstream>
+#include <mutex>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "agent-api/guest/hosts_file.h"
 #include "agent-api/guest/text_file.h"
 
 namespace rum::guest {
+namespace {
 
-std::string WithOwnName(const std::string& hosts, const std::string& hostname) {
-  const size_t dot = hostname.find('.');
-  const std::string own =
-      absl::StrCat("127.0.1.1\t", hostname,
-                   dot == std::string::npos ? "" : "\t" + hostname.substr(0, dot), "\n");
-  std::istringstream lines(hosts);
-  std::string out;
-  std::string after_loopback;  // what follows the line of 127.0.0.1, should 127.0.1.1 have none
-  bool loopback = false;
-  bool replaced = false;
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line);
-    std::string address;
-    words >> address;
-    if (address == "127.0.1.1") {
-      if (!replaced) (loopback ? after_loopback : out) += own;
-      replaced = true;
-      continue;
-    }
-    (loopback ? after_loopback : out) += line + "\n";
-    loopback = loopback || address == "127.0.0.1";
-  }
-  return replaced ? out + after_loopback : out + own + after_loopback;
+std::string KernelName() {
+  utsname names{};
+  uname(&names);
+  return names.nodename;
 }
 
-bool NamesHost(const std::string& hosts, const std::string& hostname) {
-  std::istringstream lines(hosts);
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line.substr(0, line.find('#')));
-    std::string word;
-    words >> word;  // the address
-    while (words >> word) {
-      if (word == hostname) return true;
-    }
-  }
-  return false;
+absl::Status SetInHosts(const std::string& hostname, const std::vector<std::string>& before) {
+  const absl::StatusOr<std::string> hosts = ReadFileToEdit("/etc/hosts");
+  if (!hosts.ok() && !absl::IsNotFound(hosts.status())) return hosts.status();
+  const std::string wanted = WithOwnName(hosts.ok() ? *hosts : "", hostname, before);
+  if (hosts.ok() && wanted == *hosts) return absl::OkStatus();
+  return WriteFileAtomically("/etc/hosts", wanted, 0644);
 }
+
+absl::Status SetStatic(const std::string& hostname) {
+  if (FirstLine(ReadFile("/etc/hostname")) == hostname) return absl::OkStatus();
+  return WriteFileAtomically("/etc/hostname", hostname + "\n", 0644);
+}
+
+absl::Status SetInKernel(const std::string& name) {
+  if (sethostname(name.data(), name.size()) == 0) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat("sethostname: ", std::strerror(errno)));
+}
+
+}  // namespace
 
 absl::Status SetHostname(const std::string& hostname) {
   // The kernel holds 64 bytes; a longer name keeps its first label there.
@@ -59,21 +52,16 @@ absl::Status SetHostname(const std::string& hostname) {
       !std::all_of(hostname.begin(), hostname.end(), plain)) {
     return absl::InvalidArgumentError(absl::StrCat("not a hostname: \"", hostname, "\""));
   }
-  if (FirstLine(ReadFile("/etc/hostname")) != hostname) {
-    const absl::Status status = WriteFileAtomically("/etc/hostname", hostname + "\n", 0644);
-    if (!status.ok()) return status;
+  static std::mutex mutex;
+  const std::lock_guard<std::mutex> guard(mutex);
+  // The table first: it is by the other two that the old names are known.
+  const std::vector<std::string> before = {FirstLine(ReadFile("/etc/hostname")), KernelName()};
+  absl::Status first = absl::OkStatus();
+  for (const absl::Status& status :
+       {SetInHosts(hostname, before), SetStatic(hostname), SetInKernel(kernel_name)}) {
+    if (first.ok()) first = status;
   }
-  const absl::StatusOr<std::string> hosts = ReadFileToEdit("/etc/hosts");
-  if (!hosts.ok() && !absl::IsNotFound(hosts.status())) return hosts.status();
-  const std::string wanted = WithOwnName(hosts.ok() ? *hosts : "", hostname);
-  if (!hosts.ok() || wanted != *hosts) {
-    const absl::Status status = WriteFileAtomically("/etc/hosts", wanted, 0644);
-    if (!status.ok()) return status;
-  }
-  if (sethostname(kernel_name.data(), kernel_name.size()) != 0) {
-    return absl::InternalError(absl::StrCat("sethostname: ", std::strerror(errno)));
-  }
-  return absl::OkStatus();
+  return first;
 }
 
 }  // namespace rum::guest

@@ -7,16 +7,9 @@
 
 namespace rum::guest {
 
-// The kernel's, /etc/hostname and the 127.0.1.1 line of /etc/hosts (sudo looks its own host up
-// there).
+// The kernel's, /etc/hostname and the machine's own names in /etc/hosts (sudo looks its own host up
+// there; see hosts_file.h). One that cannot be set does not keep the others from it.
 absl::Status SetHostname(const std::string& hostname);
-
-// `hosts` with the names of the 127.0.1.1 line replaced, or with such a line after 127.0.0.1's; all
-// else as it was.
-std::string WithOwnName(const std::string& hosts, const std::string& hostname);
-
-// Whether a line of `hosts` has this name.
-bool NamesHost(const std::string& hosts, const std::string& hostname);
 
 }  // namespace rum::guest
 

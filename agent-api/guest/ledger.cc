@@ -11,6 +11,7 @@
 #include <set>
 #include <sstream>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "agent-api/guest/text_file.h"
 
@@ -149,6 +150,13 @@ absl::Status Ledger::PutEnd(const agent::ScriptRun& run) {
   return status;
 }
 
-std::string BootId() { return FirstLine(ReadFile("/proc/sys/kernel/random/boot_id")); }
+std::string BootId() {
+  std::string id = FirstLine(ReadFile("/proc/sys/kernel/random/boot_id"));
+  // A part of names and of messages: whatever else is mounted there is made to fit.
+  std::replace_if(
+      id.begin(), id.end(), [](unsigned char c) { return !absl::ascii_isalnum(c) && c != '-'; },
+      '-');
+  return id.substr(0, 64);
+}
 
 }  // namespace rum::guest

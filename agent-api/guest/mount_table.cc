@@ -70,8 +70,9 @@ std::vector<MountEntry> ParseMountInfo(const std::string& text) {
   for (const auto& line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
     const std::vector<std::string> words = absl::StrSplit(line, ' ');
     // Optional fields end with a lone "-".
-    const auto dash = std::find(words.begin(), words.end(), "-");
-    if (words.size() < 6 || words.end() - dash < 3) continue;
+    if (words.size() < 6) continue;
+    const auto dash = std::find(words.begin() + 6, words.end(), "-");
+    if (words.end() - dash < 3) continue;
     const std::vector<std::string> options = absl::StrSplit(words[5], ',');
     mounts.push_back({Unescaped(words[4]), *(dash + 1), Unescaped(*(dash + 2)),
                       std::find(options.begin(), options.end(), "ro") != options.end()});

@@ -89,7 +89,8 @@ Scripts::Scripts(const std::string& folder, std::string program)
   std::error_code ignored;
   std::filesystem::create_directories(folder_ + "/runs", ignored);
   chmod(folder_.c_str(), 0700);
-  boot_script_.ParseFromString(ReadFile(folder_ + "/boot-script"));
+  // Of a damaged file no half: its names would be in all that the agent says.
+  if (!boot_script_.ParseFromString(ReadFile(folder_ + "/boot-script"))) boot_script_.Clear();
   Adopt();
 }
 

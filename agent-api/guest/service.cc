@@ -30,6 +30,7 @@
 #include "agent-api/guest/groups.h"
 #include "agent-api/guest/host_keys.h"
 #include "agent-api/guest/hostname.h"
+#include "agent-api/guest/hosts_file.h"
 #include "agent-api/guest/spawn.h"
 #include "agent-api/guest/staged_program.h"
 #include "agent-api/guest/storage.h"
@@ -44,6 +45,12 @@ constexpr size_t kChunk = 32 * 1024;
 constexpr std::chrono::seconds kCallsEnd{5};
 // How soon the end of a session is noticed by a stream that has nothing to say.
 constexpr std::chrono::milliseconds kLookForHost{2000};
+
+// Of a file in the guest that could not be read or written: whoever uses the guest may have cured
+// it by the next try.
+absl::Status Curable(const absl::Status& status) {
+  return absl::IsInternal(status) ? absl::UnavailableError(status.message()) : status;
+}
 
 grpc::Status ToGrpc(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
@@ -106,21 +113,22 @@ class Service final : public agent::Agent::Service {
 
   grpc::Status SetHostname(grpc::ServerContext*, const agent::SetHostnameRequest* request,
                            agent::SetHostnameReply*) override {
-    return ToGrpc(guest::SetHostname(request->hostname()));
+    return ToGrpc(Curable(guest::SetHostname(request->hostname())));
   }
 
   grpc::Status SetGroups(grpc::ServerContext*, const agent::SetGroupsRequest* request,
                          agent::SetGroupsReply*) override {
-    return ToGrpc(guest::SetGroups(request->user(), {request->add().begin(), request->add().end()},
-                                   {request->remove().begin(), request->remove().end()}));
+    return ToGrpc(
+        Curable(guest::SetGroups(request->user(), {request->add().begin(), request->add().end()},
+                                 {request->remove().begin(), request->remove().end()})));
   }
 
   grpc::Status SetAuthorizedKeys(grpc::ServerContext*,
                                  const agent::SetAuthorizedKeysRequest* request,
                                  agent::SetAuthorizedKeysReply*) override {
-    return ToGrpc(guest::SetAuthorizedKeys(request->user(),
-                                           {request->add().begin(), request->add().end()},
-                                           {request->remove().begin(), request->remove().end()}));
+    return ToGrpc(Curable(
+        guest::SetAuthorizedKeys(request->user(), {request->add().begin(), request->add().end()},
+                                 {request->remove().begin(), request->remove().end()})));
   }
 
   grpc::Status SetStorage(grpc::ServerContext*, const agent::SetStorageRequest* request,
@@ -333,6 +341,8 @@ AgentServer::AgentServer(Scripts* scripts, const AgentProgram& program)
     : parts_(std::make_unique<Parts>(scripts, program)) {
   grpc::ServerBuilder builder;
   builder.RegisterService(&parts_->service);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kWindowBytes);
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
   // A few threads stay, for the next calls.
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, 4);

@@ -8,16 +8,20 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <mutex>
+#include <numeric>
 #include <set>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "agent-api/guest/authorized_keys.h"
 #include "agent-api/guest/filesystem.h"
+#include "agent-api/guest/home.h"
+#include "agent-api/guest/mount_place.h"
 #include "agent-api/guest/mount_table.h"
-#include "agent-api/guest/spawn.h"
 #include "agent-api/guest/text_file.h"
+#include "agent-api/guest/tool.h"
 #include "agent-api/guest/unfinished_drives.h"
 
 namespace rum::guest {
@@ -78,36 +82,6 @@ bool NeedsFstab(const agent::Volume& volume) { return volume.type() != "zfs"; }
 
 bool Holds(const MountEntry& mount, const agent::Volume& volume) {
   return IsVolume(mount, volume) && mount.readonly == volume.readonly();
-}
-
-// Runs a command of the guest; what it said is part of an error.
-absl::Status RunTool(const std::vector<std::string>& argv) {
-  int output[2];
-  if (pipe2(output, O_CLOEXEC) != 0) return absl::InternalError(std::strerror(errno));
-  SpawnRequest request;
-  request.argv = argv;
-  request.environment = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                         "LC_ALL=C"};
-  request.stdout_fd = request.stderr_fd = output[1];
-  const absl::StatusOr<Child> child = Spawn(request);
-  close(output[1]);
-  if (!child.ok()) {
-    close(output[0]);
-    if (!absl::IsNotFound(child.status())) return child.status();
-    return absl::UnimplementedError(absl::StrCat("the guest has no ", argv[0]));
-  }
-  std::string said;
-  char buffer[4096];
-  for (ssize_t n; (n = read(output[0], buffer, sizeof buffer)) != 0;) {
-    if (n < 0 && errno != EINTR) break;
-    if (n > 0) said.append(buffer, static_cast<size_t>(n));
-  }
-  close(output[0]);
-  const Exit end = Reap(*child);
-  if (end.well()) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      absl::StrJoin(argv, " "), end.signal != 0 ? " ended by signal " : " ended with ",
-      end.signal != 0 ? end.signal : end.exit_status, ": ", absl::StripAsciiWhitespace(said)));
 }
 
 std::string Describe(const DeviceContent& content) {
@@ -194,22 +168,79 @@ absl::Status Mount(const agent::Volume& volume, const std::vector<std::string>& 
                    why == ENODEV ? " (the guest's kernel has no such filesystem)" : ""));
 }
 
+std::vector<MountEntry> MountsNow() { return ParseMountInfo(ReadFile(kMountInfo)); }
+
 // `volume` with the type by which the next boot can mount it.
 agent::Volume AsMounted(agent::Volume volume) {
-  const std::vector<MountEntry> mounts = ParseMountInfo(ReadFile(kMountInfo));
+  const std::vector<MountEntry> mounts = MountsNow();
   const MountEntry* there = MountedAt(mounts, volume.target());
   if (there != nullptr && there->type == "ntfs3") volume.set_type(there->type);
   return volume;
 }
 
-// What there is before anything is done.
-struct Present {
-  std::vector<MountEntry> mounts;
-  std::vector<std::string> own_targets;  // that rum mounted, and so may unmount
-};
+// `own_targets`: that rum mounted, and so may unmount.
+absl::Status Unmount(const MountEntry& mount, const std::vector<std::string>& own_targets) {
+  if (!Has(own_targets, mount.target)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        mount.source, " (", mount.type, ") is mounted at ", mount.target, ": it is left as it is"));
+  }
+  if (umount2(mount.target.c_str(), 0) == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("unmounting ", mount.source, " from ",
+                                                    mount.target, ": ", std::strerror(errno)));
+}
+
+// Makes room at the target: what is mounted at it goes, and what is mounted below it, which would
+// be out of sight. Ours is mounted again, for the innermost volumes come last.
+absl::Status Clear(const std::string& target, const std::vector<std::string>& own_targets) {
+  const std::vector<MountEntry> mounts = MountsNow();
+  std::vector<MountEntry> in_the_way = MountsBelow(mounts, target);
+  if (const MountEntry* there = MountedAt(mounts, target)) in_the_way.push_back(*there);
+  for (const MountEntry& mount : in_the_way) {
+    if (absl::Status gone = Unmount(mount, own_targets); !gone.ok()) return gone;
+  }
+  return absl::OkStatus();
+}
+
+// Who may log in to the homes that a mount at `target` puts out of sight.
+using Keys = std::map<std::string, std::string>;
+Keys KeysOfHomesIn(const std::string& target) {
+  Keys keys;
+  for (const Account& account : AccountsIn(target)) {
+    keys[account.name] = AuthorizedKeysText(account);
+  }
+  return keys;
+}
+
+// People can log in whose homes are on the volume, as they could before it was there.
+absl::Status MakeHomes(const agent::Volume& volume, const Keys& keys) {
+  if (volume.readonly() || IsFolder(volume)) return absl::OkStatus();
+  const std::vector<Account> lacking = AccountsWithoutHome(volume.target());
+  for (const Account& account : lacking) {
+    if (absl::Status made = MakeHome(account); !made.ok()) return made;
+    const auto known = keys.find(account.name);
+    if (known == keys.end() || known->second.empty()) continue;
+    const absl::Status followed = EditAuthorizedKeysOf(account, true, [&](const std::string& text) {
+      return text.empty() ? known->second : text;
+    });
+    if (!followed.ok()) return followed;
+  }
+  // Where files without labels are nobody's to read.
+  if (!lacking.empty() && std::filesystem::exists("/sys/fs/selinux/enforce")) {
+    (void)RunTool({"restorecon", "-R", volume.target()});
+  }
+  return absl::OkStatus();
+}
 
 // Makes one volume hold; the result is its source in fstab.
-absl::StatusOr<std::string> Make(const agent::Volume& volume, const Present& present) {
+absl::StatusOr<std::string> Make(const agent::Volume& volume,
+                                 const std::vector<std::string>& own_targets) {
+  const std::vector<MountEntry> mounts = MountsNow();
+  const MountEntry* there = MountedAt(mounts, volume.target());
+  const bool holds = there != nullptr && Holds(*there, volume);
+  if (const std::string hidden = HiddenBy(volume.target()); !holds && !hidden.empty()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "nothing is mounted there, for the guest needs ", hidden, ": choose another target"));
+  }
   const absl::StatusOr<std::vector<std::string>> devices = DevicesOf(volume);
   if (!devices.ok()) return devices.status();
   std::string source = volume.tag();
@@ -218,22 +249,56 @@ absl::StatusOr<std::string> Make(const agent::Volume& volume, const Present& pre
     if (!uuid.ok()) return uuid.status();
     source = absl::StrCat("UUID=", *uuid);
   }
-  const MountEntry* there = MountedAt(present.mounts, volume.target());
-  if (there != nullptr && Holds(*there, volume)) return source;
-  if (there != nullptr) {
-    if (!Has(present.own_targets, volume.target())) {
-      return absl::FailedPreconditionError(absl::StrCat(there->source, " (", there->type,
-                                                        ") is mounted there: it is left as it is"));
-    }
-    if (umount2(volume.target().c_str(), 0) != 0) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("unmounting ", there->source, ": ", std::strerror(errno)));
-    }
-  }
+  if (holds) return source;
   // A new pool is mounted by its making.
-  if (MountedAt(ParseMountInfo(ReadFile(kMountInfo)), volume.target()) != nullptr) return source;
+  const std::vector<MountEntry> after = MountsNow();
+  const MountEntry* made = MountedAt(after, volume.target());
+  if (made != nullptr && there == nullptr) return source;
+  if (absl::Status clear = Clear(volume.target(), own_targets); !clear.ok()) return clear;
   if (absl::Status mounted = Mount(volume, *devices); !mounted.ok()) return mounted;
   return source;
+}
+
+// Parents before what is in them.
+std::vector<int> OuterFirst(const Volumes& volumes) {
+  std::vector<int> order(volumes.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int one, int other) {
+    return volumes[static_cast<size_t>(one)].target() <
+           volumes[static_cast<size_t>(other)].target();
+  });
+  return order;
+}
+
+agent::VolumeState MakeHold(const agent::Volume& volume,
+                            const std::vector<std::string>& own_targets, std::string* lines) {
+  agent::VolumeState state;
+  const Keys keys = KeysOfHomesIn(volume.target());
+  const absl::StatusOr<std::string> source = Make(volume, own_targets);
+  const absl::Status status = source.ok() ? MakeHomes(volume, keys) : source.status();
+  state.set_holds(status.ok());
+  if (!status.ok()) state.set_problem(std::string(status.message()));
+  state.set_tool_missing(absl::IsUnimplemented(status));
+  if (source.ok() && NeedsFstab(volume)) {
+    absl::StrAppend(lines, FstabLine(AsMounted(volume), *source));
+  }
+  return state;
+}
+
+// `before` as it was read, or why it could not be.
+absl::Status WriteTable(const absl::StatusOr<std::string>& before, const std::string& lines) {
+  if (!before.ok() && !absl::IsNotFound(before.status())) return before.status();
+  const std::string old = before.ok() ? *before : "";
+  const std::string wanted = WithOwnLines(old, lines);
+  if (wanted == old) return absl::OkStatus();
+  if (absl::Status written = WriteFileAtomically(kFstab, wanted, 0644); !written.ok()) {
+    return written;
+  }
+  // systemd makes units of the table when it is told to; elsewhere nobody asks.
+  if (std::filesystem::exists("/run/systemd/system")) {
+    (void)RunTool({"systemctl", "daemon-reload"});
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -263,14 +328,16 @@ void BlankUnfinishedDrives() {
 std::vector<agent::VolumeState> ObserveStorage(const Volumes& asked) {
   std::vector<agent::VolumeState> states;
   if (asked.empty()) return states;
-  const std::vector<MountEntry> mounts = ParseMountInfo(ReadFile(kMountInfo));
+  const std::vector<MountEntry> mounts = MountsNow();
   const std::vector<std::string> targets = TargetsOf(OwnLines(ReadFile(kFstab)));
   for (const agent::Volume& volume : Placed(asked)) {
     const MountEntry* mount = MountedAt(mounts, volume.target());
+    const bool homes = volume.readonly() || IsFolder(volume);
     agent::VolumeState state;
     state.set_target(asked[states.size()].target());
     state.set_holds(mount != nullptr && Holds(*mount, volume) &&
-                    (!NeedsFstab(volume) || Has(targets, volume.target())));
+                    (!NeedsFstab(volume) || Has(targets, volume.target())) &&
+                    (homes || AccountsWithoutHome(volume.target()).empty()));
     states.push_back(std::move(state));
   }
   return states;
@@ -292,34 +359,27 @@ absl::StatusOr<std::vector<agent::VolumeState>> SetStorage(const Volumes& asked)
   static std::mutex mutex;
   const std::lock_guard<std::mutex> guard(mutex);
   const absl::StatusOr<std::string> fstab = ReadFileToEdit(kFstab);
-  if (!fstab.ok() && !absl::IsNotFound(fstab.status())) return fstab.status();
-  const std::string before = fstab.ok() ? *fstab : "";
-  // Nothing is lost when it is busy: it is gone with the next boot.
-  for (const std::string& target : StaleTargets(asked)) umount2(target.c_str(), 0);
-  const Present present{ParseMountInfo(ReadFile(kMountInfo)), TargetsOf(OwnLines(before))};
-  std::vector<agent::VolumeState> states;
+  const std::vector<std::string> own_targets = TargetsOf(OwnLines(fstab.value_or("")));
+  // Nothing is lost when it is busy: it is gone with the next boot. Innermost first.
+  std::vector<std::string> stale = StaleTargets(asked);
+  std::sort(stale.rbegin(), stale.rend());
+  for (const std::string& target : stale) umount2(target.c_str(), 0);
+  const Volumes volumes = Placed(asked);
+  std::vector<agent::VolumeState> states(asked.size());
   std::string lines;
-  for (const agent::Volume& volume : Placed(asked)) {
-    agent::VolumeState state;
-    state.set_target(asked[states.size()].target());
-    const absl::StatusOr<std::string> source = Make(volume, present);
-    state.set_holds(source.ok());
-    if (!source.ok()) {
-      state.set_problem(std::string(source.status().message()));
-      state.set_tool_missing(absl::IsUnimplemented(source.status()));
-    } else if (NeedsFstab(volume)) {
-      absl::StrAppend(&lines, FstabLine(AsMounted(volume), *source));
-    }
-    states.push_back(std::move(state));
+  for (const int i : OuterFirst(volumes)) {
+    const size_t at = static_cast<size_t>(i);
+    states[at] = MakeHold(volumes[at], own_targets, &lines);
+    states[at].set_target(asked[at].target());
   }
-  const std::string after = WithOwnLines(before, lines);
-  if (after == before) return states;
-  if (absl::Status written = WriteFileAtomically(kFstab, after, 0644); !written.ok()) {
-    return written;
-  }
-  // systemd makes units of the table when it is told to; elsewhere nobody asks.
-  if (std::filesystem::exists("/run/systemd/system")) {
-    (void)RunTool({"systemctl", "daemon-reload"});
+  const absl::Status table = WriteTable(fstab, lines);
+  if (table.ok()) return states;
+  if (asked.empty()) return table;
+  // What is mounted stays so, until the next boot.
+  for (size_t i = 0; i < states.size(); ++i) {
+    if (!states[i].holds() || !NeedsFstab(volumes[i])) continue;
+    states[i].set_holds(false);
+    states[i].set_problem(absl::StrCat("mounted, but not at the next boot: ", table.message()));
   }
   return states;
 }

@@ -6,11 +6,18 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "agent-api/files/owned_fd.h"
+#include "agent-api/guest/file_attributes.h"
 
 namespace rum::guest {
 namespace {
+
+constexpr size_t kMostBytes = 64 << 20;  // lists of blocked hosts have some
+constexpr int kMostLinks = 40;
+constexpr int kMostNames = 16;
 
 absl::Status Failed(const std::string& what, const std::string& path) {
   return absl::InternalError(absl::StrCat(what, " ", path, ": ", std::strerror(errno)));
@@ -26,27 +33,80 @@ absl::Status WriteAll(int fd, const std::string& path, const std::string& bytes)
   return absl::OkStatus();
 }
 
+// Without waiting for what may never come: a user may have put a pipe in its place.
+OwnedFd OpenToRead(int folder, const std::string& name, int flags) {
+  return OwnedFd(
+      openat(folder, name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags));
+}
+
+absl::Status MustBeRegular(int fd, const std::string& path) {
+  struct stat file {};
+  if (fstat(fd, &file) != 0) return Failed("stat", path);
+  if (S_ISREG(file.st_mode)) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat(
+      path, " in the guest is ", S_ISDIR(file.st_mode) ? "a folder" : "not a regular file"));
+}
+
+// Where a file stands, held by its folder, so that both are the same until the end.
+struct Place {
+  std::string path;
+  std::string name;
+  OwnedFd folder;
+};
+
+absl::StatusOr<Place> PlaceOf(const std::string& path) {
+  const absl::StatusOr<std::string> through = ThroughLinks(path);
+  if (!through.ok()) return through.status();
+  const size_t slash = through->rfind('/');
+  const size_t begin = slash == std::string::npos ? 0 : slash + 1;
+  const std::string folder = begin == 0 ? "." : through->substr(0, begin);
+  Place place{*through, through->substr(begin),
+              OwnedFd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC))};
+  if (!place.folder.ok()) return Failed("open", folder);
+  return place;
+}
+
+// A new file beside `place`, and its name. What an earlier try left there goes; what cannot go is
+// no hindrance.
+OwnedFd MakeTemporary(const Place& place, std::string* name) {
+  for (int i = 0; i < kMostNames; ++i) {
+    *name = absl::StrCat(place.name, ".rum-new");
+    if (i == 0) unlinkat(place.folder.get(), name->c_str(), 0);
+    if (i > 0) absl::StrAppend(name, "-", getpid(), "-", i);
+    OwnedFd made(openat(place.folder.get(), name->c_str(),
+                        O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (made.ok() || errno != EEXIST) return made;
+  }
+  return {};
+}
+
+absl::Status Fill(int fd, const Place& place, int old, const std::string& bytes, mode_t mode) {
+  if (absl::Status written = WriteAll(fd, place.path, bytes); !written.ok()) return written;
+  if (old >= 0) {
+    if (absl::Status kept = KeepAttributes(old, fd, place.path); !kept.ok()) return kept;
+  } else if (fchmod(fd, mode) != 0) {
+    return Failed("chmod", place.path);
+  }
+  return fsync(fd) == 0 ? absl::OkStatus() : Failed("fsync", place.path);
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> ReadFileToEdit(const std::string& path) {
-  // A user may have put a pipe in its place, which nobody ever writes to.
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0 && errno == ENOENT) return absl::NotFoundError(absl::StrCat("no file ", path));
-  if (fd < 0) return Failed("open", path);
+  const OwnedFd fd = OpenToRead(AT_FDCWD, path, 0);
+  if (!fd.ok() && errno == ENOENT) return absl::NotFoundError(absl::StrCat("no file ", path));
+  if (!fd.ok()) return Failed("open", path);
+  if (absl::Status regular = MustBeRegular(fd.get(), path); !regular.ok()) return regular;
   std::string text;
   char buffer[16 * 1024];
-  for (;;) {
-    const ssize_t n = read(fd, buffer, sizeof buffer);
+  for (ssize_t n; (n = read(fd.get(), buffer, sizeof buffer)) != 0;) {
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      const absl::Status failed = Failed("read", path);
-      close(fd);
-      return failed;
-    }
-    if (n == 0) break;
+    if (n < 0) return Failed("read", path);
     text.append(buffer, static_cast<size_t>(n));
+    if (text.size() > kMostBytes) {
+      return absl::InternalError(absl::StrCat(path, " in the guest is larger than 64 MiB"));
+    }
   }
-  close(fd);
   return text;
 }
 
@@ -54,22 +114,34 @@ std::string ReadFile(const std::string& path) { return ReadFileToEdit(path).valu
 
 std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
 
+absl::StatusOr<std::string> ThroughLinks(const std::string& path) {
+  std::filesystem::path place = path;
+  for (int links = 0; links < kMostLinks; ++links) {
+    std::error_code error;
+    const std::filesystem::path to = std::filesystem::read_symlink(place, error);
+    if (error) return place.string();
+    place = to.is_absolute() ? to : place.parent_path() / to;
+  }
+  return absl::InternalError(absl::StrCat(path, " in the guest is a link that leads in a ring"));
+}
+
 absl::Status WriteFileAtomically(const std::string& path, const std::string& bytes, mode_t mode) {
-  const std::string temporary = path + ".rum-new";
-  const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) return Failed("create", temporary);
-  struct stat old {};
-  const bool exists = stat(path.c_str(), &old) == 0;
-  absl::Status status = WriteAll(fd, temporary, bytes);
-  if (status.ok() && fsync(fd) != 0) status = Failed("fsync", temporary);
-  if (status.ok() && exists && fchown(fd, old.st_uid, old.st_gid) != 0)
-    status = Failed("chown", temporary);
-  if (status.ok() && fchmod(fd, exists ? old.st_mode & 07777 : mode) != 0)
-    status = Failed("chmod", temporary);
-  close(fd);
-  if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0)
-    status = Failed("rename to", path);
-  if (!status.ok()) unlink(temporary.c_str());
+  const absl::StatusOr<Place> place = PlaceOf(path);
+  if (!place.ok()) return place.status();
+  const int folder = place->folder.get();
+  const OwnedFd old = OpenToRead(folder, place->name, O_NOFOLLOW);
+  if (!old.ok() && errno != ENOENT) return Failed("open", place->path);
+  if (old.ok()) {
+    if (absl::Status regular = MustBeRegular(old.get(), place->path); !regular.ok()) return regular;
+  }
+  std::string temporary;
+  const OwnedFd made = MakeTemporary(*place, &temporary);
+  if (!made.ok()) return NotReplaced(place->path, folder, old.get(), errno);
+  absl::Status status = Fill(made.get(), *place, old.get(), bytes, mode);
+  if (status.ok() && renameat(folder, temporary.c_str(), folder, place->name.c_str()) != 0) {
+    status = NotReplaced(place->path, folder, old.get(), errno);
+  }
+  if (!status.ok()) unlinkat(folder, temporary.c_str(), 0);
   return status;
 }
 

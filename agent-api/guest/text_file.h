@@ -13,11 +13,15 @@ namespace rum::guest {
 // The whole file; empty when it cannot be read.
 std::string ReadFile(const std::string& path);
 // The same for whoever writes it back: NotFound when there is none, else why it cannot be read.
+// What is no regular file, or larger than any such file is, is never read.
 absl::StatusOr<std::string> ReadFileToEdit(const std::string& path);
 // The first line without its end.
 std::string FirstLine(const std::string& text);
-// Writes beside the file, flushes to disk, renames: a reader sees the old or the new text. Keeps
-// owner and mode of an old file, else `mode`.
+// Where links lead from `path`, also when there is nothing yet.
+absl::StatusOr<std::string> ThroughLinks(const std::string& path);
+// Writes beside the file, flushes to disk, renames: a reader sees the old or the new text. A link
+// stays and what it leads to is replaced, with the owner, mode, ACL and extended attributes that it
+// had; a new file gets `mode`. Within AsUser, all but the owner is by that user's rights.
 absl::Status WriteFileAtomically(const std::string& path, const std::string& bytes, mode_t mode);
 // Makes a file that is not there yet, and that nobody needs after a power cut: it is not flushed.
 absl::Status WriteNewFile(const std::string& path, const std::string& bytes, mode_t mode);

@@ -42,7 +42,7 @@ int MakeSocket(const tcp::endpoint& endpoint, Fd* made) {
   Fd fd(socket(endpoint.data()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd.ok()) return errno;
   if (setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) return errno;
-  // Else :: would take the port of 0.0.0.0 as well, where the system says so.
+  // A forward of :: has a second socket for IPv4, which can change hands on its own.
   if (endpoint.address().is_v6() &&
       setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0) {
     return errno;
@@ -68,6 +68,25 @@ std::vector<Fd> GiveUpListening() {
     const std::set<Listener*> open = OpenListeners();
     for (Listener* listener : open) sockets.push_back(listener->GiveUp());
     return sockets;
+  });
+}
+
+std::string MachineAt(const std::string& bind, uint16_t port) {
+  const auto address = ParseAddress(bind);
+  if (!address) return "";
+  return OnIoThread([&]() -> std::string {
+    std::vector<ListeningSocket> sockets;
+    std::vector<std::string> machines;
+    for (const Listener* listener : OpenListeners()) {
+      ListeningSocket socket = listener->where();
+      // Ours are of one family each.
+      if (IsV4(socket.address) != IsV4(*address)) continue;
+      socket.inode = machines.size();
+      sockets.push_back(socket);
+      machines.push_back(listener->machine());
+    }
+    const auto blocker = FindBlocker(sockets, *address, port);
+    return blocker ? machines[blocker->inode] : "";
   });
 }
 
@@ -119,6 +138,13 @@ int Listener::Open() {
   drain_.cancel(error);
   WaitForClient();
   return 0;
+}
+
+ListeningSocket Listener::where() const {
+  ListeningSocket socket;
+  socket.address = ParseAddress(bind_).value_or(AddressBytes{});
+  socket.port = host_;
+  return socket;
 }
 
 void Listener::Drain() {

@@ -11,12 +11,16 @@
 #include "absl/status/status.h"
 #include "controller/listeners/fd.h"
 #include "controller/listeners/listener_set_options.h"
+#include "controller/listeners/port_owner.h"
 #include "controller/listeners/relay.h"
 
 namespace rum {
 
 // Why `forward` cannot be bound: `error` is an errno, `owner` who holds its port, as far as known.
 absl::Status BindError(const Forward& forward, int error, const std::string& owner);
+
+// The machine whose forward, of this process, keeps `bind`:`port` from being bound; "": none does.
+std::string MachineAt(const std::string& bind, uint16_t port);
 
 // One listening socket and its connections. io thread only; Close before the last pointer goes.
 class Listener : public std::enable_shared_from_this<Listener> {
@@ -30,6 +34,8 @@ class Listener : public std::enable_shared_from_this<Listener> {
   void Close();  // and every connection, at once
   Fd GiveUp();   // stops accepting and leaves the socket open; connections go on
   bool idle() const { return relays_.empty(); }
+  ListeningSocket where() const;
+  const std::string& machine() const { return route_.machine; }
 
   // Asks whether the guest's port is reached, unless that is known; `done` is called once, at once
   // or later, on any thread.

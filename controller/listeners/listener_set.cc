@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <cerrno>
 #include <condition_variable>
 #include <map>
@@ -30,13 +31,46 @@ bool IsValid(const Forward& forward) {
   return !error && forward.host != 0;
 }
 
+bool IsAny(const Forward& forward, bool v6) {
+  const auto address = KeyOf(forward).address();
+  return address.is_v6() == v6 && address.is_unspecified();
+}
+
+// Sockets that `forward` of `all` is accepted at: one for each family of ::, unless another forward
+// has the other one.
+std::vector<Forward> SocketsOf(const Forward& forward, const std::vector<Forward>& all) {
+  const bool alone = std::none_of(all.begin(), all.end(), [&](const Forward& other) {
+    return other.host == forward.host && IsValid(other) && IsAny(other, false);
+  });
+  if (!IsAny(forward, true) || !alone) return {forward};
+  return {forward, {"0.0.0.0", forward.host, forward.guest}};
+}
+
+// A socket that could not be opened.
+struct Failure {
+  int error = 0;  // 0: all of the forward's could
+  std::string bind = {};
+
+  // Somebody holds the port, or the address is not there yet: that passes by itself.
+  bool passes() const { return error == EADDRINUSE || error == EADDRNOTAVAIL; }
+};
+
+std::string OwnerOf(const Failure& failure, uint16_t port) {
+  if (failure.error != EADDRINUSE) return "";
+  std::string machine = MachineAt(failure.bind, port);
+  return machine.empty() ? PortOwner(failure.bind, port) : machine;
+}
+
 class AsioListenerSet : public ListenerSet {
  public:
   AsioListenerSet(GuestRoute route, const ListenerSetOptions& options)
-      : route_(std::move(route)), options_(options) {}
+      : route_(std::move(route)),
+        options_(options),
+        retry_(std::make_shared<boost::asio::steady_timer>(IoContext())) {}
 
   ~AsioListenerSet() override {
     OnIoThread([this] {
+      retry_.reset();
       for (const auto& [key, listener] : listeners_) listener->Close();
       for (const auto& [key, listener] : draining_) listener->Close();
       // Here, for what they hold belongs to this thread.
@@ -47,19 +81,15 @@ class AsioListenerSet : public ListenerSet {
 
   std::vector<ForwardState> Apply(const std::vector<Forward>& wanted) override {
     const std::lock_guard<std::mutex> one_at_a_time(apply_mutex_);
-    const std::vector<int> errors = OnIoThread([&] { return ApplyHere(wanted); });
+    const std::vector<Failure> failures = OnIoThread([&] { return ApplyHere(wanted); });
     // Who holds a port is looked up here, for it takes longer than a connection should wait.
-    std::vector<absl::Status> failures;
-    for (size_t i = 0; i < wanted.size(); ++i) {
-      const Forward& forward = wanted[i];
-      failures.push_back(
-          errors[i] == 0
-              ? absl::OkStatus()
-              : BindError(forward, errors[i],
-                          errors[i] == EADDRINUSE ? PortOwner(forward.bind, forward.host) : ""));
-    }
+    std::vector<absl::Status> texts;
+    for (size_t i = 0; i < wanted.size(); ++i)
+      texts.push_back(TextOf(wanted[i], failures[i], true));
     return OnIoThread([&] {
-      failures_ = std::move(failures);
+      for (size_t i = 0; i < texts.size(); ++i) {
+        if (failures_[i].error != 0) texts_[i] = std::move(texts[i]);  // it may be free meanwhile
+      }
       return States();
     });
   }
@@ -83,10 +113,16 @@ class AsioListenerSet : public ListenerSet {
     OnIoThread([&] {
       {
         const std::lock_guard<std::mutex> guard(waiting->mutex);
-        waiting->left += listeners_.size();
+        waiting->left += wanted_.size();
       }
-      for (const auto& [key, listener] : listeners_)
-        listener->Probe([waiting] { waiting->Done(); });
+      for (const Forward& forward : wanted_) {
+        const auto found = listeners_.find(KeyOf(forward));
+        if (found == listeners_.end()) {
+          waiting->Done();
+        } else {
+          found->second->Probe([waiting] { waiting->Done(); });
+        }
+      }
     });
     waiting->Done();
     std::unique_lock<std::mutex> guard(waiting->mutex);
@@ -96,28 +132,70 @@ class AsioListenerSet : public ListenerSet {
  private:
   using Listeners = std::map<Key, std::shared_ptr<Listener>>;
 
-  // An errno for each of `wanted`.
-  std::vector<int> ApplyHere(const std::vector<Forward>& wanted) {
-    std::vector<int> errors(wanted.size());
+  // One for each of `wanted`.
+  std::vector<Failure> ApplyHere(const std::vector<Forward>& wanted) {
+    std::vector<Failure> failures(wanted.size());
     std::set<Key> keys;
     for (size_t i = 0; i < wanted.size(); ++i) {
       if (!IsValid(wanted[i])) {
-        errors[i] = EINVAL;
+        failures[i] = {EINVAL};
       } else if (!keys.insert(KeyOf(wanted[i])).second) {
-        errors[i] = EEXIST;
+        failures[i] = {EEXIST};
       } else {
-        errors[i] = Open(wanted[i]);
+        for (const Forward& socket : SocketsOf(wanted[i], wanted)) keys.insert(KeyOf(socket));
+        failures[i] = OpenAll(wanted[i], wanted);
       }
     }
     DrainAllBut(keys);
-    failures_.clear();
+    texts_.clear();
     for (size_t i = 0; i < wanted.size(); ++i) {
       // New before old cannot be where the old one holds the port: 127.0.0.1 to 0.0.0.0.
-      if (errors[i] == EADDRINUSE) errors[i] = Open(wanted[i]);
-      failures_.push_back(errors[i] == 0 ? absl::OkStatus() : BindError(wanted[i], errors[i], ""));
+      if (failures[i].error == EADDRINUSE) failures[i] = OpenAll(wanted[i], wanted);
+      texts_.push_back(TextOf(wanted[i], failures[i], false));
     }
     wanted_ = wanted;
-    return errors;
+    failures_ = failures;
+    RetryLater();
+    return failures;
+  }
+
+  static absl::Status TextOf(const Forward& forward, const Failure& failure, bool with_owner) {
+    if (failure.error == 0) return absl::OkStatus();
+    return BindError(forward, failure.error, with_owner ? OwnerOf(failure, forward.host) : "");
+  }
+
+  Failure OpenAll(const Forward& forward, const std::vector<Forward>& all) {
+    Failure first;
+    for (const Forward& socket : SocketsOf(forward, all)) {
+      const int error = Open(socket);
+      const bool no_such_family = socket != forward && error == EAFNOSUPPORT;
+      if (error != 0 && !no_such_family && first.error == 0) first = {error, socket.bind};
+    }
+    return first;
+  }
+
+  void RetryLater() {
+    const bool busy = std::any_of(failures_.begin(), failures_.end(),
+                                  [](const Failure& failure) { return failure.passes(); });
+    if (!busy) return void(retry_->cancel());
+    retry_->expires_after(options_.retry);
+    retry_->async_wait([this, alive = std::weak_ptr(retry_)](const auto& cancelled) {
+      if (!cancelled && !alive.expired()) Retry();
+    });
+  }
+
+  void Retry() {
+    bool opened = false;
+    for (size_t i = 0; i < wanted_.size(); ++i) {
+      if (!failures_[i].passes()) continue;
+      const Failure failure = OpenAll(wanted_[i], wanted_);
+      if (failure.error != 0) continue;
+      failures_[i] = failure;
+      texts_[i] = absl::OkStatus();
+      opened = true;
+    }
+    if (opened && route_.on_change) route_.on_change();
+    RetryLater();
   }
 
   int Open(const Forward& forward) {
@@ -158,22 +236,30 @@ class AsioListenerSet : public ListenerSet {
     for (size_t i = 0; i < wanted_.size(); ++i) {
       ForwardState state;
       state.forward = wanted_[i];
-      state.bound = failures_[i];
-      if (!state.bound.ok()) {
-        state.last_error = std::string(state.bound.message());
-      } else {
-        const Listener& listener = *listeners_.at(KeyOf(wanted_[i]));
-        const ForwardCounters& counters = listener.counters();
-        state.bound = listener.accepting();
-        state.open_connections = counters.open_connections;
-        state.bytes_in = counters.bytes_in;
-        state.bytes_out = counters.bytes_out;
-        state.last_error = counters.last_error;
-        state.health = counters.health;
+      state.bound = texts_[i];
+      if (!state.bound.ok()) state.last_error = std::string(state.bound.message());
+      std::chrono::steady_clock::time_point newest;
+      for (const Forward& socket : SocketsOf(wanted_[i], wanted_)) {
+        const auto found = listeners_.find(KeyOf(socket));
+        if (!state.bound.ok() || found == listeners_.end()) continue;
+        AddTo(&state, *found->second, &newest);
       }
       states.push_back(std::move(state));
     }
     return states;
+  }
+
+  static void AddTo(ForwardState* state, const Listener& listener,
+                    std::chrono::steady_clock::time_point* newest) {
+    const ForwardCounters& counters = listener.counters();
+    state->bound.Update(listener.accepting());
+    state->open_connections += counters.open_connections;
+    state->bytes_in += counters.bytes_in;
+    state->bytes_out += counters.bytes_out;
+    if (state->last_error.empty()) state->last_error = counters.last_error;
+    if (counters.health == ForwardHealth::kUnknown || counters.health_at < *newest) return;
+    state->health = counters.health;
+    *newest = counters.health_at;
   }
 
   const GuestRoute route_;
@@ -181,8 +267,10 @@ class AsioListenerSet : public ListenerSet {
   std::mutex apply_mutex_;
   // io thread only:
   std::vector<Forward> wanted_;
-  std::vector<absl::Status> failures_;  // for each of them
-  Listeners listeners_;                 // a key is in one of these two
+  std::vector<Failure> failures_;    // for each of them
+  std::vector<absl::Status> texts_;  // likewise
+  std::shared_ptr<boost::asio::steady_timer> retry_;
+  Listeners listeners_;  // a key is in one of these two
   Listeners draining_;
 };
 

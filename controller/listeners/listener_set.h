@@ -14,7 +14,7 @@
 namespace rum {
 
 struct Forward {
-  std::string bind = "127.0.0.1";  // IPv4 or IPv6 literal
+  std::string bind = "127.0.0.1";  // IPv4 or IPv6 literal; `::` takes both: see ListenerSet
   uint16_t host = 0;
   uint16_t guest = 0;
   friend bool operator==(const Forward&, const Forward&) = default;
@@ -48,15 +48,22 @@ struct GuestRoute {
   // A listener cannot accept, or can again, so that Observe() tells another thing now. May be
   // empty; called on the io thread, must not block there.
   std::function<void()> on_change;
+  // Whose it is, for others that want a port of it.
+  std::string machine = {};
 };
 
 // The host ports of one machine. Thread-safe; sockets live on the one io thread of the process.
+//
+// `::` is all addresses of both families: its IPv4 clients are accepted by a socket of their own on
+// 0.0.0.0, unless a forward of 0.0.0.0 with that port stands beside it, whose they are then. So
+// either can come and go while the other one's connections stay.
 class ListenerSet {
  public:
   virtual ~ListenerSet() = default;  // closes everything at once
   // Makes the set of listeners `wanted`: new before old; unchanged ones keep sockets and
   // connections; a changed guest port is in place; removed ones stop accepting and drain for 30 s.
-  // One that fails does not stop the others. Returns the state of every wanted forward after it.
+  // One that fails does not stop the others, and takes its port by itself as soon as that is free.
+  // Returns the state of every wanted forward after it.
   virtual std::vector<ForwardState> Apply(const std::vector<Forward>& wanted) = 0;
   virtual std::vector<ForwardState> Observe() = 0;
   // Finds out how the forwards are that no client has used lately, by a connect that is closed

@@ -16,6 +16,8 @@ struct ListenerSetOptions {
   std::chrono::milliseconds patience = std::chrono::seconds(2);
   // For an agent that is there but does not answer.
   std::chrono::milliseconds answer = std::chrono::seconds(10);
+  // Between looks whether a port that somebody holds is free.
+  std::chrono::milliseconds retry = std::chrono::milliseconds(500);
 };
 
 std::unique_ptr<ListenerSet> MakeListenerSet(GuestRoute route, ListenerSetOptions options);

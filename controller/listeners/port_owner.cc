@@ -20,10 +20,6 @@ namespace fs = std::filesystem;
 constexpr AddressBytes kAnyV6{};
 constexpr AddressBytes kAnyV4{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0};
 
-bool IsV4(const AddressBytes& address) {
-  return std::equal(kAnyV4.begin(), kAnyV4.begin() + 12, address.begin());
-}
-
 template <typename Number>
 bool ReadNumber(const std::string& text, int base, Number* number) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *number, base);
@@ -81,6 +77,10 @@ std::vector<int> ProcessIds(const fs::path& proc) {
 }
 
 }  // namespace
+
+bool IsV4(const AddressBytes& address) {
+  return std::equal(kAnyV4.begin(), kAnyV4.begin() + 12, address.begin());
+}
 
 std::optional<AddressBytes> ParseAddress(const std::string& literal) {
   AddressBytes address = kAnyV4;

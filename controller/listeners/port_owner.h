@@ -19,6 +19,7 @@ struct ListeningSocket {
   uint64_t inode = 0;
 };
 
+bool IsV4(const AddressBytes& address);
 std::optional<AddressBytes> ParseAddress(const std::string& literal);
 
 // The listening sockets of /proc/net/tcp or /proc/net/tcp6 (proc(5)); lines that are not understood

@@ -1,6 +1,7 @@
 #include "controller/plan.h"
 
 #include <gmock/gmock.h>
+#include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 
 #include "controller/record_update.h"
@@ -10,6 +11,7 @@
 namespace rum {
 namespace {
 
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -187,6 +189,19 @@ TEST(Plan, BothHostnamesMustHold) {
   Model model = Converged(SampleConfig());
   model.observed.guest->set_static_hostname("old");
   EXPECT_THAT(Names(model.MakePlan()), ElementsAre("network.hostname old → dev"));
+}
+
+// What a guest calls itself is bytes; what rum writes down of it is text.
+TEST(Plan, AHostnameThatIsNotUtf8IsEscaped) {
+  Model model = Converged(SampleConfig());
+  model.observed.guest->set_hostname("b\xfcro");
+  model.observed.guest->set_static_hostname("b\xfcro");
+  model.observed.guest->add_stale_targets("/d\xe4");
+  EXPECT_THAT(Names(model.MakePlan()), Contains("network.hostname b\\xfcro → dev"));
+  NoteObserved(model.desired, model.observed, false, 2, &model.record);
+  EXPECT_EQ(model.record.applied().network().hostname(), "b\\xfcro");
+  std::string json;
+  EXPECT_TRUE(google::protobuf::util::MessageToJsonString(model.record, &json).ok());
 }
 
 TEST(Plan, RewritesADefinitionThatSomebodyChanged) {

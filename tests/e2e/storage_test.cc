@@ -29,6 +29,8 @@ size = "320M"
 size = "64M"
 [drives.z-f2fs]
 size = "64M"
+[drives.z-home]
+size = "128M"
 [drives.z-ntfs]
 size = "64M"
 
@@ -45,6 +47,9 @@ target = "/z/exfat"
 [[fs.f2fs]]
 drive = "z-f2fs"
 target = "/z/f2fs"
+[[fs.ext4]]
+drive = "z-home"
+target = "/home"
 [[fs.ntfs]]
 drive = "z-ntfs"
 target = "/z/ntfs"
@@ -175,6 +180,15 @@ TEST_F(Storage, OneUpMakesFilesystemsAndSharedFolders) {
   EXPECT_EQ(ItemOf("mounts[/work/./]").text(), "mounted");
 }
 
+TEST_F(Storage, ADriveAtHomeHasTheUsersHomeAndKeys) {
+  EXPECT_EQ(world_->Guest("findmnt -no FSTYPE /home"), "ext4");
+  EXPECT_EQ(world_->Guest("stat -c '%U %G' /home/rum /home/rum/.profile"), "rum rum\nrum rum");
+  EXPECT_EQ(world_->Guest("stat -c '%U %a' /home/rum/.ssh /home/rum/.ssh/authorized_keys"),
+            "rum 700\nrum 600");
+  EXPECT_EQ(ItemOf("fs.ext4[/home]").state(), Item::HOLDS);
+  EXPECT_EQ(ItemOf("ssh.authorized_keys").state(), Item::HOLDS);
+}
+
 TEST_F(Storage, ASharedFolderIsTheHostsAndAReadOnlyOneCannotBeWritten) {
   EXPECT_EQ(world_->Guest("cat from-host"), "hello") << "commands start in the default mount";
   world_->Guest("echo answer > /work/from-guest");
@@ -286,6 +300,7 @@ TEST_F(Storage, AFreshDiskKeepsTheDrivesAndFindsThemAgain) {
   EXPECT_EQ(world_->Guest("cat /pair/old /x/old /z/*/old | uniq -c | tr -d ' '"), "5old");
   EXPECT_EQ(world_->Guest("findmnt -no FSTYPE /a"), "vfat");
   EXPECT_EQ(ItemOf("fs.btrfs[/pair]").state(), Item::HOLDS);
+  EXPECT_EQ(world_->Guest("stat -c %U /home/rum"), "rum");
 }
 
 // As people do it, beside rum: what was written before and after is there at every step.

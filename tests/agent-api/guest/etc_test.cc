@@ -1,18 +1,27 @@
 // SetGroups and SetHostname on a real /etc, which is this test's alone.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <iterator>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "agent-api/guest/authorized_keys.h"
 #include "agent-api/guest/groups.h"
+#include "agent-api/guest/home.h"
 #include "agent-api/guest/hostname.h"
 #include "agent-api/guest/text_file.h"
+#include "tests/agent-api/guest/folder.h"
 #include "tests/agent-api/guest/private_etc.h"
 
 namespace rum::guest {
@@ -37,6 +46,11 @@ Facts FactsOf(const std::string& path) {
   struct stat file {};
   stat(path.c_str(), &file);
   return {file.st_mode, file.st_uid, file.st_gid};
+}
+
+template <size_t n>
+std::string Bytes(const char (&literal)[n]) {
+  return {literal, n - 1};  // zeros too
 }
 
 TEST_F(Etc, OnlyTheNamedGroupsChangeAndGshadowFollows) {
@@ -203,6 +217,160 @@ TEST_F(Etc, WhatIsNoKeyOrNobodysIsRefused) {
   EXPECT_TRUE(absl::IsInvalidArgument(SetAuthorizedKeys("dev", {"hello"}, {})));
   EXPECT_TRUE(absl::IsInvalidArgument(SetAuthorizedKeys("dev", {"ssh-rsa A\nroot"}, {})));
   EXPECT_TRUE(absl::IsFailedPrecondition(SetAuthorizedKeys("ghost", {"ssh-rsa A"}, {})));
+}
+
+// Of a file's way into the guest that rum knows nothing of.
+TEST_F(Etc, LinkedFilesAreWrittenThroughTheirLinks) {
+  std::filesystem::create_directory("/etc/persist");
+  for (const std::string name : {"group", "gshadow", "hosts", "hostname"}) {
+    std::filesystem::rename("/etc/" + name, "/etc/persist/" + name);
+    std::filesystem::create_symlink("persist/" + name, "/etc/" + name);
+  }
+  ASSERT_TRUE(SetGroups("dev", {"video"}, {}).ok());
+  ASSERT_TRUE(SetHostname("devbox").ok());
+  for (const std::string name : {"group", "gshadow", "hosts", "hostname"}) {
+    EXPECT_TRUE(std::filesystem::is_symlink("/etc/" + name)) << name;
+  }
+  EXPECT_EQ(ReadFile("/etc/persist/hostname"), "devbox\n");
+  EXPECT_THAT(ReadFile("/etc/persist/hosts"), HasSubstr("127.0.1.1\tdevbox\n"));
+  EXPECT_THAT(GroupsOf("dev"), ElementsAre("adm", "video"));
+  std::filesystem::remove_all("/etc/persist");
+}
+
+TEST_F(Etc, WhatCannotBeReplacedSaysWhyAndKeepsNothingElseFromItsWork) {
+  Spill("/etc/given", "10.0.0.9 other\n");
+  ASSERT_EQ(mount("/etc/given", "/etc/hosts", nullptr, MS_BIND, nullptr), 0);
+  const absl::Status status = SetHostname("devbox");
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("/etc/hosts in the guest cannot be written: something is mounted on it"));
+  EXPECT_EQ(KernelHostname(), "devbox");
+  EXPECT_EQ(ReadFile("/etc/hostname"), "devbox\n");
+  EXPECT_EQ(ReadFile("/etc/given"), "10.0.0.9 other\n");
+  ASSERT_EQ(umount("/etc/hosts"), 0);
+  EXPECT_FALSE(std::filesystem::exists("/etc/hosts.rum-new"));
+}
+
+// Whoever holds it is left alone, and named; nobody waits for long.
+TEST_F(Etc, AHeldLockFailsTheGroupsAloneAndSoon) {
+  int ready[2];
+  ASSERT_EQ(pipe(ready), 0);
+  const pid_t holder = fork();
+  if (holder == 0) {
+    struct flock lock {};
+    lock.l_type = F_WRLCK;
+    const int fd = open("/etc/.pwd.lock", O_WRONLY | O_CREAT, 0600);
+    if (fcntl(fd, F_SETLK, &lock) == 0) (void)!write(ready[1], "x", 1);
+    pause();
+    _exit(0);
+  }
+  char byte;
+  ASSERT_EQ(read(ready[0], &byte, 1), 1);
+  const auto begin = std::chrono::steady_clock::now();
+  const absl::Status status = SetGroups("dev", {"video"}, {});
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+  EXPECT_TRUE(absl::IsUnavailable(status));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("(pid " + std::to_string(holder) + ")"));
+  EXPECT_TRUE(SetHostname("devbox").ok());
+  kill(holder, SIGKILL);
+  waitpid(holder, nullptr, 0);
+  close(ready[0]);
+  close(ready[1]);
+  EXPECT_TRUE(SetGroups("dev", {"video"}, {}).ok());
+}
+
+TEST_F(Etc, ALockFileOfALivingProcessIsHonouredAndAStaleOneIsNot) {
+  Spill("/etc/group.lock", std::to_string(getpid()) + std::string(1, '\0'));
+  EXPECT_THAT(std::string(SetGroups("dev", {"video"}, {}).message()),
+              HasSubstr("/etc/group.lock is held by "));
+  Spill("/etc/group.lock", "junk");
+  EXPECT_THAT(std::string(SetGroups("dev", {"video"}, {}).message()), HasSubstr("remove it"));
+  const pid_t over = fork();
+  if (over == 0) _exit(0);
+  waitpid(over, nullptr, 0);
+  Spill("/etc/group.lock", std::to_string(over));
+  EXPECT_TRUE(SetGroups("dev", {"video"}, {}).ok());
+  std::filesystem::remove("/etc/group.lock");
+}
+
+TEST_F(Etc, DamagedRowsHideNoOthers) {
+  Spill("/etc/passwd", Bytes("junk\n:::\ndev:x::1000::/root:/bin/sh\n\0\0:x\n") +
+                           std::string(100000, 'x') + "\ndev:x:1000:1000:D\xe4v:/home/dev:/bin/sh");
+  const std::string rest = Bytes("a:x:1:\0\ngr\xfcn:x:7:dev\n:::\nx:y\n") +
+                           "long:x:8:" + std::string(100000, 'y') + "\nno:x:zz:dev\n";
+  Spill("/etc/group", rest + "video:x:44:");
+  ASSERT_EQ(FindAccount("dev")->uid, 1000u) << "a row without an id is no row";
+  EXPECT_THAT(GroupsOf("dev"), testing::Contains("gr\xfcn"));
+  EXPECT_THAT(GroupIdsOf("dev"), ElementsAre(7u));
+  ASSERT_TRUE(SetGroups("dev", {"video"}, {}).ok());
+  EXPECT_EQ(ReadFile("/etc/group"), rest + "video:x:44:dev") << "byte for byte but for that";
+}
+
+TEST_F(Etc, AFileOfKeysThatIsRootsStaysRoots) {
+  std::filesystem::create_directory("/home/dev/.ssh");
+  ASSERT_EQ(chown("/home/dev/.ssh", 1000, 1000), 0);
+  Spill("/home/dev/.ssh/authorized_keys", "# by sudo tee\nssh-rsa A me");
+  ASSERT_EQ(chmod("/home/dev/.ssh/authorized_keys", 0644), 0);
+  ASSERT_TRUE(SetAuthorizedKeys("dev", {"ssh-rsa B you"}, {}).ok());
+  EXPECT_EQ(ReadFile("/home/dev/.ssh/authorized_keys"),
+            "# by sudo tee\nssh-rsa A me\nssh-rsa B you\n");
+  EXPECT_EQ(FactsOf("/home/dev/.ssh/authorized_keys"), (Facts{S_IFREG | 0644, 0, 0}));
+}
+
+TEST_F(Etc, KeysAreWrittenThroughLinksOfTheUsers) {
+  std::filesystem::create_directory("/home/dev/dotfiles");
+  ASSERT_EQ(chown("/home/dev/dotfiles", 1000, 1000), 0);
+  std::filesystem::create_symlink("dotfiles/ssh", "/home/dev/.ssh");
+  ASSERT_TRUE(SetAuthorizedKeys("dev", {"ssh-rsa A me"}, {}).ok());
+  EXPECT_TRUE(std::filesystem::is_symlink("/home/dev/.ssh"));
+  EXPECT_EQ(FactsOf("/home/dev/dotfiles/ssh"), (Facts{S_IFDIR | 0700, 1000, 1000}));
+  EXPECT_EQ(ReadFile("/home/dev/dotfiles/ssh/authorized_keys"), "ssh-rsa A me\n");
+}
+
+TEST_F(Etc, AUsersLinkToWhatOnlyRootMayReadIsNeitherReadNorReplaced) {
+  Spill("/etc/secret", "ssh-rsa SECRET root\n");
+  ASSERT_EQ(chmod("/etc/secret", 0640), 0);  // root's group, which root's processes may be in
+  std::filesystem::create_directory("/home/dev/.ssh");
+  std::filesystem::create_symlink("/etc/secret", "/home/dev/.ssh/authorized_keys");
+  ASSERT_EQ(chown("/home/dev/.ssh", 1000, 1000), 0);
+  EXPECT_TRUE(AuthorizedKeysOf("dev").empty());
+  EXPECT_FALSE(SetAuthorizedKeys("dev", {"ssh-rsa A me"}, {}).ok());
+  EXPECT_EQ(ReadFile("/etc/secret"), "ssh-rsa SECRET root\n");
+}
+
+// A home that only root can make: /home on an empty drive.
+TEST_F(Etc, AMissingHomeIsMadeAsUseraddWouldAndTheKeysFollow) {
+  std::filesystem::create_directories("/etc/skel/.config");
+  Spill("/etc/skel/.profile", "# hi\n");
+  std::filesystem::create_symlink(".profile", "/etc/skel/.login");
+  Spill("/etc/login.defs", "# HOME_MODE 0755\nUMASK 022\nHOME_MODE\t0750\n");
+  std::filesystem::remove_all("/home/dev");
+  const auto lacking = AccountsWithoutHome("/home");
+  ASSERT_EQ(lacking.size(), 1u);
+  EXPECT_EQ(lacking[0].name, "dev");
+  ASSERT_TRUE(SetAuthorizedKeys("dev", {"ssh-rsa A me"}, {}).ok());
+  EXPECT_EQ(FactsOf("/home/dev"), (Facts{S_IFDIR | 0750, 1000, 1000}));
+  EXPECT_EQ(FactsOf("/home/dev/.profile").uid, 1000u);
+  EXPECT_EQ(FactsOf("/home/dev/.config").uid, 1000u);
+  EXPECT_TRUE(std::filesystem::is_symlink("/home/dev/.login"));
+  EXPECT_EQ(FactsOf("/home/dev/.ssh"), (Facts{S_IFDIR | 0700, 1000, 1000}));
+  EXPECT_TRUE(AccountsWithoutHome("/home").empty());
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator("/home"), {}), 1);
+  std::filesystem::remove_all("/etc/skel");
+  std::filesystem::remove("/etc/login.defs");
+}
+
+TEST_F(Etc, TheBareRootOfADriveBecomesAHomeAndAUsedOneIsLeftAlone) {
+  ASSERT_EQ(mount("tmpfs", "/home/dev", "tmpfs", 0, "mode=755"), 0);
+  std::filesystem::create_directory("/home/dev/lost+found");
+  ASSERT_EQ(AccountsWithoutHome("/home/dev").size(), 1u);
+  ASSERT_TRUE(MakeHome(*FindAccount("dev")).ok());
+  EXPECT_EQ(FactsOf("/home/dev"), (Facts{S_IFDIR | 0755, 1000, 1000}));
+  EXPECT_EQ(FactsOf("/home/dev/lost+found").uid, 0u);
+  EXPECT_TRUE(AccountsWithoutHome("/home").empty());
+  ASSERT_EQ(chown("/home/dev", 0, 0), 0);
+  Spill("/home/dev/data", "root's");
+  EXPECT_TRUE(AccountsWithoutHome("/home").empty()) << "somebody uses it";
+  ASSERT_EQ(umount("/home/dev"), 0);
 }
 
 }  // namespace

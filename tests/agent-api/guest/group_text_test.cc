@@ -36,8 +36,8 @@ TEST(EditGroups, WhatIsNotAGroupStaysAsItIs) {
   EXPECT_EQ(Edited(odd + "v:x:44:\n", {"v"}, {}), odd + "v:x:44:dev\n");
 }
 
-TEST(EditGroups, ALastLineWithoutItsEndIsEnded) {
-  EXPECT_EQ(Edited("a:x:4:x", {"a"}, {}), "a:x:4:x,dev\n");
+TEST(EditGroups, ALastLineWithoutItsEndIsEndedOnlyForAnother) {
+  EXPECT_EQ(Edited("a:x:4:x", {"a"}, {}), "a:x:4:x,dev");
   EXPECT_EQ(Edited("a:x:4:x", {"new"}, {}), "a:x:4:x\nnew:x:999:dev\n");
 }
 

@@ -43,7 +43,8 @@ void EnterPrivateEtc() {
 }
 
 void FillEtc() {
-  for (const char* name : {"/etc/group", "/etc/gshadow", "/etc/hosts", "/etc/hostname"}) {
+  for (const char* name : {"/etc/group", "/etc/gshadow", "/etc/hosts", "/etc/hostname",
+                           "/etc/group.lock", "/etc/gshadow.lock"}) {
     std::filesystem::remove_all(name);
   }
   Fill("/etc/passwd", 0644,

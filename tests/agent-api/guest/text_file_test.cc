@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <string>
 #include <thread>
@@ -13,6 +16,13 @@
 
 namespace rum::guest {
 namespace {
+
+std::string AttributeOf(const std::string& path, const char* name) {
+  std::string value(4096, '\0');
+  const ssize_t size = getxattr(path.c_str(), name, value.data(), value.size());
+  value.resize(size < 0 ? 0 : static_cast<size_t>(size));
+  return value;
+}
 
 TEST(TextFile, AReaderSeesTheOldOrTheNewText) {
   const Folder folder;
@@ -55,6 +65,93 @@ TEST(TextFile, KeepsModeAndOwnerOfAnOldFile) {
   EXPECT_EQ(Slurp(path), "new");
 }
 
+TEST(TextFile, KeepsAccessListsAndOtherAttributes) {
+  const Folder folder;
+  const std::string path = folder / "file";
+  Spill(path, "old");
+  // Version 2: owner rw, user 7 r, group r, mask r, others none.
+  const std::string acl(
+      "\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x02\0\x04\0\x07\0\0\0\x04\0\x04\0\xff\xff\xff\xff"
+      "\x10\0\x04\0\xff\xff\xff\xff\x20\0\0\0\xff\xff\xff\xff",
+      44);
+  const char* kAcl = "system.posix_acl_access";
+  ASSERT_EQ(setxattr(path.c_str(), kAcl, acl.data(), acl.size(), 0), 0) << strerror(errno);
+  ASSERT_EQ(setxattr(path.c_str(), "trusted.note", "\xff\0x", 3, 0), 0) << strerror(errno);
+  ASSERT_TRUE(WriteFileAtomically(path, "new", 0600).ok());
+  EXPECT_EQ(AttributeOf(path, kAcl), acl);
+  EXPECT_EQ(AttributeOf(path, "trusted.note"), std::string("\xff\0x", 3));
+  EXPECT_EQ(Slurp(path), "new");
+}
+
+TEST(TextFile, AFileWithoutAnAccessListGetsNoneFromItsFolder) {
+  const Folder folder;
+  const std::string path = folder / "file";
+  Spill(path, "old");
+  ASSERT_EQ(chmod(path.c_str(), 0640), 0);
+  const std::string acl(
+      "\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x02\0\x06\0\x07\0\0\0\x04\0\x06\0\xff\xff\xff\xff"
+      "\x10\0\x06\0\xff\xff\xff\xff\x20\0\x06\0\xff\xff\xff\xff",
+      44);
+  ASSERT_EQ(setxattr(folder.path().c_str(), "system.posix_acl_default", acl.data(), acl.size(), 0),
+            0);
+  ASSERT_TRUE(WriteFileAtomically(path, "new", 0600).ok());
+  EXPECT_EQ(AttributeOf(path, "system.posix_acl_access"), "");
+  struct stat file {};
+  stat(path.c_str(), &file);
+  EXPECT_EQ(file.st_mode & 07777, 0640u);
+}
+
+TEST(TextFile, ALinkStaysAndWhatItLeadsToIsReplaced) {
+  const Folder folder;
+  std::filesystem::create_directory(folder / "deep");
+  Spill(folder / "deep/real", "old");
+  ASSERT_EQ(chmod((folder / "deep/real").c_str(), 0604), 0);
+  std::filesystem::create_symlink("deep/second", folder / "file");
+  std::filesystem::create_symlink("real", folder / "deep/second");
+  ASSERT_TRUE(WriteFileAtomically(folder / "file", "new", 0600).ok());
+  EXPECT_EQ(std::filesystem::read_symlink(folder / "file"), "deep/second");
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "deep/second"));
+  EXPECT_FALSE(std::filesystem::is_symlink(folder / "deep/real"));
+  EXPECT_EQ(Slurp(folder / "deep/real"), "new");
+  struct stat file {};
+  stat((folder / "file").c_str(), &file);
+  EXPECT_EQ(file.st_mode & 07777, 0604u);
+}
+
+TEST(TextFile, WhatADanglingLinkLeadsToIsMade) {
+  const Folder folder;
+  std::filesystem::create_symlink("later", folder / "file");
+  ASSERT_TRUE(WriteFileAtomically(folder / "file", "new", 0640).ok());
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "file"));
+  EXPECT_EQ(Slurp(folder / "later"), "new");
+}
+
+TEST(TextFile, LinksInARingAndWhatIsNoFileAreNotReplaced) {
+  const Folder folder;
+  std::filesystem::create_symlink("two", folder / "one");
+  std::filesystem::create_symlink("one", folder / "two");
+  EXPECT_FALSE(WriteFileAtomically(folder / "one", "new", 0644).ok());
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "two"));
+  ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);
+  EXPECT_FALSE(WriteFileAtomically(folder / "pipe", "new", 0644).ok());
+  EXPECT_TRUE(std::filesystem::is_fifo(folder / "pipe"));
+  std::filesystem::create_symlink("/dev/zero", folder / "endless");
+  EXPECT_FALSE(ReadFileToEdit(folder / "endless").ok());
+  EXPECT_FALSE(WriteFileAtomically(folder / "endless", "new", 0644).ok());
+}
+
+TEST(TextFile, WhatSomebodyPutInTheWayOfTheNewFileIsNotWrittenThrough) {
+  const Folder folder;
+  Spill(folder / "file", "old");
+  Spill(folder / "precious", "mine");
+  std::filesystem::create_symlink("precious", folder / "file.rum-new");
+  ASSERT_TRUE(WriteFileAtomically(folder / "file", "new", 0644).ok());
+  EXPECT_EQ(Slurp(folder / "precious"), "mine");
+  std::filesystem::create_directory(folder / "file.rum-new");
+  ASSERT_TRUE(WriteFileAtomically(folder / "file", "newer", 0644).ok());
+  EXPECT_EQ(Slurp(folder / "file"), "newer");
+}
+
 TEST(TextFile, ANewFileHasTheModeWhateverTheUmask) {
   const Folder folder;
   const mode_t before = umask(077);
@@ -77,7 +174,7 @@ TEST(TextFile, AFailureSaysWhatFailedAndLeavesNothingBehind) {
   const Folder folder;
   std::filesystem::create_directory(folder / "file");
   const absl::Status status = WriteFileAtomically(folder / "file", "new", 0644);
-  EXPECT_EQ(status.message(), "rename to " + (folder / "file") + ": Is a directory");
+  EXPECT_EQ(status.message(), (folder / "file") + " in the guest is a folder");
   EXPECT_FALSE(std::filesystem::exists(folder / "file.rum-new"));
   EXPECT_FALSE(WriteFileAtomically(folder / "no/file", "new", 0644).ok());
 }

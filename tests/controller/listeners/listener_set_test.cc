@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
@@ -133,6 +134,78 @@ TEST_F(ListenerSetTest, BothWildcardsOfAPortAreTwoForwards) {
   }
   EXPECT_EQ(ReadLine(Connect("127.0.0.1", port).get()), "80");
   EXPECT_EQ(ReadLine(Connect("::1", port).get()), "81");
+}
+
+TEST_F(ListenerSetTest, TheWildcardOfIPv6TakesBothFamilies) {
+  const uint16_t port = FreePort();
+  for (const std::string bind : {"::", "0:0::0"}) {
+    const auto states = set_->Apply({{bind, port, 80}});
+    ASSERT_TRUE(states[0].bound.ok()) << states[0].bound;
+    const Fd v4 = Connect("127.0.0.1", port), v6 = Connect("::1", port);
+    EXPECT_EQ(ReadLine(v4.get()), "80");
+    EXPECT_EQ(ReadLine(v6.get()), "80");
+    EXPECT_TRUE(Eventually([&] { return set_->Observe()[0].open_connections == 2; }));
+    set_ = MakeListenerSet(guest_.dialer());
+  }
+}
+
+TEST_F(ListenerSetTest, TheOtherWildcardComesAndGoesWhileConnectionsOfBothStay) {
+  const uint16_t port = FreePort();
+  set_->Apply({{"::", port, 80}});
+  const Fd v4 = Connect("127.0.0.1", port), v6 = Connect("::1", port);
+  EXPECT_EQ(ReadLine(v4.get()), "80");
+  EXPECT_EQ(ReadLine(v6.get()), "80");
+  for (const ForwardState& state : set_->Apply({{"::", port, 80}, {"0.0.0.0", port, 81}})) {
+    EXPECT_TRUE(state.bound.ok()) << state.bound;
+  }
+  const Fd other = Connect("127.0.0.1", port);
+  EXPECT_EQ(ReadLine(other.get()), "81");
+  EXPECT_EQ(ReadLine(Connect("::1", port).get()), "80");
+  set_->Apply({{"::", port, 80}});
+  EXPECT_EQ(ReadLine(Connect("127.0.0.1", port).get()), "80");
+  for (const Fd* fd : {&v4, &v6, &other}) EXPECT_EQ(Echo(fd->get(), "still"), "still");
+  set_->Apply({{"0.0.0.0", port, 81}});
+  EXPECT_FALSE(Connect("::1", port).ok());
+  EXPECT_EQ(ReadLine(Connect("127.0.0.1", port).get()), "81");
+  for (const Fd* fd : {&v4, &v6, &other}) EXPECT_EQ(Echo(fd->get(), "still"), "still");
+}
+
+TEST_F(ListenerSetTest, AWildcardWhoseIPv4PortIsHeldSaysByWhom) {
+  const Fd holder = Listen("127.0.0.1", 0);
+  const auto states = set_->Apply({{"::", LocalPort(holder), 80}});
+  EXPECT_TRUE(absl::IsUnavailable(states[0].bound));
+  EXPECT_NE(states[0].bound.message().find("(pid " + std::to_string(getpid()) + ")"),
+            absl::string_view::npos)
+      << states[0].bound;
+}
+
+// As of two machines that have the same port.
+TEST_F(ListenerSetTest, ASiblingsPortNamesItsMachineAndIsTakenWhenItIsFree) {
+  const auto of = [&](const std::string& machine, std::function<void()> on_change) {
+    GuestRoute route;
+    route.dial = guest_.dialer();
+    route.machine = machine;
+    route.on_change = std::move(on_change);
+    return MakeListenerSet(std::move(route), {.retry = milliseconds(20)});
+  };
+  std::atomic<int> changes = 0;
+  const auto first = of("machine one (/one/rum.toml)", [] {});
+  const auto second = of("machine two (/two/rum.toml)", [&] { ++changes; });
+  const uint16_t port = FreePort();
+  for (const std::string held : {"127.0.0.1", "0.0.0.0", "::1", "::"}) {
+    ASSERT_TRUE(first->Apply({{held, port, 80}})[0].bound.ok());
+    const bool v6 = held.find(':') != std::string::npos;
+    const Forward wanted{v6 ? "::1" : "127.0.0.1", port, 81};
+    const auto states = second->Apply({wanted});
+    const std::string text(states[0].bound.message());
+    EXPECT_NE(text.find("in use by machine one (/one/rum.toml)"), std::string::npos) << text;
+    const int before = changes;
+    first->Apply({});
+    EXPECT_TRUE(Eventually([&] { return second->Observe()[0].bound.ok(); })) << held;
+    EXPECT_GT(changes, before) << "whoever shows it is told";
+    EXPECT_EQ(ReadLine(Connect(wanted.bind, port).get()), "81");
+    second->Apply({});
+  }
 }
 
 TEST_F(ListenerSetTest, AnAddressInAnotherSpellingIsTheSameForward) {

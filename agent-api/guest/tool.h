@@ -1,0 +1,16 @@
+#ifndef RUM_AGENT_API_GUEST_TOOL_H_
+#define RUM_AGENT_API_GUEST_TOOL_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace rum::guest {
+
+// Runs a command of the guest; what it said is part of an error. Unimplemented: the guest has none.
+absl::Status RunTool(const std::vector<std::string>& argv);
+
+}  // namespace rum::guest
+
+#endif  // RUM_AGENT_API_GUEST_TOOL_H_
