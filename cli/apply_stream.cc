@@ -274,7 +274,8 @@ bool RunDown(const MachineClient& client, DownFlags flags, Globals* globals) {
   const auto report = Follow(reader.get(), *globals);
   if (!report.ok()) return Fail(globals, std::string(report.status().message())), false;
   if (report->outcome().snapshots_size() > 0 && WantsSnapshotsGone(report->outcome(), *globals)) {
-    return RunDown(client, destroy, globals, true);
+    flags.force = true;
+    return RunDown(client, flags, globals);
   }
   if (globals->output == "json") {
     std::fputs(ToJson(*report).c_str(), stdout);

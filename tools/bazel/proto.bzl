@@ -1,5 +1,7 @@
 """C++ code of a .proto file, made by Debian's protoc and gRPC plug-in."""
 
+load("//tools/bazel:cc.bzl", "cc_library")
+
 def cc_proto(name, src, deps = [], grpc = False, visibility = None):
     """cc_library `name` with <src>.pb.h and, with grpc = True, <src>.grpc.pb.h.
 
@@ -22,7 +24,7 @@ def cc_proto(name, src, deps = [], grpc = False, visibility = None):
         outs = outs,
         cmd = cmd + native.package_name() + "/" + src,
     )
-    native.cc_library(
+    cc_library(
         name = name,
         srcs = [o for o in outs if o.endswith(".cc")],
         hdrs = [o for o in outs if o.endswith(".h")],

@@ -1,8 +1,10 @@
 """A program that needs nothing of the machine it runs on."""
 
+load("//tools/bazel:cc.bzl", "cc_binary")
+
 def static_binary(name, **kwargs):
     """A cc_binary that is fully static, but for a sanitizer build: sanitizers need the shared C library."""
-    native.cc_binary(
+    cc_binary(
         name = name,
         features = select({
             "//tools/bazel:sanitized": [],
