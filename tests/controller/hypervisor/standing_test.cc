@@ -74,9 +74,13 @@ TEST(JudgeRemoval, OfAChainThatIsOursTheTopmostGoesFirst) {
 // In any world: at no moment of the removal does anybody miss a file, and nothing foreign goes.
 TEST(JudgeRemoval, NothingThatIsStoodOnOrForeignIsEverRemoved) {
   EXPECT_TRUE(rc::check([] {
-    const auto file =
-        rc::gen::map(rc::gen::inRange(0, 8), [](int i) { return "/f" + std::to_string(i); });
-    const auto files = rc::gen::container<Paths>(file);
+    const auto files = rc::gen::map(rc::gen::container<std::vector<int>>(rc::gen::inRange(0, 8)),
+                                    [](const auto& numbers) {
+                                      Paths paths;
+                                      for (int number : numbers)
+                                        paths.insert("/f" + std::to_string(number));
+                                      return paths;
+                                    });
     const Paths wanted = *files;
     const Paths own = *files;
     Uses uses;
