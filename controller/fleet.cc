@@ -229,8 +229,8 @@ RunEnd Controller::RunKey(const std::string& id) {
     }
   };
   const absl::Time begin = absl::Now();
-  absl::Status status =
-      machine->Background(log, [this, &key] { return watch_->BeingWritten(key); });
+  absl::Status status = machine->Background(
+      log, [&] { return watch_->BeingWritten(machine->identity().config_path); });
   metrics_.Reconciled(status, absl::Now() - begin, actions);
   if (!status.ok()) {
     spdlog::debug("reconcile failed machine={} error=\"{}\"", machine->identity().name,

@@ -78,7 +78,7 @@ std::shared_ptr<ListenerSet> MachineLinks::OpenListeners() {
   std::lock_guard<std::mutex> lock(mutex_);
   if (listeners_ == nullptr) {
     GuestRoute route;
-    route.machine = absl::StrCat("machine ", machine_.name, " (", machine_.config_path, ")");
+    route.machine = absl::StrCat("machine ", machine().name, " (", machine().config_path, ")");
     route.on_change = on_change_;
     route.carrier = [slot = slot_] { return slot->carrier(); };
     route.dial = [slot = slot_](uint16_t port, std::function<void(absl::StatusOr<int>)> done) {

@@ -101,6 +101,11 @@ void Changes::Notice() {
   (void)!write(wake_, &one, sizeof one);
 }
 
+std::string Changes::User() const {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  return request_.user();
+}
+
 uint64_t Changes::count() const {
   const std::lock_guard<std::mutex> guard(mutex_);
   return count_;

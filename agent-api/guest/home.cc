@@ -145,12 +145,4 @@ std::vector<Account> AccountsIn(const std::string& folder) {
   return people;
 }
 
-std::vector<Account> AccountsWithoutHome(const std::string& folder) {
-  std::vector<Account> lacking;
-  for (const Account& account : AccountsIn(folder)) {
-    if (LacksHome(account)) lacking.push_back(account);
-  }
-  return lacking;
-}
-
 }  // namespace rum::guest

@@ -17,9 +17,8 @@ bool LacksHome(const Account& account);
 // that /etc/login.defs says. What is in a home already is left alone.
 absl::Status MakeHome(const Account& account);
 
-// The people's accounts, by /etc/login.defs, whose homes are in `folder`; those that lack them.
+// The people's accounts, by /etc/login.defs, whose homes are in `folder`, there or not.
 std::vector<Account> AccountsIn(const std::string& folder);
-std::vector<Account> AccountsWithoutHome(const std::string& folder);
 
 }  // namespace rum::guest
 

@@ -136,7 +136,8 @@ class Service final : public agent::Agent::Service {
     const Calls::One call(&calls_);
     absl::Status done;
     const absl::Status kept = scripts_->Keep("drives", [&](std::string* output) {
-      const auto states = guest::SetStorage({request->volumes().begin(), request->volumes().end()});
+      const auto states = guest::SetStorage({request->volumes().begin(), request->volumes().end()},
+                                            changes_.User());
       done = states.status();
       if (!done.ok()) return *output = absl::StrCat(done.ToString(), "\n"), 1;
       int failed = 0;
@@ -284,7 +285,8 @@ class Service final : public agent::Agent::Service {
     for (const std::string& key : AuthorizedKeysOf(request.user())) seen.add_authorized_keys(key);
     for (const agent::Card& card : cards_.Now()) *seen.add_cards() = card;
     const std::vector<agent::Volume> volumes(request.volumes().begin(), request.volumes().end());
-    for (const agent::VolumeState& state : ObserveStorage(volumes)) *seen.add_volumes() = state;
+    for (const agent::VolumeState& state : ObserveStorage(volumes, request.user()))
+      *seen.add_volumes() = state;
     for (const std::string& target : StaleTargets(volumes)) seen.add_stale_targets(target);
     seen.set_boot_script_hash(scripts_->BootScriptHash());
     return seen;

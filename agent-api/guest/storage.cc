@@ -201,20 +201,31 @@ absl::Status Clear(const std::string& target, const std::vector<std::string>& ow
   return absl::OkStatus();
 }
 
-// Who may log in to the homes that a mount at `target` puts out of sight.
+// Who has a home that a mount at `target` puts out of sight, and may log in to it by which keys.
 using Keys = std::map<std::string, std::string>;
 Keys KeysOfHomesIn(const std::string& target) {
   Keys keys;
   for (const Account& account : AccountsIn(target)) {
-    keys[account.name] = AuthorizedKeysText(account);
+    if (!LacksHome(account)) keys[account.name] = AuthorizedKeysText(account);
   }
   return keys;
 }
 
+// Of those who had a home before, and the machine's user: an account may be without one on purpose.
+std::vector<Account> AccountsToHouse(const agent::Volume& volume, const Keys& keys,
+                                     const std::string& user) {
+  std::vector<Account> lacking;
+  if (volume.readonly() || IsFolder(volume)) return lacking;
+  for (const Account& account : AccountsIn(volume.target())) {
+    const bool known = account.name == user || keys.count(account.name) > 0;
+    if (known && LacksHome(account)) lacking.push_back(account);
+  }
+  return lacking;
+}
+
 // People can log in whose homes are on the volume, as they could before it was there.
-absl::Status MakeHomes(const agent::Volume& volume, const Keys& keys) {
-  if (volume.readonly() || IsFolder(volume)) return absl::OkStatus();
-  const std::vector<Account> lacking = AccountsWithoutHome(volume.target());
+absl::Status MakeHomes(const agent::Volume& volume, const Keys& keys, const std::string& user) {
+  const std::vector<Account> lacking = AccountsToHouse(volume, keys, user);
   for (const Account& account : lacking) {
     if (absl::Status made = MakeHome(account); !made.ok()) return made;
     const auto known = keys.find(account.name);
@@ -271,11 +282,12 @@ std::vector<int> OuterFirst(const Volumes& volumes) {
 }
 
 agent::VolumeState MakeHold(const agent::Volume& volume,
-                            const std::vector<std::string>& own_targets, std::string* lines) {
+                            const std::vector<std::string>& own_targets, const std::string& user,
+                            std::string* lines) {
   agent::VolumeState state;
   const Keys keys = KeysOfHomesIn(volume.target());
   const absl::StatusOr<std::string> source = Make(volume, own_targets);
-  const absl::Status status = source.ok() ? MakeHomes(volume, keys) : source.status();
+  const absl::Status status = source.ok() ? MakeHomes(volume, keys, user) : source.status();
   state.set_holds(status.ok());
   if (!status.ok()) state.set_problem(std::string(status.message()));
   state.set_tool_missing(absl::IsUnimplemented(status));
@@ -325,19 +337,18 @@ void BlankUnfinishedDrives() {
   }
 }
 
-std::vector<agent::VolumeState> ObserveStorage(const Volumes& asked) {
+std::vector<agent::VolumeState> ObserveStorage(const Volumes& asked, const std::string& user) {
   std::vector<agent::VolumeState> states;
   if (asked.empty()) return states;
   const std::vector<MountEntry> mounts = MountsNow();
   const std::vector<std::string> targets = TargetsOf(OwnLines(ReadFile(kFstab)));
   for (const agent::Volume& volume : Placed(asked)) {
     const MountEntry* mount = MountedAt(mounts, volume.target());
-    const bool homes = volume.readonly() || IsFolder(volume);
     agent::VolumeState state;
     state.set_target(asked[states.size()].target());
     state.set_holds(mount != nullptr && Holds(*mount, volume) &&
                     (!NeedsFstab(volume) || Has(targets, volume.target())) &&
-                    (homes || AccountsWithoutHome(volume.target()).empty()));
+                    AccountsToHouse(volume, {}, user).empty());
     states.push_back(std::move(state));
   }
   return states;
@@ -355,7 +366,8 @@ std::vector<std::string> StaleTargets(const Volumes& asked) {
   return stale;
 }
 
-absl::StatusOr<std::vector<agent::VolumeState>> SetStorage(const Volumes& asked) {
+absl::StatusOr<std::vector<agent::VolumeState>> SetStorage(const Volumes& asked,
+                                                           const std::string& user) {
   static std::mutex mutex;
   const std::lock_guard<std::mutex> guard(mutex);
   const absl::StatusOr<std::string> fstab = ReadFileToEdit(kFstab);
@@ -369,7 +381,7 @@ absl::StatusOr<std::vector<agent::VolumeState>> SetStorage(const Volumes& asked)
   std::string lines;
   for (const int i : OuterFirst(volumes)) {
     const size_t at = static_cast<size_t>(i);
-    states[at] = MakeHold(volumes[at], own_targets, &lines);
+    states[at] = MakeHold(volumes[at], own_targets, user, &lines);
     states[at].set_target(asked[at].target());
   }
   const absl::Status table = WriteTable(fstab, lines);

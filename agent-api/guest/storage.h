@@ -17,16 +17,18 @@ absl::StatusOr<std::string> DeviceOf(const std::string& serial);
 // being made when the guest died are blank again.
 void BlankUnfinishedDrives();
 
-// One state for each volume, in the same order. Reads /proc, /sys and /etc/fstab only.
-std::vector<agent::VolumeState> ObserveStorage(const std::vector<agent::Volume>& volumes);
+// One state for each volume, in the same order. One that should have the home of `user` and has not
+// does not hold. Starts no process.
+std::vector<agent::VolumeState> ObserveStorage(const std::vector<agent::Volume>& volumes,
+                                               const std::string& user);
 
 // Targets in rum's part of /etc/fstab that are none of `volumes`.
 std::vector<std::string> StaleTargets(const std::vector<agent::Volume>& volumes);
 
 // Formats what is blank, mounts what is not mounted, and writes /etc/fstab. One that fails does not
-// stop the others.
+// stop the others. Homes that a mount puts out of sight, and that of `user`, are made on it.
 absl::StatusOr<std::vector<agent::VolumeState>> SetStorage(
-    const std::vector<agent::Volume>& volumes);
+    const std::vector<agent::Volume>& volumes, const std::string& user);
 
 }  // namespace rum::guest
 

@@ -344,16 +344,16 @@ TEST_F(Etc, AMissingHomeIsMadeAsUseraddWouldAndTheKeysFollow) {
   std::filesystem::create_symlink(".profile", "/etc/skel/.login");
   Spill("/etc/login.defs", "# HOME_MODE 0755\nUMASK 022\nHOME_MODE\t0750\n");
   std::filesystem::remove_all("/home/dev");
-  const auto lacking = AccountsWithoutHome("/home");
-  ASSERT_EQ(lacking.size(), 1u);
-  EXPECT_EQ(lacking[0].name, "dev");
+  ASSERT_EQ(AccountsIn("/home").size(), 1u);
+  EXPECT_EQ(AccountsIn("/home")[0].name, "dev");
+  EXPECT_TRUE(LacksHome(*FindAccount("dev")));
   ASSERT_TRUE(SetAuthorizedKeys("dev", {"ssh-rsa A me"}, {}).ok());
   EXPECT_EQ(FactsOf("/home/dev"), (Facts{S_IFDIR | 0750, 1000, 1000}));
   EXPECT_EQ(FactsOf("/home/dev/.profile").uid, 1000u);
   EXPECT_EQ(FactsOf("/home/dev/.config").uid, 1000u);
   EXPECT_TRUE(std::filesystem::is_symlink("/home/dev/.login"));
   EXPECT_EQ(FactsOf("/home/dev/.ssh"), (Facts{S_IFDIR | 0700, 1000, 1000}));
-  EXPECT_TRUE(AccountsWithoutHome("/home").empty());
+  EXPECT_FALSE(LacksHome(*FindAccount("dev")));
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator("/home"), {}), 1);
   std::filesystem::remove_all("/etc/skel");
   std::filesystem::remove("/etc/login.defs");
@@ -362,14 +362,14 @@ TEST_F(Etc, AMissingHomeIsMadeAsUseraddWouldAndTheKeysFollow) {
 TEST_F(Etc, TheBareRootOfADriveBecomesAHomeAndAUsedOneIsLeftAlone) {
   ASSERT_EQ(mount("tmpfs", "/home/dev", "tmpfs", 0, "mode=755"), 0);
   std::filesystem::create_directory("/home/dev/lost+found");
-  ASSERT_EQ(AccountsWithoutHome("/home/dev").size(), 1u);
+  ASSERT_TRUE(LacksHome(*FindAccount("dev")));
   ASSERT_TRUE(MakeHome(*FindAccount("dev")).ok());
   EXPECT_EQ(FactsOf("/home/dev"), (Facts{S_IFDIR | 0755, 1000, 1000}));
   EXPECT_EQ(FactsOf("/home/dev/lost+found").uid, 0u);
-  EXPECT_TRUE(AccountsWithoutHome("/home").empty());
+  EXPECT_FALSE(LacksHome(*FindAccount("dev")));
   ASSERT_EQ(chown("/home/dev", 0, 0), 0);
   Spill("/home/dev/data", "root's");
-  EXPECT_TRUE(AccountsWithoutHome("/home").empty()) << "somebody uses it";
+  EXPECT_FALSE(LacksHome(*FindAccount("dev"))) << "somebody uses it";
   ASSERT_EQ(umount("/home/dev"), 0);
 }
 
