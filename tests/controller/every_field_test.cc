@@ -117,7 +117,7 @@ const std::vector<Case>& Cases() {
       {"ssh.user", "user = \"rum\"", "user = \"root\""},
       {"ssh.command", "command = \"ssh\"", "command = \"mosh\""},
       {"ssh.interface", "interface = \"\"", "interface = \"lan\""},
-      {"ssh.authorized_keys", "JzzpIIkMdRmfnopXH6odGLyDS4kHRm511No822IvLRZ one", "Second0000000000000000000000000000000000000 two"},
+      {"ssh.authorized_keys", "JzzpIIkMdRmfnopXH6odGLyDS4kHRm511No822IvLRZ one", "BSecond000000000000000000000000000000000000 two"},
       {"mounts.source", "source = \"one\"", "source = \"two\""},
       {"mounts.target", "target = \"/src\"", "target = \"/work\""},
       {"mounts.readonly", "readonly = false", "readonly = true"},

@@ -44,7 +44,7 @@ std::string Toml(const std::string& text) {
 constexpr char kKey[] =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJzzpIIkMdRmfnopXH6odGLyDS4kHRm511No822IvLRZ";
 constexpr char kOtherKey[] =
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAISecond0000000000000000000000000000000000000";
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBSecond000000000000000000000000000000000000";
 
 // Writes files at the edge of what is valid.
 class ValidFiles {
