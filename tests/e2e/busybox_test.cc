@@ -36,7 +36,8 @@ class Busybox : public testing::Test {
     fs::create_directory(world_->folder() + "/project/shared");
     std::ofstream(world_->folder() + "/project/shared/from-host") << "hello";
     file.more =
-        "[ssh]\nauthorized_keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFirst00000000000000000000000000000000000000 first@host\"]\n"
+        "[ssh]\nauthorized_keys = [\"ssh-ed25519 "
+        "AAAAC3NzaC1lZDI1NTE5AAAAIFirst00000000000000000000000000000000000000 first@host\"]\n"
         "[[mounts]]\nsource = \"shared\"\ntarget = \"/shared\"\ndefault = true\n";
     world_->Save();
     up_ = world_->Rum({"up", "-d"});

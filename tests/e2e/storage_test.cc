@@ -64,8 +64,10 @@ target = "/pictures"
 readonly = true
 )";
 constexpr char kFsOnM[] = "[[fs.ext4]]\ndrive = \"m\"\ntarget = \"/srv/my 'data'\"\n";
-constexpr char kFirst[] = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFirst00000000000000000000000000000000000000 first@host";
-constexpr char kSecond[] = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAISecond0000000000000000000000000000000000000 second@host";
+constexpr char kFirst[] =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFirst00000000000000000000000000000000000000 first@host";
+constexpr char kSecond[] =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBSecond000000000000000000000000000000000000 second@host";
 
 std::string Keys(const std::string& key) { return "[ssh]\nauthorized_keys = [\"" + key + "\"]\n"; }
 

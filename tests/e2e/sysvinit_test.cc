@@ -23,7 +23,8 @@ class Sysvinit : public testing::Test {
     file.system = "echo system >> /var/log/story";
     file.boot = "echo boot >> /var/log/story";
     file.more =
-        "[ssh]\nauthorized_keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFirst00000000000000000000000000000000000000 first@host\"]\n"
+        "[ssh]\nauthorized_keys = [\"ssh-ed25519 "
+        "AAAAC3NzaC1lZDI1NTE5AAAAIFirst00000000000000000000000000000000000000 first@host\"]\n"
         "[drives.data]\nsize = \"64M\"\n[[fs.ext4]]\ndrive = \"data\"\ntarget = \"/srv/data\"\n";
     world_->Save();
     up_ = world_->Rum({"up", "-d"});
