@@ -141,6 +141,7 @@ TEST_F(FakeControllerTest, TheUsersProgramIsRun) {
     EXPECT_THAT(ssh.out, HasSubstr("\nrum-dev-0123456789ab\n-v\nls\n"));
     EXPECT_THAT(ssh.out, HasSubstr("SHELL=/bin/sh")) << "by which ssh runs its ProxyCommand";
   }
+  controller_.ssh.set_command("ssh");
   rum_.env["RUM_SSH"] = "nowhere -v";
   const Result nowhere = Rum({"ssh"});
   EXPECT_EQ(nowhere.exit_status, 1);
