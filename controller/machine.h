@@ -93,7 +93,7 @@ class Machine {
   // What failed is tried again then.
   void NoteNextTry(absl::Time at);
 
-  // When reconcile.restart starts the machine, as its last look found; else InfiniteFuture.
+  // When reconcile.restart starts the machine, as its last look found; else beyond all times.
   absl::Time next_start() const { return absl::FromUnixMillis(next_start_ms_); }
 
   bool want_running() const;

@@ -14,8 +14,10 @@ using testing::EndsWith;
 using testing::HasSubstr;
 using testing::StartsWith;
 
+constexpr int kCodes = 200;  // more than libvirt has
+
 TEST(LibvirtWords, OfEveryCodeComeAfterOurs) {
-  for (int code = 0; code < VIR_ERR_NUMBER_LAST; ++code) {
+  for (int code = 0; code < kCodes; ++code) {
     const absl::Status status = StatusOfLibvirt("start", code, "inner words");
     const std::string told(status.message());
     EXPECT_FALSE(status.ok()) << code;
@@ -48,7 +50,7 @@ TEST(LibvirtWords, OfKnownTroubles) {
 }
 
 TEST(DomainCauses, OfEveryStateAndReason) {
-  for (int state = 0; state < VIR_DOMAIN_LAST; ++state) {
+  for (int state = 0; state <= VIR_DOMAIN_PMSUSPENDED; ++state) {
     for (int reason = 0; reason < 20; ++reason) {
       const DomainCause cause = CauseOf(state, reason, false);
       const bool off = state == VIR_DOMAIN_SHUTOFF;
