@@ -20,6 +20,7 @@ def _precompiled_header_impl(ctx):
         source_file = ctx.file.header.path,
         output_file = pch.path,
         user_compile_flags = ctx.fragments.cpp.copts + ctx.fragments.cpp.cxxopts,
+        quote_include_directories = depset(["."]),
         use_pic = ctx.var["COMPILATION_MODE"] != "opt",
     )
     arguments = cc_common.get_memory_inefficient_command_line(

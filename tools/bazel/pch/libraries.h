@@ -1,5 +1,6 @@
-// What most files of rum include of the libraries, by themselves or through what protoc generates. Parsing it is most of
-// the time that compiling one takes (docs/benchmarks.md). Each file still includes what it uses.
+// What most files of rum include of the libraries, by themselves or through what protoc generates.
+// Parsing it is most of the time that compiling one takes (docs/benchmarks.md). Each file still
+// includes what it uses.
 #include <google/protobuf/arena.h>
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/extension_set.h>
