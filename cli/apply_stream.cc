@@ -158,6 +158,9 @@ absl::StatusOr<control::ListedMachine> WhichMachine(const MachineClient& client,
   if (globals.machine.empty()) {
     const auto reply = AskList(client, client.identity.config_path);
     if (!reply.ok()) return reply.status();
+    if (reply->machines().empty()) {
+      return absl::InternalError("the controller does not say which machine that is");
+    }
     return reply->machines(0);
   }
   const auto reply = AskList(client, "");

@@ -31,8 +31,8 @@ struct ConnectionFacts {
 class Connection {
  public:
   // `on_event` hears the names and the UUIDs of domains about which libvirt reports anything, on
-  // libvirt's event thread; and an empty name when the connection was lost, and when it is back: anything may have
-  // happened to any domain.
+  // libvirt's event thread; and an empty name when the connection was lost, and when it is back:
+  // anything may have happened to any domain.
   Connection(std::string uri, std::function<void(const std::string&)> on_event);
   ~Connection();  // no on_event afterwards
   Connection(const Connection&) = delete;

@@ -105,8 +105,9 @@ class Hypervisor {
 
 // Connects when it is first asked, and again when libvirt was away. `on_event` is called with a
 // domain's name and with its UUID (a renamed domain keeps that) when libvirt reports anything about
-// it, and with an empty one when libvirt went or came back, so that anything may have happened to any of them; it must not block. `uri`: empty for
-// libvirt's own default. `agent_binary`: path of the static rum-agent that the seed carries.
+// it, and with an empty one when libvirt went or came back, so that anything may have happened to
+// any of them; it must not block. `uri`: empty for libvirt's own default. `agent_binary`: path of
+// the static rum-agent that the seed carries.
 absl::StatusOr<std::unique_ptr<Hypervisor>> ConnectLibvirt(
     const std::string& uri, const std::string& agent_binary,
     std::function<void(const std::string& domain_name)> on_event);

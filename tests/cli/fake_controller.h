@@ -40,6 +40,15 @@ class FakeController final : public control::Control::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status ListMachines(grpc::ServerContext*, const control::ListMachinesRequest* request,
+                            control::ListMachinesReply* reply) override {
+    control::ListedMachine* machine = reply->add_machines();
+    machine->set_id("0123456789ab");
+    machine->set_name("dev");
+    machine->set_config_path(request->config_path());
+    return grpc::Status::OK;
+  }
+
   grpc::Status Ssh(grpc::ServerContext*, const control::MachineRequest*,
                    control::SshReply* reply) override {
     *reply = ssh;

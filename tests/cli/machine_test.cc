@@ -206,7 +206,7 @@ TEST_F(PlacesTest, AMachineIsNamedByItsNameOrIdInPlaceOfItsFile) {
     EXPECT_THAT(status.out, HasSubstr("its file is gone: " + Gone("web")));
   }
   EXPECT_EQ(rum_.Rum({"down", "-m", "web"}).out, "nothing to do: web is not running\n");
-  EXPECT_THAT(rum_.Rum({"exec", "-m", "web", "true"}).err, HasSubstr("web is not running"));
+  EXPECT_THAT(rum_.Rum({"exec", "-m", "web", "true"}).err, HasSubstr("web does not exist"));
   const Result destroy = rum_.Rum({"destroy", "-m", "web"});
   EXPECT_EQ(destroy.exit_status, 0) << destroy.err;
   EXPECT_EQ(rum_.Rum({"list", "-q"}).out, id + "\n");

@@ -44,7 +44,7 @@ TEST_F(WordsTest, HelpOfEveryCommand) {
 
 TEST_F(WordsTest, HelpOfExecIsRumsOnlyBeforeTheCommand) {
   EXPECT_THAT(rum_.Rum({"exec", "--help"}).out, HasSubstr("--user"));
-  const Result run = rum_.Rum({"-c", "nowhere/dev.rum.toml", "exec", "ls", "--help"});
+  const Result run = rum_.Rum({"-c", "dev.rum.txt", "exec", "ls", "--help"});
   EXPECT_EQ(run.exit_status, 1);
   EXPECT_EQ(run.out, "");
 }

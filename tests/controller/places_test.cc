@@ -48,8 +48,9 @@ class PlacesTest : public testing::Test {
   std::vector<std::string> Files() {
     std::vector<std::string> files;
     for (const ListedMachine& one : controller_->List(true))
-      files.push_back((one.file_gone ? "gone: " : "") +
-                      fs::relative(one.record.config_path(), world_.folder()).string());
+      files.push_back(
+          (one.file_gone ? "gone: " : "") +
+          fs::path(one.record.config_path()).lexically_relative(world_.folder()).string());
     return files;
   }
   std::string IdAt(const std::string& folder) {
@@ -120,7 +121,8 @@ TEST_F(PlacesTest, AfterAnAdoptTheFileIsFollowedWhereItIsNow) {
 }
 
 TEST_F(PlacesTest, TheNameThatAMachineWasBornWithStays) {
-  std::ofstream(File("old")) << "[image]\nbase = \"/images/debian.qcow2\"\n";
+  std::ofstream(File("old")) << "[image]\nbase = \"/images/debian.qcow2\"\n"
+                                "[resources]\ncpus = 1\nmemory_mb = 512\n";
   ASSERT_EQ(Up("old"), "");
   EXPECT_EQ(world_.guest->hostname, "old");
   Move("old", "new");

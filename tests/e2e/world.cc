@@ -96,6 +96,7 @@ std::string WithoutSights(const std::string& bytes) {
   record.clear_phase();
   record.clear_phase_since_ms();
   record.clear_last_event();
+  record.clear_text_hash();
   return record.DebugString();
 }
 

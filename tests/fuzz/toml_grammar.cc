@@ -28,7 +28,9 @@ const Words& Usual(const std::string& field) {
       {"user", {"", "rum", "root"}},
       {"command", {"ssh", "/usr/bin/ssh"}},
       {"interface", {"", "lan"}},
-      {"authorized_keys", {"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJzzpIIkMdRmfnopXH6odGLyDS4kHRm511No822IvLRZ me@here"}},
+      {"authorized_keys",
+       {"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJzzpIIkMdRmfnopXH6odGLyDS4kHRm511No822IvLRZ "
+        "me@here"}},
       {"source", {".", "./"}},
       {"target", {"/a", "/b c", "/d'e", "/f/g", "/h\"i", "/j\\k", "/l#m", "/n\xc3\xa4"}},
       {"tag", {"", "src", "code"}},

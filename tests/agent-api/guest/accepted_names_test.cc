@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "agent-api/guest/groups.h"
 #include "agent-api/guest/hostname.h"
+#include "agent-api/guest/hosts_file.h"
 #include "agent-api/guest/text_file.h"
 #include "state/names.h"
 #include "tests/agent-api/guest/private_etc.h"

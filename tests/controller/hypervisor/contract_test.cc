@@ -44,7 +44,7 @@ bool TestDriverHand(Hypervisor*, const MachineIdentity& machine, const std::stri
 const std::vector<Contractor>& Contractors() {
   static const auto* const all = new std::vector<Contractor>{
       {"Fake", [](auto on_event) { return std::make_unique<FakeHypervisor>(on_event); },
-       "/images/debian-12.qcow2", "/images/debian-13.qcow2", true, FakeHand},
+       "/images/debian-12.qcow2", "/images/debian-13.qcow2", true, nullptr, FakeHand},
       {"LibvirtTestDriver",
        [](auto on_event) {
          auto made = ConnectLibvirt("test:///default", "", on_event);

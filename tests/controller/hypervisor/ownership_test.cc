@@ -137,7 +137,7 @@ TEST_F(OwnershipTest, ARenamedDomainIsTheSameMachineAndKeepsItsName) {
   ASSERT_TRUE(hypervisor_->Stop(machine_, kNoGrace).ok());
   const auto removed = hypervisor_->Remove(machine_);
   ASSERT_TRUE(removed.ok()) << removed.status();
-  EXPECT_THAT(*removed, testing::ElementsAre("domain mine"));
+  EXPECT_THAT(removed->removed, testing::ElementsAre("domain mine"));
 }
 
 }  // namespace

@@ -56,16 +56,19 @@ fs::perms Writers(const std::string& path) {
 }
 
 TEST_F(Entries, CanBeWrittenByNobodyAndOlderOnesNeitherOnceTheyAreUsed) {
-  const std::string image = Fill("/a.qcow2");
+  const ImageSource source{server_.Url("/a.qcow2"), "", ""};
+  const auto fetched = cache_.Fetch(source, [](const std::string&) {});
+  ASSERT_TRUE(fetched.ok()) << fetched.status();
+  const std::string image = fetched->path;
   EXPECT_EQ(Writers(image), fs::perms::none);
   fs::permissions(image, fs::perms::owner_write | fs::perms::group_write, fs::perm_options::add);
-  EXPECT_EQ(Fill("/a.qcow2"), image);
+  EXPECT_EQ(cache_.Fetch(source, [](const std::string&) {})->path, image);
   EXPECT_EQ(Writers(image), fs::perms::none);
   // A file that is used as it is belongs to somebody.
   const fs::path own = fs::path(testing::TempDir()) / "own.qcow2";
   std::ofstream(own, std::ios::binary) << image_;
   fs::permissions(own, fs::perms::owner_write, fs::perm_options::add);
-  ASSERT_TRUE(Fetch(own.string()).ok());
+  ASSERT_TRUE(cache_.Fetch(ImageSource{own.string(), "", ""}, [](const std::string&) {}).ok());
   EXPECT_NE(Writers(own.string()), fs::perms::none);
 }
 
