@@ -302,7 +302,8 @@ TEST_F(Drifting, WhatVirtManagerAndVirshAddedStaysThroughEditsOfTheFile) {
   world_->Save();
   EXPECT_TRUE(Eventually([&] {
     const std::string now = definition();
-    return now.find("rum-work") == std::string::npos && now.find(">1</vcpu>") != std::string::npos;
+    return now.find("<serial>rum-work") == std::string::npos &&
+           now.find(">1</vcpu>") != std::string::npos;
   }));
   ExpectAllAdded(definition());
 }
@@ -360,7 +361,7 @@ TEST_F(Drifting, ASavedMachineIsSaidToBeSavedAndUpGoesOnWithItsMemory) {
 
 TEST_F(Drifting, AMachineWhoseQemuIsKilledHasCrashedAndIsStartedAgain) {
   const std::string boot = world_->Guest("cat /proc/sys/kernel/random/boot_id");
-  const std::string kill = "kill -9 $(pgrep -f 'guest=" + world_->DomainName() + ",')";
+  const std::string kill = "kill -9 $(pgrep -f '[g]uest=" + world_->DomainName() + ",')";
   ASSERT_EQ(std::system(kill.c_str()), 0);
   EXPECT_TRUE(Eventually(
       [] { return watch_->Output().find("\"phase\":\"CRASHED\"") != std::string::npos; }));
