@@ -41,7 +41,7 @@ void Stop(Globals* globals) {
   if (!globals->quiet) std::printf("controller stopped; machines go on running\n");
 }
 
-void Restart(Globals* globals) {
+void RestartController(Globals* globals) {
   const absl::Status started = StartController(true);
   if (!started.ok()) return Fail(globals, std::string(started.message()));
   if (!globals->quiet) std::printf("controller restarted; machines went on running\n");
@@ -78,7 +78,7 @@ void AddControllerCommands(CLI::App* app, Globals* globals) {
   });
   controller
       ->add_subcommand("restart", "put a new one in its place; nobody who connects is refused")
-      ->callback([globals] { Restart(globals); });
+      ->callback([globals] { RestartController(globals); });
   controller->add_subcommand("metrics", "its metrics, in Prometheus' text format")
       ->callback([globals] { Metrics(globals); });
   controller->add_subcommand("unit", "a unit file for systemd's user instance")->callback([] {

@@ -193,7 +193,7 @@ int ShowOutput(Stream* stream, Told* told) {
 }
 
 // "": the command can be told to the guest.
-std::string Problem(const ExecFlags& flags) {
+std::string ProblemOf(const ExecFlags& flags) {
   if (!IsUtf8(flags.user)) return "--user: not UTF-8: " + flags.user;
   for (const std::string& line : flags.env) {
     const std::string name = line.substr(0, line.find('='));
@@ -272,7 +272,7 @@ void Exec(const ExecFlags& flags, const std::vector<std::string>& argv, Globals*
     sigaddset(&forwarded, signal);
   pthread_sigmask(SIG_BLOCK, &forwarded, nullptr);  // before gRPC makes threads
   const int signals = signalfd(-1, &forwarded, SFD_CLOEXEC | SFD_NONBLOCK);
-  const std::string problem = Problem(flags);
+  const std::string problem = ProblemOf(flags);
   if (!problem.empty()) return Fail(globals, problem);
   MachineClient client;
   {

@@ -29,7 +29,7 @@ std::unique_ptr<control::Control::Stub> Reach(Globals* globals) {
   return nullptr;
 }
 
-void List(Globals* globals) {
+void ListImages(Globals* globals) {
   const auto stub = Reach(globals);
   if (stub == nullptr) return;
   grpc::ClientContext context;
@@ -119,7 +119,7 @@ void AddImageCommands(CLI::App* app, Globals* globals) {
   CLI::App* image = app->add_subcommand("image", "the base images that were downloaded");
   image->require_subcommand(1);
   image->add_subcommand("list", "what there is, and whether a disk stands on it")
-      ->callback([globals] { List(globals); });
+      ->callback([globals] { ListImages(globals); });
   const auto word = std::make_shared<std::string>();
   CLI::App* pull = image->add_subcommand("pull", "fetch an image now; prints where it is");
   pull->add_option("IMAGE", *word, "a shorthand, a URL or a path; otherwise the file's image.base");

@@ -25,7 +25,7 @@ absl::StatusOr<control::ListMachinesReply> AskController() {
   return absl::UnavailableError(WhyItFailed(called));
 }
 
-void List(Globals* globals) {
+void ListMachines(Globals* globals) {
   if (!globals->machine.empty())
     return Fail(globals, "list shows all machines; `rum status -m` says more of one");
   absl::StatusOr<control::ListMachinesReply> machines = AskController();
@@ -82,7 +82,7 @@ void Adopt(const std::string& word, Globals* globals) {
 
 void AddListCommands(CLI::App* app, Globals* globals) {
   app->add_subcommand("list", "all your machines, wherever their files are; -q: their ids alone")
-      ->callback([globals] { List(globals); });
+      ->callback([globals] { ListMachines(globals); });
   const auto id = std::make_shared<std::string>();
   CLI::App* adopt = app->add_subcommand(
       "adopt", "take over the machine whose folder was moved: this file is its file from now on");

@@ -22,7 +22,7 @@ bool Shows(const agent::ScriptRun& run, bool failed_only) {
   return !failed_only || (outcome != "done" && outcome != "running");
 }
 
-void List(const MachineClient& client, const LogFlags& flags, Globals* globals) {
+void ListRuns(const MachineClient& client, const LogFlags& flags, Globals* globals) {
   control::MachineRequest request;
   request.set_config_path(client.identity.config_path);
   grpc::ClientContext context;
@@ -78,7 +78,7 @@ void Log(LogFlags flags, Globals* globals) {
   if (!ConnectToKnown(globals, &client)) return;
   flags.request.set_config_path(client.identity.config_path);
   if (flags.list) {
-    List(client, flags, globals);
+    ListRuns(client, flags, globals);
   } else {
     Show(client, flags, globals);
   }

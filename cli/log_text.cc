@@ -11,7 +11,7 @@
 namespace rum {
 namespace {
 
-constexpr size_t kMostLine = 64 * 1024;  // of bytes that do not end in a line
+constexpr size_t kMostBytes = 64 * 1024;  // of bytes that do not end in a line
 
 std::string Lasted(const agent::ScriptRun& run) {
   if (run.ended_ms() == 0) return "";
@@ -29,7 +29,7 @@ std::string TimedLines::Next(int64_t time_ms, const std::string& bytes) {
   for (const char c : bytes) {
     if (line_.empty()) began_ms_ = time_ms;
     line_ += c;
-    if (c == '\n' || line_.size() >= kMostLine) out += End();
+    if (c == '\n' || line_.size() >= kMostBytes) out += End();
   }
   return out;
 }

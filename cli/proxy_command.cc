@@ -12,9 +12,9 @@
 namespace rum {
 namespace {
 
-using Stream = grpc::ClientReaderWriter<control::DialMessage, control::DialMessage>;
+using DialStream = grpc::ClientReaderWriter<control::DialMessage, control::DialMessage>;
 
-void PassInput(Stream* stream) {
+void PassBytes(DialStream* stream) {
   std::string buffer(64 * 1024, '\0');
   control::DialMessage message;
   for (;;) {
@@ -48,7 +48,7 @@ void Proxy(const MachineClient& client, uint16_t port, Globals* globals) {
   message.set_config_path(client.identity.config_path);
   message.set_port(port);
   stream->Write(message);
-  std::thread input([&] { PassInput(stream.get()); });
+  std::thread input([&] { PassBytes(stream.get()); });
   while (stream->Read(&message)) {
     // Its end is ours: the thread may be in a read that nothing ends, so that it goes with the
     // process.

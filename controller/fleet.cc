@@ -15,14 +15,6 @@
 namespace rum {
 namespace {
 
-ApplyOutcome Failed(const absl::Status& status) {
-  ApplyOutcome outcome;
-  outcome.failed = true;
-  outcome.status = status;
-  outcome.error = std::string(status.message());
-  return outcome;
-}
-
 constexpr absl::Duration kLeastUntilStart = absl::Milliseconds(100);
 
 }  // namespace
@@ -248,13 +240,14 @@ ApplyOutcome Controller::Apply(const std::string& config_path, const ApplyOption
                                const EventSink& sink) {
   const MachineOr machine =
       options.up && options.new_machine ? Find(config_path) : FindMade(config_path);
-  if (!machine.ok()) return Failed(machine.status());
+  if (!machine.ok()) return ApplyOutcome::Failed(machine.status());
   {
     std::lock_guard<std::mutex> lock(mutex_);
     own_uris_.insert(options.default_uri);
   }
   if (!options.dry_run) {
-    if (absl::Status moved = FollowLink(*machine, config_path); !moved.ok()) return Failed(moved);
+    if (absl::Status moved = FollowLink(*machine, config_path); !moved.ok())
+      return ApplyOutcome::Failed(moved);
   }
   // The half of a file is not what is asked for; the watch knows an end of waiting.
   while (watch_->BeingWritten((*machine)->identity().config_path)) {
@@ -294,13 +287,13 @@ absl::Status Controller::Watch(const std::string& config_path, const Machine::Wa
 
 ApplyOutcome Controller::Down(const std::string& config_path, const EventSink& sink, bool force) {
   const MachineOr machine = FindMade(config_path);
-  return machine.ok() ? (*machine)->Down(sink, force) : Failed(machine.status());
+  return machine.ok() ? (*machine)->Down(sink, force) : ApplyOutcome::Failed(machine.status());
 }
 
 ApplyOutcome Controller::Destroy(const std::string& config_path, const EventSink& sink,
                                  bool force) {
   const MachineOr machine = FindMade(config_path);
-  if (!machine.ok()) return Failed(machine.status());
+  if (!machine.ok()) return ApplyOutcome::Failed(machine.status());
   ApplyOutcome outcome = (*machine)->Destroy(sink, force);
   if (outcome.failed) return outcome;
   watch_->Remove((*machine)->identity().config_path);

@@ -38,17 +38,9 @@ constexpr std::chrono::seconds kLibvirtPatience(1);
 // More for one that is being replaced, which a busy machine does not do in a moment.
 constexpr absl::Duration kArrivalPatience = absl::Seconds(90);
 
-ApplyOutcome Failed(const absl::Status& status) {
-  ApplyOutcome outcome;
-  outcome.failed = true;
-  outcome.status = status;
-  outcome.error = std::string(status.message());
-  return outcome;
-}
-
 // People made them to go back to: they are not lost by a word that does not name them.
 ApplyOutcome HasSnapshots(const std::vector<std::string>& snapshots) {
-  ApplyOutcome outcome = Failed(absl::FailedPreconditionError(absl::StrCat(
+  ApplyOutcome outcome = ApplyOutcome::Failed(absl::FailedPreconditionError(absl::StrCat(
       "the machine has snapshots, which are lost with it: ", absl::StrJoin(snapshots, ", "),
       "; `rum destroy --force` removes them all")));
   outcome.snapshots = snapshots;
@@ -290,7 +282,7 @@ std::unique_lock<std::timed_mutex> Machine::TurnToStop(const EventSink& sink,
 
 ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) {
   const std::unique_lock<std::timed_mutex> changing = Turn(sink);
-  if (absl::Status ready = Ready(); !ready.ok()) return Failed(ready);
+  if (absl::Status ready = Ready(); !ready.ok()) return ApplyOutcome::Failed(ready);
   std::optional<MachineLinks::Taking> taking;
   if (options.take_over) taking.emplace(&links_);
   std::string error;
@@ -298,17 +290,19 @@ ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) 
   const absl::Time read_at = absl::Now();
   Config desired = Desired(&error, &text_hash);
   if (options.recorded && made() && IsGone(links_.machine().config_path)) error.clear();
-  if (!error.empty()) return Failed(absl::InvalidArgumentError(error));
-  if (absl::Status asked = HasScripts(desired, options); !asked.ok()) return Failed(asked);
+  if (!error.empty()) return ApplyOutcome::Failed(absl::InvalidArgumentError(error));
+  if (absl::Status asked = HasScripts(desired, options); !asked.ok())
+    return ApplyOutcome::Failed(asked);
   if (options.up && !options.dry_run) {
     const absl::StatusOr<std::string> key = keys_.Make(links_.machine());
-    if (!key.ok()) return Failed(key.status());
+    if (!key.ok()) return ApplyOutcome::Failed(key.status());
     desired = Desired(&error);
   }
   Publisher publisher(*this);
   MachineRecord record = Snapshot();
   if (!options.dry_run) {
-    if (absl::Status noted = NotePlace(text_hash, &record); !noted.ok()) return Failed(noted);
+    if (absl::Status noted = NotePlace(text_hash, &record); !noted.ok())
+      return ApplyOutcome::Failed(noted);
   }
   if (options.up) ChooseLibvirt(desired, options.default_uri, &record);
   const std::string elsewhere = OtherDefault(desired, record, options.default_uri);
@@ -454,7 +448,7 @@ ApplyOutcome Machine::Down(const EventSink& sink, bool force) {
   std::optional<MachineLinks::Taking> taking;
   if (force) taking.emplace(&links_);
   const std::unique_lock<std::timed_mutex> changing = TurnToStop(sink, kStopGrace);
-  if (absl::Status ready = Ready(); !ready.ok()) return Failed(ready);
+  if (absl::Status ready = Ready(); !ready.ok()) return ApplyOutcome::Failed(ready);
   std::string ignored;
   const Config desired = Desired(&ignored);
   MachineRecord record = Snapshot();
@@ -463,23 +457,24 @@ ApplyOutcome Machine::Down(const EventSink& sink, bool force) {
     record.set_want_running(false);
     ForgetRestarts(&record);
     absl::Status saved = Publisher(*this).Save(record);
-    if (!saved.ok()) return Failed(saved);
+    if (!saved.ok()) return ApplyOutcome::Failed(saved);
   }
   absl::StatusOr<Observed> observed = links_.Look(desired, record, absl::ZeroDuration());
-  if (!observed.ok()) return Failed(observed.status());
+  if (!observed.ok()) return ApplyOutcome::Failed(observed.status());
   ApplyOutcome outcome;
   outcome.already_running = observed->domain.running;
   links_.Close();
   if (!observed->domain.running) return outcome;
   absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor =
       links_.hypervisor(UriOf(desired, record));
-  if (!hypervisor.ok()) return Failed(hypervisor.status());
+  if (!hypervisor.ok()) return ApplyOutcome::Failed(hypervisor.status());
   if (sink.progress) sink.progress("stopping the machine");
   const absl::Time begun = absl::Now();
   absl::Status stopped = (*hypervisor)->Stop(links_.machine(), kStopGrace);
-  if (!stopped.ok()) return Failed(stopped);
+  if (!stopped.ok()) return ApplyOutcome::Failed(stopped);
   NoteStopped(begun, &record);
-  if (absl::Status saved = Publisher(*this).Save(record); !saved.ok()) return Failed(saved);
+  if (absl::Status saved = Publisher(*this).Save(record); !saved.ok())
+    return ApplyOutcome::Failed(saved);
   feed_.PublishEvents(record);
   PublishIfWatched();
   return outcome;
@@ -489,31 +484,31 @@ ApplyOutcome Machine::Destroy(const EventSink& sink, bool force) {
   std::optional<MachineLinks::Taking> taking;
   if (force) taking.emplace(&links_);
   const std::unique_lock<std::timed_mutex> changing = TurnToStop(sink, absl::ZeroDuration());
-  if (absl::Status ready = Ready(); !ready.ok()) return Failed(ready);
+  if (absl::Status ready = Ready(); !ready.ok()) return ApplyOutcome::Failed(ready);
   std::string ignored;
   const Config desired = Desired(&ignored);
   const MachineRecord record = Snapshot();
   absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor =
       links_.hypervisor(UriOf(desired, record));
-  if (!hypervisor.ok()) return Failed(hypervisor.status());
+  if (!hypervisor.ok()) return ApplyOutcome::Failed(hypervisor.status());
   if (!force) {
     const absl::StatusOr<DomainState> domain = (*hypervisor)->Inspect(links_.machine());
-    if (!domain.ok()) return Failed(domain.status());
+    if (!domain.ok()) return ApplyOutcome::Failed(domain.status());
     if (!domain->snapshots.empty()) return HasSnapshots(domain->snapshots);
   }
   if (sink.progress) sink.progress("removing the machine");
   links_.Close();
   absl::StatusOr<Removal> removal = (*hypervisor)->Remove(links_.machine());
-  if (!removal.ok()) return Failed(removal.status());
+  if (!removal.ok()) return ApplyOutcome::Failed(removal.status());
   const absl::StatusOr<bool> key_removed = keys_.Remove(links_.machine());
-  if (!key_removed.ok()) return Failed(key_removed.status());
+  if (!key_removed.ok()) return ApplyOutcome::Failed(key_removed.status());
   if (*key_removed) {
     removal->removed.push_back(absl::StrCat("ssh key ", keys_.PrivatePath(links_.machine())));
   }
   if (links_.runs() != nullptr) links_.runs()->Remove(links_.machine().id);
   // The record last: it is what knows of the rest.
   absl::Status forgotten = store_->Remove(links_.machine().id);
-  if (!forgotten.ok()) return Failed(forgotten);
+  if (!forgotten.ok()) return ApplyOutcome::Failed(forgotten);
   MachineRecord fresh = NewRecord();
   fresh.set_last_event(record.last_event());  // for those who watch
   Publish(fresh);

@@ -23,11 +23,11 @@ namespace {
 
 // Define and start, then ports, then what the guest's agent shows; one more to see that nothing is
 // left, and two for what moved meanwhile.
-constexpr int kMostRounds = 6;
+constexpr int kMostPasses = 6;
 // Of a guest whose scripts reboot it, in one go.
 constexpr int kMostReboots = 5;
 constexpr absl::Duration kBackgroundPatience = absl::Seconds(30);
-constexpr char kDomain[] = "domain";
+constexpr char kDomainItem[] = "domain";
 
 // The guest says nothing by itself when it gets an address.
 constexpr absl::Duration kAddressPoll = absl::Milliseconds(250);
@@ -94,11 +94,11 @@ class Reconciliation {
     const std::string before = std::exchange(boot_id_, observed_.guest->boot_id());
     if (before.empty() || before == boot_id_) return;
     ++reboots_;
-    rounds_left_ = kMostRounds;
+    rounds_left_ = kMostPasses;
     script_failed_ = false;
     storage_failed_ = false;
     for (auto key = tried_.begin(); key != tried_.end();) {
-      key = absl::StartsWith(*key, kDomain) ? std::next(key) : tried_.erase(key);
+      key = absl::StartsWith(*key, kDomainItem) ? std::next(key) : tried_.erase(key);
     }
   }
 
@@ -158,8 +158,8 @@ class Reconciliation {
     ++outcome_.actions;
     noted_ = true;
     if (!revival.status.ok()) {
-      outcome_.errors[kDomain] = std::string(revival.status.message());
-      Fail(revival.status, outcome_.errors[kDomain]);
+      outcome_.errors[kDomainItem] = std::string(revival.status.message());
+      Fail(revival.status, outcome_.errors[kDomainItem]);
       // The next try has a time of its own.
       outcome_.next_start =
           Revive(links_, store_, desired_, observed_, options_, sink_, record_).next;
@@ -461,7 +461,7 @@ class Reconciliation {
   bool look_again_ = false;    // before anything else is done
   std::string boot_id_;        // of the guest that was seen last
   int reboots_ = 0;            // that were seen here
-  int rounds_left_ = kMostRounds;
+  int rounds_left_ = kMostPasses;
   bool started_ = false;
   bool awaited_ = false;          // the agent
   bool address_awaited_ = false;  // by a machine that was started here
@@ -471,6 +471,14 @@ class Reconciliation {
 };
 
 }  // namespace
+
+ApplyOutcome ApplyOutcome::Failed(const absl::Status& status) {
+  ApplyOutcome outcome;
+  outcome.failed = true;
+  outcome.status = status;
+  outcome.error = std::string(status.message());
+  return outcome;
+}
 
 ApplyOutcome Reconcile(MachineLinks& links, StateStore& store, const Config& desired,
                        const ApplyOptions& options, const EventSink& sink, MachineRecord* record) {

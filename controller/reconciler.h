@@ -46,6 +46,9 @@ struct EventSink {
 };
 
 struct ApplyOutcome {
+  // Nothing could be tried, because of `status`.
+  static ApplyOutcome Failed(const absl::Status& status);
+
   Plan plan;  // dry run: what would be done; else `waiting` alone: what still waits
   bool failed = false;
   std::string

@@ -28,14 +28,14 @@ absl::Status Failed(const std::string& what, const std::string& path) {
   return absl::InternalError(absl::StrCat(what, " ", path, ": ", std::strerror(errno)));
 }
 
-class Descriptor {
+class OpenFile {
  public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
+  explicit OpenFile(int fd) : fd_(fd) {}
+  ~OpenFile() {
     if (fd_ >= 0) close(fd_);
   }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
   int get() const { return fd_; }
 
  private:
@@ -45,7 +45,7 @@ class Descriptor {
 absl::Status WriteDurably(const std::string& path, const std::string& bytes) {
   const std::string temporary = path + ".new";
   {
-    Descriptor file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    OpenFile file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     if (file.get() < 0) return Failed("create", temporary);
     for (size_t done = 0; done < bytes.size();) {
       const ssize_t n = write(file.get(), bytes.data() + done, bytes.size() - done);
@@ -56,7 +56,7 @@ absl::Status WriteDurably(const std::string& path, const std::string& bytes) {
     if (fsync(file.get()) != 0) return Failed("fsync", temporary);
   }
   if (rename(temporary.c_str(), path.c_str()) != 0) return Failed("rename to", path);
-  Descriptor folder(open(fs::path(path).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  OpenFile folder(open(fs::path(path).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder.get() < 0 || fsync(folder.get()) != 0) return Failed("fsync the folder of", path);
   return absl::OkStatus();
 }
@@ -147,7 +147,7 @@ class FileStateStore : public StateStore {
   }
 
   const std::string folder_;
-  Descriptor lock_;
+  OpenFile lock_;
   std::mutex mutex_;
 };
 

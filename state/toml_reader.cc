@@ -22,7 +22,7 @@ namespace rum {
 namespace {
 
 // What a person writes fits; a disk image that was given as the file does not.
-constexpr size_t kMostBytes = size_t{1} << 20;
+constexpr size_t kMostFileBytes = size_t{1} << 20;
 
 using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
@@ -372,7 +372,7 @@ ParsedConfig ReadToml(std::string_view text, const std::string& path) {
 }
 
 ParsedConfig ReadTomlFile(const std::string& path) {
-  const absl::StatusOr<std::string> text = ReadRegularFile(path, kMostBytes);
+  const absl::StatusOr<std::string> text = ReadRegularFile(path, kMostFileBytes);
   if (text.ok()) return ReadToml(*text, path);
   ParsedConfig result;
   result.problems.push_back({"", "cannot be read: " + std::string(text.status().message()), {}});

@@ -19,7 +19,6 @@ namespace rum {
 namespace {
 
 constexpr size_t kChunk = 64 * 1024;
-constexpr mode_t kPermissions = 0777;
 constexpr int kMostOffered = 1000;  // at once: a message has its limit
 // Not blocking: a pipe that is in the way must not be waited for.
 constexpr int kOpen = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
@@ -31,7 +30,7 @@ agent::CopyMessage ItemOf(const struct stat& info, const std::string& name) {
                  : S_ISLNK(info.st_mode) ? agent::CopyItem::SYMLINK
                                          : agent::CopyItem::FILE);
   item->set_name(name);
-  item->set_mode(info.st_mode & kPermissions);
+  item->set_mode(info.st_mode & ACCESSPERMS);
   item->set_mtime_s(info.st_mtim.tv_sec);
   item->set_mtime_ns(static_cast<uint32_t>(info.st_mtim.tv_nsec));
   if (S_ISREG(info.st_mode)) item->set_size(static_cast<uint64_t>(info.st_size));

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <openssl/sha.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -16,7 +17,6 @@
 namespace rum {
 namespace {
 
-constexpr mode_t kPermissions = 0777;
 constexpr mode_t kUsualMode = 0644;
 
 bool IsName(const std::string& name) {
@@ -97,7 +97,7 @@ agent::CopyHave TreeWriter::Answer(const agent::CopyOffer& offer) const {
     }
     one->set_there(is_there && S_ISREG(info.st_mode) &&
                    static_cast<uint64_t>(info.st_size) == item.size() && HasTimeOf(item, info) &&
-                   (info.st_mode & kPermissions) == item.mode());
+                   (info.st_mode & ACCESSPERMS) == item.mode());
     if (!one->there() && options_.resume &&
         fstatat(folder(), PartName(name).c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
         IsOurPart(info) && HasTimeOf(item, info) &&
@@ -158,7 +158,7 @@ absl::Status TreeWriter::BeginFolder(const agent::CopyItem& item) {
     // Ours to write in until its end, but already as open to others as it will be: we may be
     // killed.
     level.gets_mode = (made || (options_.resume && IsAsTold(fd, item))) &&
-                      fchmod(fd, (item.mode() & kPermissions) | S_IRWXU) == 0;
+                      fchmod(fd, (item.mode() & ACCESSPERMS) | S_IRWXU) == 0;
     levels_.push_back(std::move(level));
     return absl::OkStatus();
   }
@@ -279,8 +279,8 @@ absl::Status TreeWriter::EndFile() {
   gid_t gid = 0;
   if (GiveAway(is_file ? &there : nullptr, &uid, &gid) && fchown(file_.get(), uid, gid) != 0)
     return Problem(errno);
-  mode_t mode = item_.mode() & kPermissions;
-  if (item_.any_mode()) mode = is_file ? there.st_mode & kPermissions : kUsualMode;
+  mode_t mode = item_.mode() & ACCESSPERMS;
+  if (item_.any_mode()) mode = is_file ? there.st_mode & ACCESSPERMS : kUsualMode;
   timespec times[2];
   TimesOf(item_, times);
   if (fchmod(file_.get(), mode) != 0 || futimens(file_.get(), times) != 0 ||
@@ -342,7 +342,7 @@ absl::Status TreeWriter::MakeLink(const agent::CopyItem& item) {
 bool TreeWriter::IsAsTold(int fd, const agent::CopyItem& item) {
   struct stat info {};
   return fstat(fd, &info) == 0 && HasTimeOf(item, info) &&
-         (info.st_mode & kPermissions) == item.mode();
+         (info.st_mode & ACCESSPERMS) == item.mode();
 }
 
 // Last of all, as a folder's time changes with what is put in it, and its mode may forbid that.
@@ -352,7 +352,7 @@ void TreeWriter::EndFolder() {
   if (!level.gets_mode) return;
   timespec times[2];
   TimesOf(level.item, times);
-  if (fchmod(level.folder.get(), level.item.mode() & kPermissions) != 0 ||
+  if (fchmod(level.folder.get(), level.item.mode() & ACCESSPERMS) != 0 ||
       futimens(level.folder.get(), times) != 0) {
     on_problem_(level.path, std::strerror(errno));
   }

@@ -21,16 +21,16 @@ using boost::system::error_code;
 constexpr size_t kHeader = 2;
 constexpr size_t kMostData = 0xffff;
 // After so many chunks a busy direction lets others have the thread.
-constexpr int kTurn = 16;
+constexpr int kMostFrames = 16;
 
 // One for each thread, for it is used within a call only.
-std::array<char, kHeader + kMostData>& Scratch() {
+std::array<char, kHeader + kMostData>& FrameBuffer() {
   thread_local std::unique_ptr<std::array<char, kHeader + kMostData>> scratch(
       new std::array<char, kHeader + kMostData>);
   return *scratch;
 }
 
-bool Again(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
+bool Full(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
 
 }  // namespace
 
@@ -54,7 +54,7 @@ void FramedRelay::Start() {
 void FramedRelay::Break(const std::string& why) { Over(why, true); }
 
 void FramedRelay::PumpOut() {
-  for (int turn = 0; turn < kTurn; ++turn) {
+  for (int turn = 0; turn < kMostFrames; ++turn) {
     if (over_ || !MoveOut()) return;
   }
   asio::post(tcp_.get_executor(), [self = shared_from_this()] { self->PumpOut(); });
@@ -75,11 +75,11 @@ bool FramedRelay::MoveOut() {
     return !over_ && !out_ended_;
   }
   if (out_ended_) return false;
-  std::array<char, kHeader + kMostData>& frame = Scratch();
+  std::array<char, kHeader + kMostData>& frame = FrameBuffer();
   const ssize_t got = recv(tcp_.native_handle(), frame.data() + kHeader, kMostData, MSG_DONTWAIT);
   if (got < 0) {
     if (errno == EINTR) return true;
-    if (Again(errno)) {
+    if (Full(errno)) {
       Wait(tcp_, Descriptor::wait_read, &FramedRelay::PumpOut);
     } else {
       Fail("TCP", errno);
@@ -100,7 +100,7 @@ bool FramedRelay::MoveOut() {
 }
 
 void FramedRelay::PumpIn() {
-  for (int turn = 0; turn < kTurn; ++turn) {
+  for (int turn = 0; turn < kMostFrames; ++turn) {
     if (over_ || !MoveIn()) return;
   }
   asio::post(stream_.get_executor(), [self = shared_from_this()] { self->PumpIn(); });
@@ -111,7 +111,7 @@ bool FramedRelay::MoveIn() {
     const std::string rest = std::exchange(in_, {});
     return Parse(rest.data(), rest.size());
   }
-  std::array<char, kHeader + kMostData>& chunk = Scratch();
+  std::array<char, kHeader + kMostData>& chunk = FrameBuffer();
   const ssize_t got = recv(stream_.native_handle(), chunk.data(), chunk.size(), MSG_DONTWAIT);
   if (got > 0) return Parse(chunk.data(), static_cast<size_t>(got));
   if (got == 0) {
@@ -120,7 +120,7 @@ bool FramedRelay::MoveIn() {
     return false;
   }
   if (errno == EINTR) return true;
-  if (Again(errno)) {
+  if (Full(errno)) {
     Wait(stream_, Descriptor::wait_read, &FramedRelay::PumpIn);
   } else {
     Fail("vsock", errno);
@@ -168,7 +168,7 @@ int64_t FramedRelay::Write(Descriptor& to, const char* data, size_t size) {
   while (true) {
     const ssize_t sent = send(to.native_handle(), data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent >= 0) return sent;
-    if (Again(errno)) return 0;
+    if (Full(errno)) return 0;
     if (errno == EINTR) continue;
     Fail(&to == &tcp_ ? "TCP" : "vsock", errno);
     return -1;

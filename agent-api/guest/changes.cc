@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "agent-api/guest/groups.h"
 
 namespace rum::guest {
@@ -27,12 +29,6 @@ constexpr int kQuietMs = 20;
 constexpr milliseconds kBetweenLooks{100};
 constexpr uint32_t kInFolder =
     IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ONLYDIR;
-
-int64_t NowMs() {
-  return std::chrono::duration_cast<milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 agent::Observation WhatMatters(const agent::Observation& observation) {
   agent::Observation matters = observation;
@@ -141,9 +137,10 @@ void Changes::Watch() {
     if (fds[0].revents != 0) sign = read(wake_, &noticed, sizeof noticed) > 0 || sign;
     if (fds[1].revents != 0) sign = Drain() || sign;
     for (const int i : {2, 3}) sign = (fds[i].revents & (POLLPRI | POLLERR)) != 0 || sign;
-    if (sign && !first_sign.has_value()) first_sign = NowMs();
+    if (sign && !first_sign.has_value()) first_sign = absl::ToUnixMillis(absl::Now());
     const auto now = std::chrono::steady_clock::now();
-    const bool endless = first_sign.has_value() && NowMs() - *first_sign > kBetweenLooks.count();
+    const bool endless = first_sign.has_value() &&
+                         absl::ToUnixMillis(absl::Now()) - *first_sign > kBetweenLooks.count();
     if (!first_sign.has_value() || (sign && !endless) || now - looked < kBetweenLooks) continue;
     looked = now;
     Compare(*std::exchange(first_sign, std::nullopt));

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <set>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -29,10 +30,6 @@ std::vector<Fields> ReadTable(const std::string& text, size_t columns) {
     if (fields.size() == columns) rows.push_back(std::move(fields));
   }
   return rows;
-}
-
-bool Has(const std::vector<std::string>& list, const std::string& what) {
-  return std::find(list.begin(), list.end(), what) != list.end();
 }
 
 // What other programs read as something else is refused: separators, and the '+' and '-' of NIS.
@@ -76,9 +73,10 @@ int FreeSystemId(const std::string& text) {
 bool EditMembers(const std::string& user, const std::vector<std::string>& add,
                  const std::vector<std::string>& remove, Fields* row) {
   std::vector<std::string> members = Members((*row)[3]);
-  const bool in = Has(members, user);
+  const bool in = absl::c_linear_search(members, user);
   const std::string& group = (*row)[0];
-  if (in == Has(add, group) || (in && !Has(remove, group))) return false;
+  if (in == absl::c_linear_search(add, group) || (in && !absl::c_linear_search(remove, group)))
+    return false;
   if (in) {
     members.erase(std::remove(members.begin(), members.end(), user), members.end());
   } else {
@@ -119,7 +117,7 @@ std::optional<Account> FindAccount(const std::string& name) {
 std::vector<std::string> GroupsOf(const std::string& user) {
   std::set<std::string> names;
   for (const Fields& row : ReadTable(ReadFile("/etc/group"), 4)) {
-    if (Has(Members(row[3]), user)) names.insert(row[0]);
+    if (absl::c_linear_search(Members(row[3]), user)) names.insert(row[0]);
   }
   return {names.begin(), names.end()};
 }
@@ -128,7 +126,7 @@ std::vector<gid_t> GroupIdsOf(const std::string& user) {
   std::vector<gid_t> ids;
   for (const Fields& row : ReadTable(ReadFile("/etc/group"), 4)) {
     const std::optional<uint32_t> id = IdIn(row[2]);
-    if (id.has_value() && Has(Members(row[3]), user)) ids.push_back(*id);
+    if (id.has_value() && absl::c_linear_search(Members(row[3]), user)) ids.push_back(*id);
   }
   return ids;
 }

@@ -83,9 +83,9 @@ bool IsFullNameOf(const std::string& full, const std::string& shorter) {
          Same(full.substr(0, shorter.size()), shorter);
 }
 
-class OwnLines {
+class OwnNames {
  public:
-  OwnLines(std::string hostname, const std::vector<std::string>& before)
+  OwnNames(std::string hostname, const std::vector<std::string>& before)
       : hostname_(std::move(hostname)) {
     for (const std::string& name : before) {
       if (name.empty() || Same(name, "localhost")) continue;
@@ -175,7 +175,7 @@ std::string Joined(const std::vector<Line>& lines) {
 }
 
 // After the line of 127.0.0.1, else as the last one.
-std::string WithNewLine(const std::vector<Line>& lines, const OwnLines& own) {
+std::string WithNewLine(const std::vector<Line>& lines, const OwnNames& own) {
   const auto loopback = std::find_if(
       lines.begin(), lines.end(), [](const Line& line) { return line.address() == "127.0.0.1"; });
   const auto place = loopback == lines.end() ? loopback : loopback + 1;
@@ -195,7 +195,7 @@ std::string WithOwnName(const std::string& hosts, const std::string& hostname,
   old.erase(std::remove_if(old.begin(), old.end(),
                            [&](const std::string& name) { return Same(name, hostname); }),
             old.end());
-  const OwnLines own(hostname, old);
+  const OwnNames own(hostname, old);
   bool added = std::any_of(lines.begin(), lines.end(),
                            [&](const Line& line) { return GivesAddress(line, hostname); });
   for (auto line = lines.begin(); line != lines.end();) {

@@ -21,6 +21,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "agent-api/guest/run_cgroup.h"
 #include "agent-api/guest/spawn.h"
 #include "agent-api/guest/text_file.h"
@@ -33,16 +35,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kChunk = 64 * 1024;
+constexpr size_t kMostRead = 64 * 1024;
 constexpr std::chrono::seconds kGrace{10};  // from SIGTERM to SIGKILL
 constexpr size_t kOutcomeSize = 80;
 constexpr int kMostKillMs = 5000;  // a process in the hands of a broken disk does not go
-
-int64_t NowMs() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 // Field 22 of a /proc/PID/stat: with the pid, a process's name for as long as the boot lasts.
 std::string StartTime(const std::string& stat) {
@@ -151,7 +147,8 @@ class Keeper {
 
   // A full disk loses output, never the run; the reader sees that it is missing.
   void Put(const std::string& bytes, bool error) {
-    if (log_ != nullptr) (void)log_->Append({written_, NowMs(), error, bytes});
+    if (log_ != nullptr)
+      (void)log_->Append({written_, absl::ToUnixMillis(absl::Now()), error, bytes});
     written_ += bytes.size();
   }
 
@@ -215,8 +212,9 @@ class Keeper {
     // It will not run again on this disk: what it did must outlast a power cut as its outcome does.
     const char* kind = std::getenv("RUM_KIND");
     if (kind != nullptr && kind == std::string("system")) sync();
-    std::string text = absl::StrCat(NowMs(), " ", exit_.exit_status, " ", exit_.signal, " ",
-                                    static_cast<int>(ending_), " ", written_, "\n");
+    std::string text =
+        absl::StrCat(absl::ToUnixMillis(absl::Now()), " ", exit_.exit_status, " ", exit_.signal,
+                     " ", static_cast<int>(ending_), " ", written_, "\n");
     text.resize(std::max(text.size(), kOutcomeSize), ' ');
     return pwrite(outcome_, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()) &&
            rename((folder_ + "/outcome.new").c_str(), (folder_ + "/outcome").c_str()) == 0;
@@ -225,7 +223,7 @@ class Keeper {
   const std::string folder_;
   const RunCgroup cgroup_;
   std::unique_ptr<RunLogWriter> log_;
-  std::string buffer_ = std::string(kChunk, '\0');
+  std::string buffer_ = std::string(kMostRead, '\0');
   uint64_t written_ = 0;
   int signals_ = -1;
   int outcome_ = -1;

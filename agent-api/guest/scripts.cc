@@ -16,6 +16,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "agent-api/guest/run_keeper.h"
 #include "agent-api/guest/run_watch.h"
 #include "agent-api/guest/spawn.h"
@@ -29,12 +31,6 @@ constexpr size_t kMostKeptOutputs = 10;     // of each kind
 constexpr size_t kMostEvent = 32 * 1024;    // bytes of output in one
 constexpr std::chrono::seconds kLookUp{1};  // how soon a follower that has gone is noticed
 constexpr char kBootKind[] = "boot";
-
-int64_t NowMs() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 bool ValidRunId(const std::string& id) {
   return !id.empty() && id.size() <= 64 &&
@@ -190,7 +186,7 @@ absl::Status Scripts::Start(const agent::RunScriptRequest& request) {
   run.set_content_hash(request.content_hash());
   run.set_boot_id(BootId());
   run.set_run_id(request.run_id());
-  run.set_started_ms(NowMs());
+  run.set_started_ms(absl::ToUnixMillis(absl::Now()));
   const int lock = LockRun(FolderOf(request.run_id()));
   if (lock < 0) return absl::InternalError(absl::StrCat("lock: ", std::strerror(errno)));
   // The start is on disk before the script can do anything: a guest that dies in the middle of it
@@ -327,7 +323,7 @@ absl::Status Scripts::Keep(const std::string& kind,
   agent::ScriptRun run;
   run.set_kind(kind);
   run.set_boot_id(BootId());
-  run.set_started_ms(NowMs());
+  run.set_started_ms(absl::ToUnixMillis(absl::Now()));
   run.set_run_id(absl::StrCat(kind, "-", run.boot_id().substr(0, 8), "-", run.started_ms()));
   const std::string folder = FolderOf(run.run_id());
   {
@@ -341,7 +337,7 @@ absl::Status Scripts::Keep(const std::string& kind,
   std::string output;
   run.set_exit_status(work(&output));
   run.set_output_bytes(output.size());
-  run.set_ended_ms(NowMs());
+  run.set_ended_ms(absl::ToUnixMillis(absl::Now()));
   const std::lock_guard<std::mutex> guard(mutex_);
   if (auto log = RunLogWriter::Open(folder); log.ok()) {
     (void)(*log)->Append({0, run.ended_ms(), run.exit_status() != 0, std::move(output)});

@@ -40,7 +40,7 @@
 namespace rum::guest {
 namespace {
 
-constexpr size_t kChunk = 32 * 1024;
+constexpr size_t kMostPiece = 32 * 1024;
 // Commands of a session that is over are killed within a moment.
 constexpr std::chrono::seconds kCallsEnd{5};
 // How soon the end of a session is noticed by a stream that has nothing to say.
@@ -301,7 +301,7 @@ class Service final : public agent::Agent::Service {
   static void SendToHost(
       int fd, Ends* ends, grpc::ServerContext* context,
       grpc::ServerReaderWriter<agent::ForwardChunk, agent::ForwardChunk>* stream) {
-    std::string buffer(kChunk, '\0');
+    std::string buffer(kMostPiece, '\0');
     agent::ForwardChunk chunk;
     for (;;) {
       const ssize_t n = read(fd, buffer.data(), buffer.size());

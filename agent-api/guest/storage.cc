@@ -13,6 +13,7 @@
 #include <numeric>
 #include <set>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "agent-api/guest/authorized_keys.h"
@@ -47,10 +48,6 @@ Volumes Placed(Volumes volumes) {
 
 bool IsFolder(const agent::Volume& volume) { return volume.serials().empty(); }
 
-bool Has(const std::vector<std::string>& list, const std::string& what) {
-  return std::find(list.begin(), list.end(), what) != list.end();
-}
-
 // What the kernel may call it: NTFS has two drivers, and one in user space.
 std::vector<std::string> TypesOf(const agent::Volume& volume) {
   if (volume.type() == "ntfs") return {"ntfs", "ntfs3", "fuseblk"};
@@ -69,7 +66,7 @@ absl::StatusOr<std::vector<std::string>> DevicesOf(const agent::Volume& volume) 
 
 // Whether `mount` is what `volume` asks for, but for being read-only or not.
 bool IsVolume(const MountEntry& mount, const agent::Volume& volume) {
-  if (!Has(TypesOf(volume), mount.type)) return false;
+  if (!absl::c_linear_search(TypesOf(volume), mount.type)) return false;
   if (IsFolder(volume)) return mount.source == volume.tag();
   if (volume.type() == "zfs") return mount.source == volume.pool();
   const absl::StatusOr<std::vector<std::string>> devices = DevicesOf(volume);
@@ -180,7 +177,7 @@ agent::Volume AsMounted(agent::Volume volume) {
 
 // `own_targets`: that rum mounted, and so may unmount.
 absl::Status Unmount(const MountEntry& mount, const std::vector<std::string>& own_targets) {
-  if (!Has(own_targets, mount.target)) {
+  if (!absl::c_linear_search(own_targets, mount.target)) {
     return absl::FailedPreconditionError(absl::StrCat(
         mount.source, " (", mount.type, ") is mounted at ", mount.target, ": it is left as it is"));
   }
@@ -347,7 +344,7 @@ std::vector<agent::VolumeState> ObserveStorage(const Volumes& asked, const std::
     agent::VolumeState state;
     state.set_target(asked[states.size()].target());
     state.set_holds(mount != nullptr && Holds(*mount, volume) &&
-                    (!NeedsFstab(volume) || Has(targets, volume.target())) &&
+                    (!NeedsFstab(volume) || absl::c_linear_search(targets, volume.target())) &&
                     AccountsToHouse(volume, {}, user).empty());
     states.push_back(std::move(state));
   }

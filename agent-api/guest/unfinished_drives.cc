@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -14,10 +15,6 @@ namespace {
 
 std::string SerialOf(const std::string& line) { return line.substr(line.find(' ') + 1); }
 
-bool Has(const std::vector<std::string>& list, const std::string& what) {
-  return std::find(list.begin(), list.end(), what) != list.end();
-}
-
 std::vector<std::string> LinesOf(const std::string& path) {
   return absl::StrSplit(ReadFile(path), '\n', absl::SkipEmpty());
 }
@@ -26,7 +23,7 @@ std::vector<std::string> LinesOf(const std::string& path) {
 std::string Without(const std::string& path, const std::vector<std::string>& serials) {
   std::string text;
   for (const std::string& line : LinesOf(path)) {
-    if (!Has(serials, SerialOf(line))) absl::StrAppend(&text, line, "\n");
+    if (!absl::c_linear_search(serials, SerialOf(line))) absl::StrAppend(&text, line, "\n");
   }
   return text;
 }

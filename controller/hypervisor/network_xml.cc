@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
+#include "controller/hypervisor/xml_tree.h"
 
 namespace rum {
 namespace {
@@ -24,10 +25,6 @@ std::optional<uint32_t> ParseAddress(const std::string& text) {
 std::string AddressText(uint32_t address) {
   return absl::StrCat(address >> 24, ".", address >> 16 & 255, ".", address >> 8 & 255, ".",
                       address & 255);
-}
-
-void Set(xml_node node, const char* name, const std::string& value) {
-  node.append_attribute(name).set_value(value.c_str());
 }
 
 int PrefixOf(xml_node ip) {

@@ -17,7 +17,7 @@ constexpr size_t kRedirectBody = 1 << 20;  // bytes; more is not a redirect's ex
 using Handle = std::unique_ptr<CURL, decltype(&curl_easy_cleanup)>;
 using HeaderList = std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)>;
 
-struct Exchange {
+struct Transfer {
   CURL* curl;
   const HttpRequest& request;
   HttpReply reply;
@@ -32,7 +32,7 @@ std::string Header(CURL* curl, const char* name) {
                                                                                  : "";
 }
 
-void ReadHeaders(Exchange* exchange) {
+void ReadHeaders(Transfer* exchange) {
   CURL* const curl = exchange->curl;
   HttpReply& reply = exchange->reply;
   long version = 0;
@@ -52,7 +52,7 @@ void ReadHeaders(Exchange* exchange) {
 
 bool HasWantedBody(long status) { return status == 200 || status == 206; }
 
-void Begin(Exchange* exchange) {
+void Begin(Transfer* exchange) {
   exchange->begun = true;
   ReadHeaders(exchange);
   if (HasWantedBody(exchange->reply.status)) {
@@ -61,7 +61,7 @@ void Begin(Exchange* exchange) {
 }
 
 size_t OnBody(char* data, size_t, size_t size, void* user) {
-  auto* const exchange = static_cast<Exchange*>(user);
+  auto* const exchange = static_cast<Transfer*>(user);
   if (!exchange->begun) Begin(exchange);
   if (!exchange->status.ok()) return 0;
   const long status = exchange->reply.status;
@@ -75,7 +75,7 @@ size_t OnBody(char* data, size_t, size_t size, void* user) {
 }
 
 int OnTick(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-  auto* const exchange = static_cast<Exchange*>(user);
+  auto* const exchange = static_cast<Transfer*>(user);
   curl_off_t speed = 0;
   curl_easy_getinfo(exchange->curl, CURLINFO_SPEED_DOWNLOAD_T, &speed);
   if (!exchange->request.tick || !exchange->status.ok()) return 0;
@@ -114,7 +114,7 @@ absl::Status Failed(CURLcode code, const char* detail, const std::string& url) {
 // One request, without redirects. `next`: where the reply sends us, or empty.
 absl::StatusOr<HttpReply> Perform(CURL* curl, const HttpRequest& request, const std::string& url,
                                   std::string* next) {
-  Exchange exchange{curl, request, {}, false, 0, absl::OkStatus()};
+  Transfer exchange{curl, request, {}, false, 0, absl::OkStatus()};
   char detail[CURL_ERROR_SIZE] = {};
   exchange.reply.url = url;
   curl_easy_setopt(curl, CURLOPT_URL, url.c_str());

@@ -26,7 +26,7 @@ constexpr auto kAcceptBackOff = std::chrono::milliseconds(100);
 constexpr auto kUpHolds = std::chrono::seconds(5);
 constexpr auto kDownHolds = std::chrono::milliseconds(500);
 // After so many clients, the connections that are there have the thread.
-constexpr int kTurn = 64;
+constexpr int kMostAccepts = 64;
 
 std::string Where(const std::string& bind, uint16_t port) {
   const bool v6 = bind.find(':') != std::string::npos;
@@ -174,7 +174,7 @@ void Listener::WaitForClient() {
 }
 
 void Listener::AcceptAll() {
-  for (int turn = 0; turn < kTurn; ++turn) {
+  for (int turn = 0; turn < kMostAccepts; ++turn) {
     Fd client(accept4(socket_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (client.ok()) {
       Admit(std::move(client));

@@ -27,7 +27,7 @@ absl::Status NotOurs(const std::string& what, uid_t owner) {
                    owner == 0 ? "" : absl::StrCat("Run rum as ", User(owner), ", or "), kRemedy));
 }
 
-absl::Status Failed(const std::string& path) {
+absl::Status CannotUse(const std::string& path) {
   const std::string text = absl::StrCat(path, ": ", std::strerror(errno));
   if (errno == ENOENT || errno == ENOTDIR) return absl::NotFoundError(text);
   if (errno == EACCES) return absl::PermissionDeniedError(absl::StrCat(text, ": ", kRemedy));
@@ -44,7 +44,7 @@ absl::Status JudgeSocketFolder(const std::string& folder) {
       (info.st_mode & S_ISVTX) == 0) {
     return NotOurs(absl::StrCat(above, " belongs to"), info.st_uid);
   }
-  if (lstat(folder.c_str(), &info) != 0) return Failed(folder);
+  if (lstat(folder.c_str(), &info) != 0) return CannotUse(folder);
   if (info.st_uid != geteuid()) return NotOurs(absl::StrCat(folder, " belongs to"), info.st_uid);
   if (S_ISLNK(info.st_mode)) {
     return absl::PermissionDeniedError(
@@ -58,10 +58,10 @@ absl::Status JudgeSocket(const std::string& path) {
   const std::string folder = std::filesystem::path(path).parent_path();
   if (absl::Status judged = JudgeSocketFolder(folder); !judged.ok()) return judged;
   struct stat info {};
-  if (lstat(path.c_str(), &info) != 0) return Failed(path);
+  if (lstat(path.c_str(), &info) != 0) return CannotUse(path);
   if (info.st_uid != geteuid()) return NotOurs(absl::StrCat(path, " belongs to"), info.st_uid);
   if (!S_ISSOCK(info.st_mode)) return absl::NotFoundError(path + " is not a socket");
-  if (lstat(folder.c_str(), &info) != 0) return Failed(folder);
+  if (lstat(folder.c_str(), &info) != 0) return CannotUse(folder);
   if ((info.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
     return absl::PermissionDeniedError(
         absl::StrCat(folder, " is shared with other users, who can write in it: `chmod go-w '",
@@ -73,7 +73,7 @@ absl::Status JudgeSocket(const std::string& path) {
 absl::Status JudgePeer(int fd, const std::string& path) {
   ucred peer{};
   socklen_t size = sizeof peer;
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return Failed(path);
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return CannotUse(path);
   if (peer.uid == geteuid()) return absl::OkStatus();
   return NotOurs(absl::StrCat("at the other end of ", path, " is"), peer.uid);
 }

@@ -217,11 +217,14 @@ Result World::Rum(const std::vector<std::string>& arguments, const std::string& 
                   const std::map<std::string, std::string>& env) const {
   std::map<std::string, std::string> all = env_;
   for (const auto& [name, value] : env) all[name] = value;
+  const auto began = steady_clock::now();
   Result result = Run(Argv(arguments), all, input);
+  const std::chrono::duration<double> took = steady_clock::now() - began;
   std::string line;
   for (const std::string& a : arguments) line += " " + a.substr(0, 60);
-  std::fprintf(stderr, "$ rum%s\n%s%s(exit %d)\n", line.c_str(), result.out.substr(0, 3000).c_str(),
-               result.err.substr(0, 3000).c_str(), result.exit_status);
+  std::fprintf(stderr, "$ rum%s\n%s%s(exit %d, %.1f s)\n", line.c_str(),
+               result.out.substr(0, 3000).c_str(), result.err.substr(0, 3000).c_str(),
+               result.exit_status, took.count());
   return result;
 }
 
