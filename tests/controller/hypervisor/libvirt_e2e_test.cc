@@ -159,7 +159,7 @@ TEST_F(Files, TheOldDefinitionSurvivesOneThatLibvirtRefused) {
 TEST_F(Files, ADiskWithoutADefinitionIsTakenUpAgain) {
   ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing, nullptr), absl::OkStatus());
   // The seed, which nobody pointed to, is made anew.
-  const auto but_the_seed = [this] {
+  const auto but_the_seed = [] {
     std::set<std::string> names;
     for (const std::string& name : Disks()) {
       if (name.find(".seed.") == std::string::npos) names.insert(name);
