@@ -144,7 +144,10 @@ absl::Status Mount(const agent::Volume& volume, const std::vector<std::string>& 
   if (volume.type() == "zfs") return RunTool({"zpool", "import", volume.pool()});
   std::error_code error;
   std::filesystem::create_directories(volume.target(), error);
-  if (error) return absl::FailedPreconditionError(error.message());
+  if (error) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("making the folder ", volume.target(), ": ", error.message()));
+  }
   const std::string source = IsFolder(volume) ? volume.tag() : devices[0];
   const unsigned long flags = volume.readonly() ? MS_RDONLY : 0;
   int why = ENODEV;

@@ -15,7 +15,9 @@ namespace rum::guest {
 
 absl::Status RunTool(const std::vector<std::string>& argv) {
   int output[2];
-  if (pipe2(output, O_CLOEXEC) != 0) return absl::InternalError(std::strerror(errno));
+  if (pipe2(output, O_CLOEXEC) != 0) {
+    return absl::InternalError(absl::StrCat("starting ", argv[0], ": ", std::strerror(errno)));
+  }
   SpawnRequest request;
   request.argv = argv;
   request.environment = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

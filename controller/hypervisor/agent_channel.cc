@@ -168,7 +168,7 @@ absl::StatusOr<int> ConnectUnixSocket(const std::string& path) {
   }
   path.copy(address.sun_path, path.size());
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return absl::ErrnoToStatus(errno, "socket");
+  if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": a socket for it"));
   if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) return fd;
   const int error = errno;
   close(fd);

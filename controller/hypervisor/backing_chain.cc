@@ -26,7 +26,7 @@ absl::StatusOr<std::string> OutputOf(std::vector<std::string> words, int* exit_s
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) return absl::ErrnoToStatus(errno, words[0]);
+  if (pipe2(ends, O_CLOEXEC) != 0) return absl::ErrnoToStatus(errno, "starting " + words[0]);
   const Fd output(ends[0]);
   Fd input(ends[1]);
   posix_spawn_file_actions_t actions;
@@ -36,7 +36,7 @@ absl::StatusOr<std::string> OutputOf(std::vector<std::string> words, int* exit_s
   pid_t pid = -1;
   const int failed = posix_spawnp(&pid, argv[0], &actions, nullptr, argv.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
-  if (failed != 0) return absl::ErrnoToStatus(failed, words[0]);
+  if (failed != 0) return absl::ErrnoToStatus(failed, "starting " + words[0]);
   input = Fd();
   std::string text;
   char buffer[4096];

@@ -325,4 +325,16 @@ void EditDevices(xml_node domain, const DomainParts& parts, const OwnMetadata& s
   devices.RemoveWhatIsNotWanted();
 }
 
+void AddPanic(xml_node domain) {
+  const std::string machine = domain.child("os").child("type").attribute("machine").value();
+  // Those with an ISA bus. A pSeries or S390 guest tells it without a device, and libvirt writes
+  // one by itself: https://libvirt.org/formatdomain.html#panic-device
+  const bool isa = absl::StrContains(machine, "q35") || absl::StartsWith(machine, "pc");
+  xml_node devices = Child(domain, "devices");
+  if (!isa || devices.child("panic")) return;
+  xml_node panic = Add(devices, "panic");
+  Set(panic, "model", "isa");
+  Set(Add(panic, "alias"), "name", kPanicAlias);
+}
+
 }  // namespace rum

@@ -14,6 +14,10 @@ namespace rum {
 void EditDevices(pugi::xml_node domain, const DomainParts& parts, const OwnMetadata& said,
                  bool fresh);
 
+// By which the guest's kernel tells that it gave up, where the machine has a place for it and
+// nothing of the kind.
+void AddPanic(pugi::xml_node domain);
+
 }  // namespace rum
 
 #endif  // RUM_CONTROLLER_HYPERVISOR_DEVICE_EDIT_H_

@@ -33,6 +33,11 @@ void EditOwn(xml_node machine, const char* element, const char* attribute,
   for (const std::string& name : own) Set(Add(machine, element), attribute, name);
 }
 
+// With a panic device, a guest whose kernel gave up stays as it is and libvirt says so; where it is
+// destroyed it looks like a QEMU that crashed.
+constexpr char kOnCrash[] = "preserve";
+constexpr char kOldOnCrash[] = "destroy";  // of the builds that did not note what they wrote
+
 // What a newer rum wrote beside it stays.
 void EditMetadata(xml_node domain, const DomainParts& parts) {
   xml_node machine = Child(Child(domain, "metadata"), "rum:machine");
@@ -44,6 +49,7 @@ void EditMetadata(xml_node domain, const DomainParts& parts) {
   SetOrRemove(machine, "image", parts.base_path);
   SetOrRemove(machine, "image-mark", parts.base_path.empty() ? "" : parts.base_mark);
   SetOrRemove(machine, "started", parts.started_default ? "default" : "");
+  Set(machine, "on-crash", kOnCrash);
   EditOwn(machine, "rum:volume", "path", parts.own_volumes);
   EditOwn(machine, "rum:network", "name", parts.own_networks);
   const Config config = DefinitionFor(parts.config, std::nullopt);
@@ -251,6 +257,14 @@ void EditArguments(xml_node domain, const DomainParts& parts) {
   }
 }
 
+// What rum wrote follows rum; what anybody else chose stays. `said`: as the definition was found.
+void EditOnCrash(xml_node domain, const OwnMetadata& said) {
+  if (said.machine_id.empty()) return;  // nobody knows who wrote it
+  const std::string wrote = said.on_crash.empty() ? kOldOnCrash : said.on_crash;
+  xml_node now = domain.child("on_crash");
+  if (now.text().as_string() == wrote) now.text().set(kOnCrash);
+}
+
 void EditDomain(xml_node domain, const DomainParts& parts, bool fresh) {
   const bool test = parts.connection == ConnectionKind::kTest;
   const std::string type = test ? "test" : parts.domain_type;
@@ -261,6 +275,9 @@ void EditDomain(xml_node domain, const DomainParts& parts, bool fresh) {
     AddText(domain, "uuid", parts.uuid);
   }
   OwnMetadata said = ReadOwnMetadata(domain);
+  EditOnCrash(domain, said);
+  // Once: somebody who took it away again does not want it.
+  const bool adds_panic = fresh || (!said.machine_id.empty() && said.on_crash.empty());
   if (said.machine_id.empty()) said.machine_id = parts.identity.id;
   EditMetadata(domain, parts);
   EditMemory(domain, parts);
@@ -277,9 +294,10 @@ void EditDomain(xml_node domain, const DomainParts& parts, bool fresh) {
     if (!test) Set(Add(domain, "clock"), "offset", "utc");
     AddText(domain, "on_poweroff", "destroy");
     AddText(domain, "on_reboot", "restart");
-    AddText(domain, "on_crash", "destroy");
+    AddText(domain, "on_crash", kOnCrash);
   }
   EditDevices(domain, parts, said, fresh);
+  if (adds_panic && !test) AddPanic(domain);
   if (!test) EditArguments(domain, parts);
 }
 

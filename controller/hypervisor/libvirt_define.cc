@@ -263,7 +263,7 @@ absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connecti
     // As it is now, also what libvirt shows only who asks for it: the passwords of displays.
     const std::string present = TakeText(
         virDomainGetXMLDesc(found.domain.get(), VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE));
-    if (present.empty()) return LibvirtError("definition");
+    if (present.empty()) return LibvirtError("reading the definition");
     if (absl::Status same = CheckSameDisks(present, found); !same.ok()) return same;
     absl::StatusOr<std::string> edited = EditDomainXml(present, parts);
     if (!edited.ok()) return edited.status();
@@ -272,7 +272,7 @@ absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connecti
   }
   // libvirt replaces a definition as a whole or not at all.
   DomainHandle defined(virDomainDefineXML(connection.get(), xml.c_str()));
-  if (!defined) return LibvirtError("definition");
+  if (!defined) return LibvirtError("writing the definition");
   return absl::OkStatus();
 }
 

@@ -23,7 +23,7 @@ constexpr absl::Duration kMostShutDown = absl::Minutes(2);  // QEMU's own last m
 
 absl::StatusOr<DomainFacts> PersistentFacts(virDomainPtr domain, const std::string& auto_type) {
   const std::string xml = TakeText(virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_INACTIVE));
-  if (xml.empty()) return LibvirtError("definition");
+  if (xml.empty()) return LibvirtError("reading the definition");
   return ReadDomainXml(xml, auto_type);
 }
 
@@ -129,7 +129,7 @@ absl::StatusOr<FoundDomain> LibvirtHypervisor::Find(const ConnectionHandle& conn
   }
   if (found.running) {
     const std::string xml = TakeText(virDomainGetXMLDesc(found.domain.get(), 0));
-    if (xml.empty()) return LibvirtError("definition");
+    if (xml.empty()) return LibvirtError("reading the definition");
     absl::StatusOr<DomainFacts> facts = ReadDomainXml(xml, auto_type);
     if (!facts.ok()) return facts.status();
     found.live = *std::move(facts);

@@ -20,7 +20,7 @@ constexpr char kDefault[] = "default";
 absl::StatusOr<std::vector<NetworkHandle>> AllNetworks(virConnectPtr connection) {
   virNetworkPtr* list = nullptr;
   const int count = virConnectListAllNetworks(connection, &list, 0);
-  if (count < 0) return LibvirtError("networks");
+  if (count < 0) return LibvirtError("looking at the networks");
   std::vector<NetworkHandle> networks;
   for (int i = 0; i < count; ++i) networks.emplace_back(list[i]);
   free(list);
@@ -38,7 +38,7 @@ absl::StatusOr<NetworkHandle> FindNetwork(virConnectPtr connection, const std::s
 
 absl::StatusOr<NetworkFacts> FactsOf(virNetworkPtr network, unsigned flags) {
   const std::string xml = TakeText(virNetworkGetXMLDesc(network, flags));
-  if (xml.empty()) return LibvirtError("network");
+  if (xml.empty()) return LibvirtError("looking at a network");
   return ReadNetworkXml(xml);
 }
 

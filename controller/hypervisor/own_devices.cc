@@ -150,6 +150,7 @@ OwnMetadata ReadOwnMetadata(xml_node domain) {
   const xml_node machine = domain.child("metadata").child("rum:machine");
   OwnMetadata said;
   said.machine_id = machine.attribute("id").value();
+  said.on_crash = machine.attribute("on-crash").value();
   google::protobuf::util::JsonParseOptions options;
   options.ignore_unknown_fields = true;  // of a newer rum
   const std::string json = machine.child("rum:config").text().as_string();

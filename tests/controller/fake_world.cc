@@ -85,7 +85,9 @@ LinkSources FakeWorld::Sources() {
     if (libvirt != nullptr) return libvirt;
     return hypervisor;
   };
-  sources.agent = [this](ChannelOpener, std::function<void()> on_change) {
+  sources.agent = [this](ChannelOpener,
+                         std::function<void()> on_change) -> std::unique_ptr<GuestAgent> {
+    if (agent) return agent(std::move(on_change));
     std::lock_guard<std::mutex> lock(guest->mutex);
     guest->on_change = std::move(on_change);
     return std::make_unique<FakeGuestAgent>(guest);

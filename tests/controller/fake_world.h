@@ -53,6 +53,8 @@ class FakeWorld {
   std::shared_ptr<RunStore> runs;  // null: what scripts write is not kept
   std::shared_ptr<FakeHypervisor> hypervisor;
   std::shared_ptr<Hypervisor> libvirt;  // in its place, where one is given
+  // In place of `guest`: a client of a real agent.
+  std::function<std::unique_ptr<GuestAgent>(std::function<void()> on_change)> agent;
   // What controllers find at other URIs than the rest.
   std::map<std::string, std::shared_ptr<FakeHypervisor>> elsewhere;
   std::shared_ptr<FakeGuest> guest = std::make_shared<FakeGuest>();

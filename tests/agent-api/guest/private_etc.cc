@@ -67,6 +67,19 @@ void FillEtc() {
   Must(sethostname("old", 3), "sethostname");
 }
 
+void ProtectRoot() {
+  for (const char* name : {"TEST_TMPDIR", "XML_OUTPUT_FILE", "TEST_UNDECLARED_OUTPUTS_DIR"}) {
+    const char* value = std::getenv(name);
+    if (value == nullptr) continue;
+    std::filesystem::path folder = value;
+    if (!std::filesystem::is_directory(folder)) folder = folder.parent_path();
+    if (!std::filesystem::is_directory(folder)) continue;
+    Must(mount(folder.c_str(), folder.c_str(), nullptr, MS_BIND, nullptr), folder.c_str());
+  }
+  Must(mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr),
+       "mount --read-only /");
+}
+
 std::string KernelHostname() {
   utsname names{};
   uname(&names);

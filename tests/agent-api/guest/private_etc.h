@@ -14,6 +14,10 @@ void EnterPrivateEtc();
 // The files of a small guest: users root, dev (1000) and nobody; hostname "old".
 void FillEtc();
 
+// After EnterPrivateEtc(): what else there is of this machine's root can only be read from now on,
+// but for the files of the test itself.
+void ProtectRoot();
+
 std::string KernelHostname();
 
 }  // namespace rum

@@ -146,7 +146,7 @@ TEST_P(Suite, LeavesWhatOthersAddedToADefinition) {
       xml->replace(xml->find(old), old.size(), other);
     };
     replace("<metadata>", "<title>Ada's</title><metadata>");
-    replace("<on_crash>destroy", "<on_crash>restart");
+    replace("<on_crash>preserve", "<on_crash>restart");
     replace(
         "</devices>",
         "<graphics type='vnc' port='-1' passwd='geheim'/><video><model type='vga'/></video>"

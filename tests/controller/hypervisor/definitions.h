@@ -13,6 +13,7 @@ namespace rum {
 DomainParts ShopParts();
 // A file of testdata: what libvirt 9.0 gave back (dumpxml --inactive --security-info) of
 //   rum_without_aliases.xml  what rum wrote before it gave its devices aliases
+//   rum_without_panic.xml    what rum wrote before it gave machines a panic device
 //   rum.xml                  what rum writes now
 //   virt_manager.xml         rum_without_aliases.xml after an hour with virt-manager and virsh edit
 std::string Definition(const std::string& name);

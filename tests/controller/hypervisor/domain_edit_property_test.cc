@@ -54,6 +54,7 @@ constexpr Addition kAdditions[] = {
     {"/domain/devices", "<controller MARK type='scsi' index='0' model='virtio-scsi'/>"},
     {"/domain/devices", "<rng MARK model='virtio'><backend model='egd'/></rng>"},
     {"/domain/devices", "<memory MARK model='dimm'><target/></memory>"},
+    {"/domain/devices", "<panic MARK model='hyperv'/>"},
     {"/domain/devices/disk[serial='rum.root']",
      "<iotune MARK><read_iops_sec>9</read_iops_sec>"
      "</iotune>"},

@@ -70,12 +70,69 @@ TEST(DomainEdit, DevicesOfTheBuildBeforeGetAliasesAndStayWhatTheyAre) {
   const std::string edited = Edit(old, ShopParts());
   ExpectSays(edited, ShopParts());
   EXPECT_THAT(ElementsAt(edited, "//devices/*/alias[starts-with(@name, 'ua-rum-')]"),
-              testing::SizeIs(15));
+              testing::SizeIs(16));
   EXPECT_EQ(At(edited, "//disk[alias/@name='ua-rum-drive-data']/target/@dev"), "vdc");
   EXPECT_EQ(At(edited, "//interface[alias/@name='ua-rum-net-lab']/source/@network"), "lab");
   for (const char* what : {"//address", "//mac", "//target", "//source", "//controller/@index"}) {
     EXPECT_EQ(ElementsAt(edited, what), ElementsAt(old, what)) << what;
   }
+}
+
+// By an edit that says nothing else new: for rum.toml the two are the same, so that nothing waits
+// for a restart.
+TEST(DomainEdit, AMachineWithoutAPanicDeviceGetsOneAndStaysWhatItIs) {
+  const std::string old = Definition("rum_without_panic.xml");
+  ExpectSays(old, ShopParts());
+  const std::string edited = Edit(old, ShopParts());
+  const std::string now = Definition("rum.xml");
+  EXPECT_EQ(ElementsAt(edited, "//panic"), ElementsAt(now, "//panic"));
+  EXPECT_EQ(ElementsAt(edited, "/domain/*[name()!='devices']"),
+            ElementsAt(now, "/domain/*[name()!='devices']"));
+  EXPECT_EQ(ElementsAt(edited, "//devices/*[name()!='panic']"),
+            ElementsAt(old, "//devices/*[name()!='panic']"));
+  EXPECT_TRUE(MessageDifferencer::Equals(Read(edited).config, Read(old).config));
+}
+
+TEST(DomainEdit, WhatSomebodySaysOfACrashIsHis) {
+  const std::string old = Definition("rum_without_panic.xml");
+  const std::string restart = With(old, "<on_crash>destroy", "<on_crash>restart");
+  EXPECT_EQ(At(Edit(restart, ShopParts()), "/domain/on_crash"), "restart");
+  const std::string without = With(old, "<on_crash>destroy</on_crash>", "");
+  EXPECT_THAT(ElementsAt(Edit(without, ShopParts()), "/domain/on_crash"), IsEmpty());
+  // What rum once wrote as well, when it was not rum that wrote it.
+  const std::string destroy =
+      With(Edit(restart, ShopParts()), "<on_crash>restart", "<on_crash>destroy");
+  EXPECT_EQ(Edit(destroy, ShopParts()), destroy);
+  const std::string nobodys = With(old, "id=\"0123456789ab\"", "");
+  EXPECT_EQ(At(Edit(nobodys, ShopParts()), "/domain/on_crash"), "destroy");
+}
+
+TEST(DomainEdit, ThereIsOnePanicDeviceAtMostAndTheUsersIsHis) {
+  const std::string old = Definition("rum_without_panic.xml");
+  for (const char* own :
+       {"<panic model=\"hyperv\"/>",
+        "<panic model=\"isa\"><address type=\"isa\" iobase=\"0x506\"/></panic>"}) {
+    EXPECT_THAT(ElementsAt(Edit(WithDevice(old, own), ShopParts()), "//panic"), ElementsAre(own));
+  }
+  // Who took it away does not want it.
+  std::string gone = Definition("rum.xml");
+  const size_t begin = gone.find("<panic");
+  gone.erase(begin, gone.find("</panic>") + 8 - begin);
+  EXPECT_EQ(Edit(gone, ShopParts()), gone);
+}
+
+TEST(DomainEdit, OnlyAMachineWithAnIsaBusGetsAPanicDevice) {
+  DomainParts parts = ShopParts();
+  for (const char* machine : {"pc", "pc-i440fx-7.2", "pc-q35-6.0", "q35"}) {
+    parts.config.mutable_advanced()->set_machine(machine);
+    EXPECT_THAT(ElementsAt(MakeDomainXml(parts), "//panic[@model='isa']"), testing::SizeIs(1));
+  }
+  for (const char* machine : {"virt", "virt-7.2", "pseries", "s390-ccw-virtio", "microvm"}) {
+    parts.config.mutable_advanced()->set_machine(machine);
+    EXPECT_THAT(ElementsAt(MakeDomainXml(parts), "//panic"), IsEmpty()) << machine;
+  }
+  parts.connection = ConnectionKind::kTest;
+  EXPECT_THAT(ElementsAt(MakeDomainXml(parts), "//panic"), IsEmpty());
 }
 
 // The console is the serial port's twin; libvirt writes both.
