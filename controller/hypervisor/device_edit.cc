@@ -57,7 +57,7 @@ class Devices {
                 const std::string& serial);
   void EditCard(const std::string& card, const std::string& network);
   void EditFolder(const Mount& mount);
-  void EditChannel(const char* name, const char* alias, const char* suffix);
+  void EditChannel(const std::string& name, const char* alias, const char* old_suffix);
   void EditPorts();
   std::string FreeTarget(const std::string& prefix, unsigned first) const;
   bool IsTest() const { return parts_.connection == ConnectionKind::kTest; }
@@ -224,16 +224,20 @@ void Devices::EditFolders() {
   for (const Mount& mount : parts_.config.mounts()) EditFolder(mount);
 }
 
-void Devices::EditChannel(const char* name, const char* alias, const char* suffix) {
+// The target's name is in the path: by that virt-clone knows that a copy of the machine must not
+// have it too, and would otherwise take the socket away from it.
+void Devices::EditChannel(const std::string& name, const char* alias, const char* old_suffix) {
   const Taken taken = Take("channel", alias);
   xml_node channel = taken.node;
   if (taken.made) Set(channel, "type", "unix");
   const std::string path = channel.child("source").attribute("path").value();
-  const std::string of_ours = absl::StrCat("/", parts_.identity.id, suffix);
+  const std::string stem = absl::StrCat("/", parts_.identity.id);
+  const bool ours =
+      absl::EndsWith(path, stem + "." + name) || absl::EndsWith(path, stem + old_suffix);
   if (!parts_.channel_path.empty()) {
     Set(Child(channel, "source"), "mode", "bind");
-    Set(channel.child("source"), "path", parts_.channel_path + suffix);
-  } else if (absl::EndsWith(path, of_ours)) {
+    Set(channel.child("source"), "path", parts_.channel_path + "." + name);
+  } else if (ours) {
     channel.remove_child("source");  // libvirt's own place does now
   }
   if (!taken.made) return;

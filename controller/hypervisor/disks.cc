@@ -108,6 +108,7 @@ absl::StatusOr<DiskSet> Disks::Make(const PresentDisks& present, const std::stri
     if (!here || ByPath(all_, path) != nullptr) continue;
     if (absl::Status gone = ledger_->ForgetVolume(path); !gone.ok()) return gone;
   }
+  if (absl::Status noted = NoteOldDrives(present); !noted.ok()) return noted;
   DiskSet disks;
   absl::Status made = MakeRoot(present, config, &disks);
   if (made.ok()) made = MakeDrives(present, config, &disks);
@@ -313,6 +314,23 @@ absl::Status Disks::MakeSeed(const PresentDisks& present, const std::string& age
   return volumes_.Upload(name, FromString(*iso));
 }
 
+// Builds before the ledger knew a drive that had left the file by its name alone. It is written
+// down as long as the definition is one of theirs.
+absl::Status Disks::NoteOldDrives(const PresentDisks& present) {
+  if (!present.definition.has_value() || present.definition->own_volumes.has_value()) {
+    return absl::OkStatus();
+  }
+  std::map<std::string, std::string> drives;
+  for (const VolumeFacts& volume : all_) {
+    const auto parsed = ParseVolumeName(machine_.domain_name(), volume.name);
+    if (!parsed.has_value() || parsed->kind != VolumeKind::kDrive) continue;
+    const std::string name = parsed->part.substr(std::min<size_t>(4, parsed->part.size()));
+    if (DriveSerial(name) == parsed->part) drives[name] = volume.path;
+  }
+  for (const auto& [name, path] : ledger_->drives()) drives.erase(name);
+  return ledger_->SawDisks("", "", drives);
+}
+
 // Where the image of a drive is; empty: it has none.
 absl::StatusOr<std::string> Disks::DrivePlace(const PresentDisks& present,
                                               const std::string& drive) {
@@ -326,6 +344,10 @@ absl::StatusOr<std::string> Disks::DrivePlace(const PresentDisks& present,
   if (volume == nullptr) {
     volume =
         ByName(all_, VolumeName(machine_.domain_name(), VolumeKind::kDrive, DriveSerial(drive)));
+    // People's copies have such names too: virt-clone's of "data" is that of a drive "data-clone".
+    const bool all_known =
+        present.definition.has_value() && present.definition->own_volumes.has_value();
+    if (volume != nullptr && all_known && !IsOwn(*volume)) volume = nullptr;
   }
   if (volume == nullptr) return "";
   absl::Status free = CheckFree(absl::StrCat("the disk of drive ", drive, ","), *volume);

@@ -77,6 +77,7 @@ class Disks {
                                      const std::string& root, DiskSet* disks);
   absl::Status MakeSeed(const PresentDisks& present, const std::string& agent_binary,
                         const Config& config, DiskSet* disks);
+  absl::Status NoteOldDrives(const PresentDisks& present);
   absl::Status MakeDrives(const PresentDisks& present, Config* config, DiskSet* disks);
   absl::StatusOr<std::string> DrivePlace(const PresentDisks& present, const std::string& drive);
   absl::Status Fit(const PresentDisks& present, const std::string& what, const std::string& remedy,

@@ -33,7 +33,7 @@ struct DomainParts {
   std::string root_path;
   std::string seed_path;
   std::map<std::string, std::string> drive_paths;  // by drive name
-  std::string channel_path;  // before the sockets' ".agent" and ".forward"; empty: libvirt's places
+  std::string channel_path;  // of the sockets, before "." and the channel's name; empty: libvirt's
   std::map<std::string, std::string> networks;  // libvirt's names; absent: as in the file
   bool vsock = false;                           // the host can talk to guests by vsock(7)
   bool started_default = false;       // libvirt's network "default" was off and had to be started
@@ -80,7 +80,7 @@ struct DomainFacts {
 // "auto" if it was defined so. InvalidArgument: not a domain's XML.
 absl::StatusOr<DomainFacts> ReadDomainXml(const std::string& xml, const std::string& auto_type);
 
-// Where the channels' sockets have to be, but for ".agent" and ".forward": empty unless libvirt's
+// Where the channels' sockets have to be, but for "." and a channel's name: empty unless libvirt's
 // own place, below its per-user configuration folder, is too long for a socket's address (unix(7):
 // 107 bytes).
 std::string ChannelPath(const MachineIdentity& identity, ConnectionKind connection);

@@ -537,8 +537,12 @@ TEST(DomainEdit, AChannelGoesWhereLibvirtsOwnPlaceIsTooLongAndBack) {
   parts.channel_path = "/run/rum/0123456789ab";
   const std::string edited = Edit(xml, parts);
   const std::string source = "//channel[alias/@name='ua-rum-agent']/source/@path";
-  EXPECT_EQ(At(edited, source), "/run/rum/0123456789ab.agent");
+  EXPECT_EQ(At(edited, source), "/run/rum/0123456789ab.org.rum.agent.0");
   EXPECT_EQ(At(Edit(edited, ShopParts()), source), "");
+  // As it was before virt-clone was thought of.
+  const std::string old = With(edited, "0123456789ab.org.rum.agent.0", "0123456789ab.agent");
+  EXPECT_EQ(Edit(old, parts), edited);
+  EXPECT_EQ(At(Edit(old, ShopParts()), source), "");
 }
 
 TEST(DomainEdit, TheVsockComesAndGoesWithTheHostUnlessItIsTheUsers) {

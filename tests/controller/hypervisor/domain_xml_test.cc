@@ -286,8 +286,8 @@ TEST(DomainXml, HasAChannelForTheAgentAndOneForForwards) {
   DomainParts parts = SomeParts();
   parts.channel_path = "/run/rum/0123";
   const std::string xml = MakeDomainXml(parts);
-  for (const auto& [name, path] : std::map<std::string, std::string>{
-           {kAgentChannel, "/run/rum/0123.agent"}, {kForwardChannel, "/run/rum/0123.forward"}}) {
+  for (const std::string name : {kAgentChannel, kForwardChannel}) {
+    const std::string path = "/run/rum/0123." + name;
     const std::string target = "//channel[target/@name='" + name + "']";
     EXPECT_EQ(At(xml, target + "/source/@path"), path);
     EXPECT_EQ(ReadDomainXml(xml, "qemu")->channel_paths.at(name), path);

@@ -610,6 +610,37 @@ TEST_F(OthersHands, ASizeThatIsRoundedIsTheOneThatWasAsked) {
   EXPECT_TRUE(Diff(state.live, state.persistent).empty());
 }
 
+// virt-clone calls its copies so.
+TEST_F(OthersHands, ACopyThatHasTheNameOfALaterDriveIsNotTakenForIt) {
+  const std::string data = The(".drive.");
+  const std::string copy = fs::path(data).replace_extension("").string() + "-clone.qcow2";
+  fs::copy_file(data, copy);
+  (*config_.mutable_drives())["data-clone"].set_size(64 << 20);
+  Define();
+  EXPECT_THAT(Definition(), testing::Not(testing::HasSubstr("'" + copy + "'")));
+  EXPECT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  EXPECT_THAT(Destroy().kept, testing::ElementsAre(copy + ": rum did not make it"));
+}
+
+TEST_F(OthersHands, ADriveThatLeftTheFileUnderABuildBeforeTheLedgerComesBack) {
+  const std::string data = The(".drive.");
+  const Config with = config_;
+  config_.clear_drives();
+  Define();
+  std::string xml = Definition();
+  for (size_t at; (at = xml.find("<rum:volume")) != std::string::npos;) {
+    xml.erase(at, xml.find("/>", at) + 2 - at);
+  }
+  virDomainPtr defined = virDomainDefineXML(connection_, xml.c_str());
+  ASSERT_NE(defined, nullptr);
+  virDomainFree(defined);
+  fs::remove_all(Folder() / "state");
+  Edit();
+  config_ = with;
+  Define();
+  EXPECT_THAT(Definition(), testing::HasSubstr("'" + data + "'"));
+}
+
 TEST_F(OthersHands, ADriveThatComesBackIsWhereItWasLast) {
   const std::string data = The(".drive.");
   ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
