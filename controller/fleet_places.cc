@@ -35,7 +35,8 @@ std::vector<std::shared_ptr<Machine>> Controller::MovedTo(const std::string& con
   for (const auto& [id, machine] : Machines()) {
     if (!machine->made()) continue;
     const MachineRecord record = machine->Snapshot();
-    if (IsGone(record.config_path()) && MayHaveMovedTo(config_path, record)) {
+    const bool left = IsGone(record.config_path()) || LeadsTo(record.config_path(), config_path);
+    if (left && MayHaveMovedTo(config_path, record)) {
       moved.push_back(machine);
     }
   }
@@ -89,7 +90,7 @@ absl::StatusOr<std::string> Controller::Adopt(const std::string& config_path,
   // In its old place may stand another folder by now.
   const bool moved = SameFolder(record.folder(), FolderMarkOf(path)) &&
                      !SameFolder(record.folder(), FolderMarkOf(record.config_path()));
-  if (!IsGone(record.config_path()) && !moved) {
+  if (!IsGone(record.config_path()) && !LeadsTo(record.config_path(), path) && !moved) {
     return absl::FailedPreconditionError(
         absl::StrCat("the file of ", NameAndId(*machine), " is still there: ", record.config_path(),
                      "; a folder that was copied is another machine"));

@@ -79,9 +79,7 @@ Metrics::Metrics() : parts_(std::make_unique<Parts>()) {}
 Metrics::~Metrics() = default;
 
 void Metrics::Reconciled(const absl::Status& status, absl::Duration took, int actions) {
-  const bool again =
-      absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsAborted(status);
-  (status.ok() ? parts_->ok : again ? parts_->retry : parts_->failed).Increment();
+  (status.ok() ? parts_->ok : MayRetry(status) ? parts_->retry : parts_->failed).Increment();
   parts_->actions.Increment(actions);
   parts_->seconds.Observe(absl::ToDoubleSeconds(took));
 }

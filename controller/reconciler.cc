@@ -15,6 +15,7 @@
 #include "controller/record_update.h"
 #include "controller/restart_policy.h"
 #include "controller/revive.h"
+#include "controller/run_loop.h"
 #include "controller/standing.h"
 #include "controller/status.h"
 
@@ -381,7 +382,10 @@ class Reconciliation {
     if (action.has_set_storage()) storage_failed_ = !absl::IsUnimplemented(execution.status);
     outcome_.failed = true;
     outcome_.errors[action.field()] = execution.result.message();
-    if (outcome_.status.ok()) outcome_.status = execution.status;
+    // One that is worth another try is not held up by one that waits for somebody.
+    if (outcome_.status.ok() || (MayRetry(execution.status) && !MayRetry(outcome_.status))) {
+      outcome_.status = execution.status;
+    }
     if (action.has_define_domain()) define_failed_ = true;
     if (action.has_run_script()) script_failed_ = true;
   }

@@ -15,11 +15,11 @@ constexpr std::chrono::seconds kLeastPauseForEvents{1};
 
 constexpr absl::Duration kNever = absl::Hours(24 * 365);  // an infinite one has no place on a clock
 
+}  // namespace
+
 bool MayRetry(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsAborted(status);
 }
-
-}  // namespace
 
 RunLoop::RunLoop(std::function<RunEnd(const std::string& key)> run, RunLoopOptions options)
     : run_(std::move(run)), options_(std::move(options)), random_(std::random_device()()) {

@@ -42,6 +42,9 @@ struct RunEnd {
   std::optional<absl::Duration> resync;
 };
 
+// Whether what ended so is tried again after a while: Unavailable, DeadlineExceeded, Aborted.
+bool MayRetry(const absl::Status& status);
+
 // What a loop is doing at a moment.
 struct RunLoopStats {
   int keys = 0;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 
 #include "state/file.h"
 #include "state/identity.h"
@@ -43,6 +44,13 @@ bool SameFolder(const FolderMark& a, const FolderMark& b) {
 bool IsGone(const std::string& config_path) {
   struct stat info {};
   return lstat(config_path.c_str(), &info) != 0 && (errno == ENOENT || errno == ENOTDIR);
+}
+
+bool LeadsTo(const std::string& from, const std::string& to) {
+  if (from == to || NameOf(from) != NameOf(to)) return false;
+  std::error_code error;
+  const std::filesystem::path folder = std::filesystem::canonical(FolderOf(from), error);
+  return !error && folder / NameOf(from) == to;
 }
 
 bool NotePlace(const std::string& config_path, const std::string& text_hash,

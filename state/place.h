@@ -18,6 +18,10 @@ bool SameFolder(const FolderMark& a, const FolderMark& b);
 // looked at (no permission, a disk that fails) is not known to be gone.
 bool IsGone(const std::string& config_path);
 
+// Whether `from`, through links of its folders, is the file at `to` (canonical) by another path:
+// the folder was moved and a link left in its place.
+bool LeadsTo(const std::string& from, const std::string& to);
+
 // Notes where the file is and what it says (its text's SHA-256; empty: it could not be read). True:
 // the record did not know.
 bool NotePlace(const std::string& config_path, const std::string& text_hash, MachineRecord* record);

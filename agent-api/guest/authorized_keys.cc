@@ -20,6 +20,9 @@
 namespace rum::guest {
 namespace {
 
+// Of keys that are told: ten thousand have so much. A longer message would not reach the host.
+constexpr size_t kMostOfKeys = 1 << 20;
+
 bool IsKeyType(const std::string& word) {
   return absl::StartsWith(word, "ssh-") || absl::StartsWith(word, "ecdsa-sha2-") ||
          absl::StartsWith(word, "sk-");
@@ -110,7 +113,9 @@ std::string EditAuthorizedKeys(const std::string& text, const std::vector<std::s
 
 std::vector<std::string> AuthorizedKeysOf(const std::string& user) {
   const std::optional<Account> account = FindAccount(user);
-  return account.has_value() ? KeysIn(AuthorizedKeysText(*account)) : std::vector<std::string>();
+  if (!account.has_value()) return {};
+  const AsUser as_user = RightsOf(*account);
+  return KeysIn(ReadFile(FileOf(*account), kMostOfKeys));
 }
 
 std::string AuthorizedKeysText(const Account& account) {
@@ -131,10 +136,11 @@ absl::Status EditAuthorizedKeysOf(const Account& account, bool make,
     const absl::StatusOr<std::string> folder = ThroughLinks(FolderOf(account));
     if (!folder.ok()) return folder.status();
     if (mkdir(folder->c_str(), 0700) != 0 && errno != EEXIST) {
-      return absl::InternalError(absl::StrCat(*folder, " in the guest: ", std::strerror(errno)));
+      return absl::InternalError(absl::StrCat(FolderOf(account), " cannot be made in the guest (",
+                                              *folder, "): ", std::strerror(errno)));
     }
   }
-  const absl::StatusOr<std::string> text = ReadFileToEdit(FileOf(account));
+  const absl::StatusOr<std::string> text = ReadFileToEdit(FileOf(account), kMostOfKeys);
   if (!text.ok() && !absl::IsNotFound(text.status())) return text.status();
   const std::string before = text.ok() ? *text : "";
   const std::string after = edit(before);
@@ -150,9 +156,7 @@ absl::Status SetAuthorizedKeys(const std::string& user, const std::vector<std::s
     }
   }
   const std::optional<Account> account = FindAccount(user);
-  if (!account.has_value()) {
-    return absl::FailedPreconditionError(absl::StrCat("the guest has no user ", user));
-  }
+  if (!account.has_value()) return NoAccount(user);
   return EditAuthorizedKeysOf(*account, !add.empty(), [&](const std::string& text) {
     return EditAuthorizedKeys(text, add, remove);
   });

@@ -22,7 +22,8 @@ std::vector<std::string> KeysIn(const std::string& text);
 std::string EditAuthorizedKeys(const std::string& text, const std::vector<std::string>& add,
                                const std::vector<std::string>& remove);
 
-// The keys of the user's ~/.ssh/authorized_keys; none when it cannot be read.
+// The keys of the user's ~/.ssh/authorized_keys; none when it cannot be read or is so large that
+// SetAuthorizedKeys() does not edit it.
 std::vector<std::string> AuthorizedKeysOf(const std::string& user);
 
 // The whole file; empty when it cannot be read.

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <optional>
 #include <set>
 #include <string>
@@ -27,8 +28,9 @@ using std::chrono::milliseconds;
 constexpr int kQuietMs = 20;
 // Whoever changes things without end is looked at ten times a second.
 constexpr milliseconds kBetweenLooks{100};
+constexpr int kMostLinks = 40;  // as the kernel's
 constexpr uint32_t kInFolder =
-    IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ONLYDIR;
+    IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB | IN_ONLYDIR;
 
 agent::Observation WhatMatters(const agent::Observation& observation) {
   agent::Observation matters = observation;
@@ -121,7 +123,7 @@ void Changes::Watch() {
   auto looked = std::chrono::steady_clock::now() - kBetweenLooks;
   std::optional<int64_t> first_sign;
   for (;;) {
-    WatchFolders();
+    WatchFiles();
     // After a sign: until it is quiet, and not too soon after the last look.
     const auto since =
         std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - looked);
@@ -155,20 +157,21 @@ bool Changes::Drain() {
       const auto* event = reinterpret_cast<const inotify_event*>(buffer + at);
       at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
       const std::string name = event->len > 0 ? event->name : "";
-      static const auto* const kEtc =
-          new std::set<std::string>{"group", "passwd", "hostname", "hosts"};
+      const auto names = names_.find(event->wd);
       sign = sign || (event->mask & IN_Q_OVERFLOW) != 0 ||
-             (event->wd == etc_ && kEtc->count(name) > 0) ||
-             (event->wd == home_ && name == ".ssh") ||
-             (event->wd == ssh_ && name == "authorized_keys");
+             (names != names_.end() && names->second.count(name) > 0);
     }
   }
   return sign;
 }
 
-// Again and again: a folder may have been made, or replaced, since.
-void Changes::WatchFolders() {
-  etc_ = inotify_add_watch(inotify_, "/etc", kInFolder);
+// Again and again: a folder may have been made, or replaced, since, and a link exchanged.
+void Changes::WatchFiles() {
+  names_.clear();
+  for (const char* path :
+       {"/etc/group", "/etc/passwd", "/etc/hostname", "/etc/hosts", "/etc/fstab"}) {
+    WatchFile(path, kInFolder);
+  }
   std::string user;
   {
     const std::lock_guard<std::mutex> guard(mutex_);
@@ -176,9 +179,22 @@ void Changes::WatchFolders() {
   }
   const std::optional<Account> account = user.empty() ? std::nullopt : FindAccount(user);
   if (!account.has_value()) return;
-  home_ = inotify_add_watch(inotify_, account->home.c_str(),
-                            IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ONLYDIR);
-  ssh_ = inotify_add_watch(inotify_, (account->home + "/.ssh").c_str(), kInFolder);
+  WatchFile(account->home + "/.ssh", kInFolder & ~IN_CLOSE_WRITE);
+  WatchFile(account->home + "/.ssh/authorized_keys", kInFolder);
+}
+
+// The link and what it leads to: either may be exchanged.
+void Changes::WatchFile(const std::string& path, uint32_t events) {
+  std::filesystem::path place = path;
+  for (int links = 0; links < kMostLinks; ++links) {
+    const int folder =
+        inotify_add_watch(inotify_, place.parent_path().c_str(), events | IN_MASK_ADD);
+    if (folder >= 0) names_[folder].insert(place.filename().string());
+    std::error_code no_link;
+    const std::filesystem::path to = std::filesystem::read_symlink(place, no_link);
+    if (no_link) return;
+    place = to.is_absolute() ? to : place.parent_path() / to;
+  }
 }
 
 void Changes::Compare(int64_t at_ms) {

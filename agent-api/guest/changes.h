@@ -5,7 +5,9 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -16,9 +18,10 @@ namespace rum::guest {
 
 // Notices when an observation would be answered differently than the host was told last: by poll(2)
 // on the kernel's hostname and the mount table, by inotify(7) on the folders of passwd, group,
-// hostname, hosts and the user's authorized_keys, which tools replace, and by being told of the
-// ends of scripts. What changes nothing of the answer (other users' groups, say) is nobody's news,
-// and many changes at once are one. Thread-safe; costs nothing while nothing happens.
+// hostname, hosts, fstab and the user's authorized_keys, which tools replace, and of what these
+// link to, and by being told of the ends of scripts. What changes nothing of the answer (other
+// users' groups, say) is nobody's news, and many changes at once are one. Thread-safe; costs
+// nothing while nothing happens.
 class Changes {
  public:
   using Observer = std::function<agent::Observation(const agent::ObserveRequest&)>;
@@ -42,8 +45,9 @@ class Changes {
 
  private:
   void Watch();
-  bool Drain();         // true: an event of something that may matter
-  void WatchFolders();  // of the user who was asked about last
+  bool Drain();       // true: an event of something that may matter
+  void WatchFiles();  // also those of the user who was asked about last
+  void WatchFile(const std::string& path, uint32_t events);
   void Compare(int64_t at_ms);
 
   const Observer observe_;
@@ -51,9 +55,8 @@ class Changes {
   const int wake_;      // eventfd
   const int hostname_;  // /proc/sys/kernel/hostname, -1: none
   const int mounts_;    // /proc/self/mounts, -1: none
-  int etc_ = -1;        // watch descriptors, the thread's own
-  int home_ = -1;
-  int ssh_ = -1;
+  // The thread's own: of each folder's watch, the names in it that matter.
+  std::map<int, std::set<std::string>> names_;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -19,7 +19,11 @@ namespace rum::guest {
 namespace {
 
 // For who edits the groups himself: the other items of a machine do not wait longer for him.
-constexpr auto kPatience = std::chrono::seconds(1);
+constexpr auto kPatience = std::chrono::milliseconds(500);
+// For calls of our own, which take a moment each.
+constexpr auto kOwnPatience = std::chrono::seconds(5);
+// Of passwd, group and gshadow: fifty thousand users have a table of so much.
+constexpr size_t kMostOfATable = 4 << 20;
 
 using Fields = std::vector<std::string>;
 
@@ -88,7 +92,7 @@ bool EditMembers(const std::string& user, const std::vector<std::string>& add,
 
 absl::Status EditFile(const std::string& path, bool with_ids, const std::string& user,
                       const std::vector<std::string>& add, const std::vector<std::string>& remove) {
-  const absl::StatusOr<std::string> text = ReadFileToEdit(path);
+  const absl::StatusOr<std::string> text = ReadFileToEdit(path, kMostOfATable);
   if (absl::IsNotFound(text.status()) && !with_ids) return absl::OkStatus();  // no gshadow is fine
   if (!text.ok()) return text.status();
   const absl::StatusOr<std::string> edited = EditGroups(*text, with_ids, user, add, remove);
@@ -101,7 +105,7 @@ absl::Status EditFile(const std::string& path, bool with_ids, const std::string&
 
 std::vector<Account> Accounts() {
   std::vector<Account> accounts;
-  for (const Fields& row : ReadTable(ReadFile("/etc/passwd"), 7)) {
+  for (const Fields& row : ReadTable(ReadFile("/etc/passwd", kMostOfATable), 7)) {
     if (std::optional<Account> account = AccountIn(row)) accounts.push_back(*std::move(account));
   }
   return accounts;
@@ -114,9 +118,15 @@ std::optional<Account> FindAccount(const std::string& name) {
   return std::nullopt;
 }
 
+absl::Status NoAccount(const std::string& name) {
+  const absl::StatusOr<std::string> table = ReadFileToEdit("/etc/passwd", kMostOfATable);
+  if (!table.ok()) return table.status();
+  return absl::FailedPreconditionError(absl::StrCat("the guest has no user ", name));
+}
+
 std::vector<std::string> GroupsOf(const std::string& user) {
   std::set<std::string> names;
-  for (const Fields& row : ReadTable(ReadFile("/etc/group"), 4)) {
+  for (const Fields& row : ReadTable(ReadFile("/etc/group", kMostOfATable), 4)) {
     if (absl::c_linear_search(Members(row[3]), user)) names.insert(row[0]);
   }
   return {names.begin(), names.end()};
@@ -124,7 +134,7 @@ std::vector<std::string> GroupsOf(const std::string& user) {
 
 std::vector<gid_t> GroupIdsOf(const std::string& user) {
   std::vector<gid_t> ids;
-  for (const Fields& row : ReadTable(ReadFile("/etc/group"), 4)) {
+  for (const Fields& row : ReadTable(ReadFile("/etc/group", kMostOfATable), 4)) {
     const std::optional<uint32_t> id = IdIn(row[2]);
     if (id.has_value() && absl::c_linear_search(Members(row[3]), user)) ids.push_back(*id);
   }
@@ -169,10 +179,9 @@ absl::Status SetGroups(const std::string& user, const std::vector<std::string>& 
       }
     }
   }
-  if (!FindAccount(user))
-    return absl::FailedPreconditionError(absl::StrCat("the guest has no user ", user));
+  if (!FindAccount(user)) return NoAccount(user);
   static std::timed_mutex mutex;  // the file's lock is the process's, not the thread's
-  const std::unique_lock<std::timed_mutex> guard(mutex, kPatience);
+  const std::unique_lock<std::timed_mutex> guard(mutex, kOwnPatience);
   if (!guard.owns_lock()) {
     return absl::UnavailableError("the groups are being edited in the guest: by another call");
   }

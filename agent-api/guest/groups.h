@@ -23,6 +23,9 @@ struct Account {
 };
 std::vector<Account> Accounts();
 std::optional<Account> FindAccount(const std::string& name);
+// Why that found nothing: FailedPrecondition where there is no such user, else what keeps
+// /etc/passwd from being read.
+absl::Status NoAccount(const std::string& name);
 
 // Names of the groups that list `user`, sorted; gids likewise, without the primary one.
 std::vector<std::string> GroupsOf(const std::string& user);
@@ -30,7 +33,7 @@ std::vector<gid_t> GroupIdsOf(const std::string& user);
 
 // Adds `user` to and removes it from just these groups. A group to add that is not there is made,
 // with the highest free id below 1000; one to remove that is not there is fine. Holds the lock of
-// lckpwdf(3). Unavailable: somebody else holds it, for longer than a second.
+// lckpwdf(3). Unavailable: somebody else holds it, for longer than half a second.
 absl::Status SetGroups(const std::string& user, const std::vector<std::string>& add,
                        const std::vector<std::string>& remove);
 

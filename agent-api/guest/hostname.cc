@@ -11,11 +11,15 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "agent-api/guest/hosts_file.h"
 #include "agent-api/guest/text_file.h"
 
 namespace rum::guest {
 namespace {
+
+constexpr size_t kMostOfAName = 300;
+constexpr size_t kMostOfItsFile = 64 << 10;
 
 std::string KernelName() {
   utsname names{};
@@ -32,7 +36,7 @@ absl::Status SetInHosts(const std::string& hostname, const std::vector<std::stri
 }
 
 absl::Status SetStatic(const std::string& hostname) {
-  if (FirstLine(ReadFile("/etc/hostname")) == hostname) return absl::OkStatus();
+  if (StaticHostname() == hostname) return absl::OkStatus();
   return WriteFileAtomically("/etc/hostname", hostname + "\n", 0644);
 }
 
@@ -42,6 +46,10 @@ absl::Status SetInKernel(const std::string& name) {
 }
 
 }  // namespace
+
+std::string StaticHostname() {
+  return FirstLine(ReadFile("/etc/hostname", kMostOfItsFile)).substr(0, kMostOfAName);
+}
 
 absl::Status SetHostname(const std::string& hostname) {
   // The kernel holds 64 bytes; a longer name keeps its first label there.
@@ -55,13 +63,14 @@ absl::Status SetHostname(const std::string& hostname) {
   static std::mutex mutex;
   const std::lock_guard<std::mutex> guard(mutex);
   // The table first: it is by the other two that the old names are known.
-  const std::vector<std::string> before = {FirstLine(ReadFile("/etc/hostname")), KernelName()};
-  absl::Status first = absl::OkStatus();
+  const std::vector<std::string> before = {StaticHostname(), KernelName()};
+  std::vector<std::string> failures;
   for (const absl::Status& status :
        {SetInHosts(hostname, before), SetStatic(hostname), SetInKernel(kernel_name)}) {
-    if (first.ok()) first = status;
+    if (!status.ok()) failures.push_back(std::string(status.message()));
   }
-  return first;
+  if (failures.empty()) return absl::OkStatus();
+  return absl::InternalError(absl::StrJoin(failures, "; "));
 }
 
 }  // namespace rum::guest

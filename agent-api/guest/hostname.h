@@ -7,6 +7,10 @@
 
 namespace rum::guest {
 
+// Of /etc/hostname: its first line, as far as a name may be long and a bit further. Empty: there is
+// none.
+std::string StaticHostname();
+
 // The kernel's, /etc/hostname and the machine's own names in /etc/hosts (sudo looks its own host up
 // there; see hosts_file.h). One that cannot be set does not keep the others from it.
 absl::Status SetHostname(const std::string& hostname);

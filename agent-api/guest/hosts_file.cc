@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
@@ -47,13 +49,28 @@ Line ParseLine(const std::string& text) {
   return line;
 }
 
-std::vector<Line> ParseLines(const std::string& hosts) {
-  std::vector<Line> lines;
+bool Mentions(const std::string& text, const std::string& name) {
+  const auto same = [](char a, char b) { return absl::ascii_tolower(a) == absl::ascii_tolower(b); };
+  return std::search(text.begin(), text.end(), name.begin(), name.end(), same) != text.end();
+}
+
+// Line by line, until `take` has enough and says false.
+void ForEachLine(const std::string& hosts, const std::function<bool(const std::string&)>& take) {
   for (size_t begin = 0; begin < hosts.size();) {
     const size_t end = std::min(hosts.find('\n', begin), hosts.size() - 1) + 1;
-    lines.push_back(ParseLine(hosts.substr(begin, end - begin)));
+    if (!take(hosts.substr(begin, end - begin))) return;
     begin = end;
   }
+}
+
+// The lines of other hosts, of which a list may have half a million, are not taken to pieces.
+std::vector<Line> ParseLines(const std::string& hosts, const std::string& hostname) {
+  std::vector<Line> lines;
+  ForEachLine(hosts, [&](const std::string& text) {
+    const bool own = absl::StrContains(text, "127.0.") || Mentions(text, hostname);
+    lines.push_back(own ? ParseLine(text) : Line{{}, text});
+    return true;
+  });
   return lines;
 }
 
@@ -189,7 +206,7 @@ std::string WithNewLine(const std::vector<Line>& lines, const OwnNames& own) {
 
 std::string WithOwnName(const std::string& hosts, const std::string& hostname,
                         const std::vector<std::string>& before) {
-  std::vector<Line> lines = ParseLines(hosts);
+  std::vector<Line> lines = ParseLines(hosts, hostname);
   // Names that were not old before this call, wherever they stand, are the user's.
   std::vector<std::string> old = before;
   old.erase(std::remove_if(old.begin(), old.end(),
@@ -206,9 +223,12 @@ std::string WithOwnName(const std::string& hosts, const std::string& hostname,
 }
 
 bool NamesHost(const std::string& hosts, const std::string& hostname) {
-  const std::vector<Line> lines = ParseLines(hosts);
-  return std::any_of(lines.begin(), lines.end(),
-                     [&](const Line& line) { return GivesAddress(line, hostname); });
+  bool found = false;
+  ForEachLine(hosts, [&](const std::string& text) {
+    found = Mentions(text, hostname) && GivesAddress(ParseLine(text), hostname);
+    return !found;
+  });
+  return found;
 }
 
 }  // namespace rum::guest

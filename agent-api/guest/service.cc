@@ -14,7 +14,10 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <set>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "agent-api/agent.grpc.pb.h"
@@ -46,10 +49,32 @@ constexpr std::chrono::seconds kCallsEnd{5};
 // How soon the end of a session is noticed by a stream that has nothing to say.
 constexpr std::chrono::milliseconds kLookForHost{2000};
 
-// Of a file in the guest that could not be read or written: whoever uses the guest may have cured
-// it by the next try.
+// Of a list that is told: gRPC's limit of 4 MiB for a message is for all of them.
+constexpr size_t kMostOfAList = 1 << 20;
+
+// Of a file in the guest that could not be read or written, or is held: whoever uses the guest may
+// have cured it by the next try. Unavailable is gRPC's word for a connection that was lost.
 absl::Status Curable(const absl::Status& status) {
-  return absl::IsInternal(status) ? absl::UnavailableError(status.message()) : status;
+  const bool curable = absl::IsInternal(status) || absl::IsUnavailable(status) ||
+                       absl::IsNotFound(status);  // a table that is gone
+  return curable ? absl::AbortedError(status.message()) : status;
+}
+
+// `names` up to the limit, those `of_interest` before others; sorted.
+std::set<std::string> AsManyAsCanBeTold(
+    const std::vector<std::string>& names,
+    const google::protobuf::RepeatedPtrField<std::string>& of_interest) {
+  std::set<std::string> told;
+  size_t size = 0;
+  const std::set<std::string> first(of_interest.begin(), of_interest.end());
+  for (const bool interesting : {true, false}) {
+    for (const std::string& name : names) {
+      if ((first.count(name) > 0) != interesting || size + name.size() > kMostOfAList) continue;
+      size += name.size();
+      told.insert(name);
+    }
+  }
+  return told;
 }
 
 grpc::Status ToGrpc(const absl::Status& status) {
@@ -138,8 +163,8 @@ class Service final : public agent::Agent::Service {
     const absl::Status kept = scripts_->Keep("drives", [&](std::string* output) {
       const auto states = guest::SetStorage({request->volumes().begin(), request->volumes().end()},
                                             changes_.User());
-      done = states.status();
-      if (!done.ok()) return *output = absl::StrCat(done.ToString(), "\n"), 1;
+      done = Curable(states.status());
+      if (!done.ok()) return *output = absl::StrCat(done.message(), "\n"), 1;
       int failed = 0;
       for (const agent::VolumeState& state : *states) {
         *reply->add_volumes() = state;
@@ -276,11 +301,13 @@ class Service final : public agent::Agent::Service {
     seen.set_build_id(build_id_);
     seen.set_boot_id(BootId());
     seen.set_hostname(names.nodename);
-    seen.set_static_hostname(FirstLine(ReadFile("/etc/hostname")));
+    seen.set_static_hostname(StaticHostname());
     seen.set_hosts_lack_name(!seen.static_hostname().empty() &&
                              !NamesHost(ReadFile("/etc/hosts"), seen.static_hostname()));
     seen.set_user_exists(FindAccount(request.user()).has_value());
-    for (const std::string& group : GroupsOf(request.user())) seen.add_groups(group);
+    for (const std::string& group : AsManyAsCanBeTold(GroupsOf(request.user()), request.groups())) {
+      seen.add_groups(group);
+    }
     for (const agent::ScriptRun& run : scripts_->Runs()) *seen.add_runs() = run;
     for (const std::string& key : AuthorizedKeysOf(request.user())) seen.add_authorized_keys(key);
     for (const agent::Card& card : cards_.Now()) *seen.add_cards() = card;

@@ -154,8 +154,7 @@ absl::StatusOr<Child> Spawn(const SpawnRequest& request) {
   p.controlling_terminal = request.controlling_terminal;
   if (!request.user.empty()) {
     const auto account = FindAccount(request.user);
-    if (!account)
-      return absl::FailedPreconditionError(absl::StrCat("the guest has no user ", request.user));
+    if (!account) return NoAccount(request.user);
     p.switch_user = true;
     p.uid = account->uid;
     p.gid = account->gid;

@@ -30,6 +30,7 @@ namespace {
 
 constexpr char kFstab[] = "/etc/fstab";
 constexpr char kUnfinished[] = "/var/lib/rum/unfinished-drives";
+constexpr size_t kMostOfFstab = 1 << 20;
 constexpr char kMountInfo[] = "/proc/self/mountinfo";
 
 using Volumes = std::vector<agent::Volume>;
@@ -341,7 +342,7 @@ std::vector<agent::VolumeState> ObserveStorage(const Volumes& asked, const std::
   std::vector<agent::VolumeState> states;
   if (asked.empty()) return states;
   const std::vector<MountEntry> mounts = MountsNow();
-  const std::vector<std::string> targets = TargetsOf(OwnLines(ReadFile(kFstab)));
+  const std::vector<std::string> targets = TargetsOf(OwnLines(ReadFile(kFstab, kMostOfFstab)));
   for (const agent::Volume& volume : Placed(asked)) {
     const MountEntry* mount = MountedAt(mounts, volume.target());
     agent::VolumeState state;
@@ -357,7 +358,7 @@ std::vector<agent::VolumeState> ObserveStorage(const Volumes& asked, const std::
 std::vector<std::string> StaleTargets(const Volumes& asked) {
   std::vector<std::string> stale;
   const Volumes volumes = Placed(asked);
-  for (const std::string& target : TargetsOf(OwnLines(ReadFile(kFstab)))) {
+  for (const std::string& target : TargetsOf(OwnLines(ReadFile(kFstab, kMostOfFstab)))) {
     const bool wanted = std::any_of(volumes.begin(), volumes.end(), [&](const agent::Volume& v) {
       return v.target() == target && NeedsFstab(v);
     });
@@ -370,7 +371,7 @@ absl::StatusOr<std::vector<agent::VolumeState>> SetStorage(const Volumes& asked,
                                                            const std::string& user) {
   static std::mutex mutex;
   const std::lock_guard<std::mutex> guard(mutex);
-  const absl::StatusOr<std::string> fstab = ReadFileToEdit(kFstab);
+  const absl::StatusOr<std::string> fstab = ReadFileToEdit(kFstab, kMostOfFstab);
   const std::vector<std::string> own_targets = TargetsOf(OwnLines(fstab.value_or("")));
   // Nothing is lost when it is busy: it is gone with the next boot. Innermost first.
   std::vector<std::string> stale = StaleTargets(asked);
@@ -386,13 +387,20 @@ absl::StatusOr<std::vector<agent::VolumeState>> SetStorage(const Volumes& asked,
   }
   const absl::Status table = WriteTable(fstab, lines);
   if (table.ok()) return states;
-  if (asked.empty()) return table;
+  const std::string why = absl::StrCat("mounted, but not at the next boot: ", table.message());
   // What is mounted stays so, until the next boot.
+  bool only_that = true;
   for (size_t i = 0; i < states.size(); ++i) {
-    if (!states[i].holds() || !NeedsFstab(volumes[i])) continue;
-    states[i].set_holds(false);
-    states[i].set_problem(absl::StrCat("mounted, but not at the next boot: ", table.message()));
+    if (states[i].holds() && NeedsFstab(volumes[i])) {
+      states[i].set_problem(why);
+      states[i].set_holds(false);
+    } else {
+      only_that = only_that && states[i].holds();
+    }
   }
+  // Whoever uses the guest may cure it, and nothing else has to be changed for that.
+  if (only_that)
+    return absl::Status(table.code(), asked.empty() ? table.message() : absl::string_view(why));
   return states;
 }
 

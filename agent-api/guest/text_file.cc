@@ -15,7 +15,6 @@
 namespace rum::guest {
 namespace {
 
-constexpr size_t kMostBytes = 64 << 20;  // lists of blocked hosts have some
 constexpr int kMostLinks = 40;
 constexpr int kMostNames = 16;
 
@@ -39,12 +38,16 @@ OwnedFd OpenToRead(int folder, const std::string& name, int flags) {
       openat(folder, name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags));
 }
 
-absl::Status MustBeRegular(int fd, const std::string& path) {
-  struct stat file {};
-  if (fstat(fd, &file) != 0) return Failed("stat", path);
-  if (S_ISREG(file.st_mode)) return absl::OkStatus();
+absl::Status TooLarge(const std::string& path, size_t most) {
+  return absl::InternalError(absl::StrCat(path, " in the guest is larger than ", most >> 10,
+                                          " KiB: what is it there for?"));
+}
+
+absl::Status MustBeRegular(int fd, const std::string& path, struct stat* file) {
+  if (fstat(fd, file) != 0) return Failed("stat", path);
+  if (S_ISREG(file->st_mode)) return absl::OkStatus();
   return absl::InternalError(absl::StrCat(
-      path, " in the guest is ", S_ISDIR(file.st_mode) ? "a folder" : "not a regular file"));
+      path, " in the guest is ", S_ISDIR(file->st_mode) ? "a folder" : "not a regular file"));
 }
 
 // Where a file stands, held by its folder, so that both are the same until the end.
@@ -62,8 +65,10 @@ absl::StatusOr<Place> PlaceOf(const std::string& path) {
   const std::string folder = begin == 0 ? "." : through->substr(0, begin);
   Place place{*through, through->substr(begin),
               OwnedFd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC))};
-  if (!place.folder.ok()) return Failed("open", folder);
-  return place;
+  if (place.folder.ok()) return place;
+  if (*through == path) return Failed("open", folder);
+  return absl::InternalError(
+      absl::StrCat(path, " in the guest is a link to ", *through, ": ", std::strerror(errno)));
 }
 
 // A new file beside `place`, and its name. What an earlier try left there goes; what cannot go is
@@ -92,25 +97,29 @@ absl::Status Fill(int fd, const Place& place, int old, const std::string& bytes,
 
 }  // namespace
 
-absl::StatusOr<std::string> ReadFileToEdit(const std::string& path) {
+absl::StatusOr<std::string> ReadFileToEdit(const std::string& path, size_t most) {
   const OwnedFd fd = OpenToRead(AT_FDCWD, path, 0);
   if (!fd.ok() && errno == ENOENT) return absl::NotFoundError(absl::StrCat("no file ", path));
   if (!fd.ok()) return Failed("open", path);
-  if (absl::Status regular = MustBeRegular(fd.get(), path); !regular.ok()) return regular;
+  struct stat file {};
+  if (absl::Status regular = MustBeRegular(fd.get(), path, &file); !regular.ok()) return regular;
+  const size_t size = static_cast<size_t>(file.st_size);
+  if (size > most) return TooLarge(path, most);
   std::string text;
+  text.reserve(size);
   char buffer[16 * 1024];
   for (ssize_t n; (n = read(fd.get(), buffer, sizeof buffer)) != 0;) {
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return Failed("read", path);
     text.append(buffer, static_cast<size_t>(n));
-    if (text.size() > kMostBytes) {
-      return absl::InternalError(absl::StrCat(path, " in the guest is larger than 64 MiB"));
-    }
+    if (text.size() > most) return TooLarge(path, most);
   }
   return text;
 }
 
-std::string ReadFile(const std::string& path) { return ReadFileToEdit(path).value_or(""); }
+std::string ReadFile(const std::string& path, size_t most) {
+  return ReadFileToEdit(path, most).value_or("");
+}
 
 std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
 
@@ -132,7 +141,9 @@ absl::Status WriteFileAtomically(const std::string& path, const std::string& byt
   const OwnedFd old = OpenToRead(folder, place->name, O_NOFOLLOW);
   if (!old.ok() && errno != ENOENT) return Failed("open", place->path);
   if (old.ok()) {
-    if (absl::Status regular = MustBeRegular(old.get(), place->path); !regular.ok()) return regular;
+    struct stat file {};
+    if (absl::Status regular = MustBeRegular(old.get(), place->path, &file); !regular.ok())
+      return regular;
   }
   std::string temporary;
   const OwnedFd made = MakeTemporary(*place, &temporary);

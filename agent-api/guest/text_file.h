@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <string>
 
 #include "absl/status/status.h"
@@ -10,11 +11,14 @@
 
 namespace rum::guest {
 
+// Larger than any file is that an agent has to do with: lists of blocked hosts have some.
+inline constexpr size_t kMostOfAFile = 16 << 20;
+
 // The whole file; empty when it cannot be read.
-std::string ReadFile(const std::string& path);
+std::string ReadFile(const std::string& path, size_t most = kMostOfAFile);
 // The same for whoever writes it back: NotFound when there is none, else why it cannot be read.
-// What is no regular file, or larger than any such file is, is never read.
-absl::StatusOr<std::string> ReadFileToEdit(const std::string& path);
+// What is no regular file, or has more than `most` bytes, is never read.
+absl::StatusOr<std::string> ReadFileToEdit(const std::string& path, size_t most = kMostOfAFile);
 // The first line without its end.
 std::string FirstLine(const std::string& text);
 // Where links lead from `path`, also when there is nothing yet.

@@ -106,6 +106,23 @@ TEST_F(PlacesTest, AMovedFolderFindsItsMachineAndAdoptsIt) {
   EXPECT_EQ(Phase("new"), MachineStatus::RUNNING);
 }
 
+TEST_F(PlacesTest, AFolderThatWasMovedAndLeftALinkIsNoSecondMachine) {
+  ASSERT_EQ(Up("old"), "");
+  const std::string id = IdAt("old");
+  Move("old", "new");
+  fs::create_directory_symlink("new", Folder("old"));
+  for (const bool restarted : {false, true}) {
+    if (restarted) StartController();
+    EXPECT_THAT(Up("new"), HasSubstr("`rum adopt` takes it over"));
+    EXPECT_THAT(Notes("new"), HasSubstr("this looks like machine old (" + id));
+  }
+  ASSERT_TRUE(controller_->Adopt(File("new"), "").ok());
+  EXPECT_THAT(Files(), ElementsAre("new/rum.toml"));
+  EXPECT_EQ(IdAt("new"), id);
+  EXPECT_EQ(Up("new"), "");
+  EXPECT_EQ(world_.hypervisor->DisksMade({"", "old", id}), 1);
+}
+
 TEST_F(PlacesTest, AfterAnAdoptTheFileIsFollowedWhereItIsNow) {
   world_.file.hostname = "one";
   Write("old");

@@ -183,6 +183,17 @@ TEST_F(ReconcilerTest, AFailedSystemScriptKeepsTheBootScriptBack) {
   EXPECT_EQ(world_.guest->TimesRun("boot 1"), 1);
 }
 
+// The run loop goes by the status.
+TEST_F(ReconcilerTest, WhatWaitsForSomebodyKeepsNothingElseFromAnotherTry) {
+  GoUp();
+  Edit();
+  world_.guest->fail_next = absl::FailedPreconditionError("not without you");
+  world_.guest->fail_after = absl::AbortedError("held by vipw");
+  const Seen seen = Apply(*machine_);
+  EXPECT_THAT(seen.failed, ElementsAre("hostname: not without you", "groups: held by vipw"));
+  EXPECT_TRUE(absl::IsAborted(seen.outcome.status)) << seen.outcome.status;
+}
+
 TEST_F(ReconcilerTest, AFailedActionStopsNoOther) {
   GoUp();
   Edit();

@@ -73,6 +73,11 @@ const std::vector<Poison>& Poisons() {
                                 return Removed(path);
                               },
                               [](const std::string& path) {
+                                const std::string old = Slurp(path);
+                                fs::resize_file(path, uintmax_t{1} << 40);
+                                return [path, old] { Spill(path, old); };
+                              },
+                              [](const std::string& path) {
                                 SetFlag(path, FS_IMMUTABLE_FL, true);
                                 return [path] { SetFlag(path, FS_IMMUTABLE_FL, false); };
                               },
@@ -154,7 +159,8 @@ TEST_F(PoisonedGuest, EveryOtherItemIsObservedAndCorrected) {
     const size_t which = random() % Poisons().size();
     SCOPED_TRACE("round " + std::to_string(round) + ": poison " + std::to_string(which) + " on " +
                  file);
-    if (fs::is_directory(file) && which == Poisons().size() - 1) continue;  // it has no content
+    const bool of_content = which == Poisons().size() - 1 || which == 5;
+    if (fs::is_directory(file) && of_content) continue;
     const auto cure = Poisons()[which](file);
     const auto seen = Observe();
     ASSERT_TRUE(seen.ok()) << seen.status();
@@ -163,7 +169,9 @@ TEST_F(PoisonedGuest, EveryOtherItemIsObservedAndCorrected) {
     const absl::Status groups = SetGroups();
     const absl::Status keys = SetKeys();
     for (const absl::Status& status : {hostname, groups, keys}) {
-      EXPECT_TRUE(status.ok() || absl::IsUnavailable(status) || absl::IsNotFound(status)) << status;
+      if (status.ok()) continue;
+      EXPECT_TRUE(absl::IsAborted(status)) << status << ": it is worth another try";
+      EXPECT_THAT(std::string(status.message()), HasSubstr(file));
     }
     EXPECT_EQ(KernelHostname(), "devbox");
     if (file.find("host") == std::string::npos) EXPECT_TRUE(hostname.ok()) << hostname;
@@ -181,6 +189,58 @@ TEST_F(PoisonedGuest, EveryOtherItemIsObservedAndCorrected) {
     EXPECT_THAT(after->groups(), Contains("video"));
     EXPECT_THAT(after->authorized_keys(), Contains("ssh-rsa KEY"));
   }
+}
+
+// gRPC refuses messages of more than 4 MiB.
+TEST_F(PoisonedGuest, WhatIsLargerThanAMessageHidesNothingElse) {
+  std::string rows = "video:x:44:dev\n", keys;
+  for (int i = 0; i < 40'000; ++i) {
+    const std::string name = std::string(70, 'g') + std::to_string(i);
+    rows += name + ":x:" + std::to_string(i + 2000) + ":dev\n";
+    keys += "ssh-rsa " + std::string(100, 'A') + std::to_string(i) + "\n";
+  }
+  ASSERT_TRUE(SetKeys().ok());
+  Spill("/etc/group", std::string(rows.begin(), rows.begin() + (3 << 20)) + "\nlast:x:7:dev\n");
+  Spill("/etc/hostname", std::string(60'000, 'h'));
+  Spill("/home/dev/.ssh/authorized_keys", keys);
+  agent::ObserveRequest request;
+  request.set_user("dev");
+  request.add_groups("last");
+  const auto seen = agent_->Observe(request);
+  ASSERT_TRUE(seen.ok()) << seen.status();
+  EXPECT_THAT(seen->groups(), Contains("last")) << "somebody asks for it";
+  EXPECT_GT(seen->groups_size(), 1000);
+  EXPECT_LT(seen->ByteSizeLong(), 2u << 20);
+  EXPECT_THAT(std::string(SetKeys().message()),
+              HasSubstr("authorized_keys in the guest is larger than 1024 KiB"));
+  EXPECT_TRUE(agent_->SetHostname("devbox").ok());
+  EXPECT_TRUE(SetGroups().ok());
+}
+
+TEST_F(PoisonedGuest, WithoutATableOfUsersTheReasonIsTheTable) {
+  fs::rename("/etc/passwd", "/etc/passwd.away");
+  mkfifo("/etc/passwd", 0644);
+  const auto seen = Observe();
+  ASSERT_TRUE(seen.ok()) << seen.status();
+  EXPECT_FALSE(seen->user_exists());
+  for (const absl::Status& status : {SetGroups(), SetKeys()}) {
+    EXPECT_TRUE(absl::IsAborted(status)) << status;
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr("/etc/passwd in the guest is not a regular file"));
+  }
+  EXPECT_TRUE(agent_->SetHostname("devbox").ok());
+  fs::rename("/etc/passwd.away", "/etc/passwd");
+  EXPECT_TRUE(SetGroups().ok());
+  EXPECT_TRUE(SetKeys().ok());
+}
+
+TEST_F(PoisonedGuest, AHeldLockIsNamed) {
+  Spill("/etc/gshadow.lock", std::to_string(getpid()));
+  EXPECT_TRUE(absl::IsAborted(SetGroups()));
+  EXPECT_THAT(std::string(SetGroups().message()), HasSubstr("/etc/gshadow.lock is held by "));
+  EXPECT_TRUE(SetKeys().ok());
+  fs::remove("/etc/gshadow.lock");
+  EXPECT_TRUE(SetGroups().ok());
 }
 
 TEST_F(PoisonedGuest, ATargetThatTheGuestNeedsIsNamedAndNothingIsMounted) {

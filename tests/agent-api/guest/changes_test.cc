@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -11,6 +12,8 @@
 
 #include "agent-api/guest/authorized_keys.h"
 #include "agent-api/guest/groups.h"
+#include "agent-api/guest/mount_table.h"
+#include "agent-api/guest/storage.h"
 #include "agent-api/guest/text_file.h"
 #include "tests/agent-api/guest/private_etc.h"
 
@@ -29,6 +32,7 @@ agent::Observation Look(const agent::ObserveRequest& request) {
   seen.set_user_exists(FindAccount(request.user()).has_value());
   for (const std::string& group : GroupsOf(request.user())) seen.add_groups(group);
   for (const std::string& key : AuthorizedKeysOf(request.user())) seen.add_authorized_keys(key);
+  for (const std::string& target : StaleTargets({})) seen.add_stale_targets(target);
   return seen;
 }
 
@@ -93,6 +97,36 @@ TEST_F(ChangesTest, TellOfKeysAlsoWhenTheirFolderIsNew) {
   fs::create_directory("/home/dev/.ssh");
   std::ofstream("/home/dev/.ssh/authorized_keys") << "ssh-rsa AAAA me\n";
   EXPECT_THAT(Next(), ElementsAre("authorized_keys"));
+}
+
+TEST_F(ChangesTest, TellOfWhatALinkLeadsTo) {
+  fs::create_directory("/etc/kept");
+  fs::rename("/etc/hostname", "/etc/kept/name");
+  fs::create_symlink("kept/name", "/etc/hostname");
+  fs::create_directories("/home/dev/dotfiles/ssh");
+  fs::create_symlink("dotfiles/ssh", "/home/dev/.ssh");
+  std::ofstream("/home/dev/dotfiles/ssh/authorized_keys") << "ssh-rsa AAAA me\n";
+  Observe();
+  changes_.Notice();  // the links are followed from its next look on
+  std::ofstream("/etc/kept/name") << "in place\n";
+  EXPECT_THAT(Next(), ElementsAre("static_hostname"));
+  Replace("/etc/kept/name", "in place", "replaced");
+  EXPECT_THAT(Next(), ElementsAre("static_hostname"));
+  Replace("/home/dev/dotfiles/ssh/authorized_keys", "AAAA", "BBBB");
+  EXPECT_THAT(Next(), ElementsAre("authorized_keys"));
+  fs::remove_all("/etc/kept");
+  EXPECT_THAT(Next(), ElementsAre("static_hostname"));
+}
+
+TEST_F(ChangesTest, TellOfRightsAndOfTheTableOfMounts) {
+  fs::create_directory("/home/dev/.ssh");
+  std::ofstream("/home/dev/.ssh/authorized_keys") << "ssh-rsa AAAA me\n";
+  Observe();
+  ASSERT_EQ(chmod("/home/dev/.ssh/authorized_keys", 0), 0);
+  EXPECT_THAT(Next(), ElementsAre("authorized_keys"));
+  std::ofstream("/etc/fstab") << WithOwnLines("", "none /gone ext4 rw 0 0\n");
+  EXPECT_THAT(Next(), ElementsAre("stale_targets"));
+  fs::remove("/etc/fstab");
 }
 
 TEST_F(ChangesTest, AreNotWhatConcernsOthers) {

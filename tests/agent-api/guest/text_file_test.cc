@@ -1,5 +1,6 @@
 #include "agent-api/guest/text_file.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -188,6 +189,17 @@ TEST(TextFile, AMissingFileIsToldFromOneThatCannotBeRead) {
   EXPECT_EQ(*ReadFileToEdit(folder / "file"), bytes);
   EXPECT_EQ(ReadFile(folder / "none"), "");
   EXPECT_EQ(ReadFile(folder.path()), "");
+}
+
+TEST(TextFile, WhatIsTooLargeIsNotRead) {
+  const Folder folder;
+  const std::string path = folder / "large";
+  Spill(path, "text");
+  EXPECT_EQ(ReadFile(path, 4), "text");
+  EXPECT_EQ(ReadFile(path, 3), "");
+  std::filesystem::resize_file(path, uintmax_t{1} << 40);
+  EXPECT_THAT(std::string(ReadFileToEdit(path).status().message()),
+              testing::HasSubstr("large in the guest is larger than 16384 KiB"));
 }
 
 TEST(TextFile, FirstLine) {

@@ -36,9 +36,8 @@ absl::Status FakeGuestAgent::WaitConnected(absl::Duration timeout) {
 
 absl::Status FakeGuestAgent::Begin() {
   if (!guest_->connected) return absl::UnavailableError("no session with the agent");
-  if (absl::Status failure = std::exchange(guest_->fail_next, absl::OkStatus()); !failure.ok()) {
-    return failure;
-  }
+  const absl::Status after = std::exchange(guest_->fail_after, absl::OkStatus());
+  if (absl::Status failure = std::exchange(guest_->fail_next, after); !failure.ok()) return failure;
   ++guest_->calls;
   return absl::OkStatus();
 }

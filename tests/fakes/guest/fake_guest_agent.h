@@ -38,6 +38,7 @@ struct FakeGuest {
   std::vector<std::string> host_keys;          // of its sshd
   int calls = 0;                               // that change something
   absl::Status fail_next;                      // of the next call that changes something
+  absl::Status fail_after;                     // of the one after that
   std::function<void()> on_change;             // set by the host: what the guest pushes
 
   void SetConnected(bool value);
