@@ -610,6 +610,50 @@ TEST_F(OthersHands, ASizeThatIsRoundedIsTheOneThatWasAsked) {
   EXPECT_TRUE(Diff(state.live, state.persistent).empty());
 }
 
+// virt-clone copies rum's metadata and aliases too, and shares the seed, as it is read-only.
+TEST_F(OthersHands, AMachineAndItsVirtCloneLiveWithoutEachOther) {
+  const std::string root = The(".root."), data = The(".drive.");
+  const auto clone = [&] {
+    Shell("HOME=" + Folder().string() + " virt-clone --quiet --connect " + Uri() + " --original " +
+          machine_.domain_name() + " --name theirs --auto-clone");
+  };
+  // What is theirs: the definition and every byte of the disks.
+  const auto theirs = [&] {
+    virDomainPtr domain = virDomainLookupByName(connection_, "theirs");
+    EXPECT_NE(domain, nullptr) << virGetLastErrorMessage();
+    if (domain == nullptr) return std::string();
+    std::ostringstream all;
+    all << TakeText(virDomainGetXMLDesc(domain, 0));
+    virDomainFree(domain);
+    for (const std::string& name : Disks()) {
+      if (name.find("-clone") == std::string::npos) continue;
+      all << name << "\n" << std::ifstream(PathOf(name), std::ios::binary).rdbuf();
+    }
+    return all.str();
+  };
+  clone();
+  const std::string before = theirs();
+  EXPECT_THAT(before, testing::HasSubstr(fs::path(root).stem().string() + "-clone.qcow2"));
+  EXPECT_THAT(before, testing::HasSubstr(fs::path(data).stem().string() + "-clone.qcow2"));
+  for (int i = 0; i < 3; ++i) Edit();
+  EXPECT_TRUE(theirs() == before);
+  Shell("virsh -q -c " + Uri() + " undefine theirs --remove-all-storage >/dev/null");
+  EXPECT_TRUE(fs::exists(root) && fs::exists(data));
+  EXPECT_EQ(hypervisor_->Start(machine_), absl::OkStatus()) << "without the seed of before";
+  ASSERT_EQ(hypervisor_->Stop(machine_, absl::ZeroDuration()), absl::OkStatus());
+
+  const std::string seed = The(".seed.");
+  clone();
+  const std::string again = theirs();
+  EXPECT_THAT(Destroy().kept, testing::Contains(seed + ": domain theirs stands on it"));
+  EXPECT_FALSE(fs::exists(root) || fs::exists(data));
+  EXPECT_FALSE(hypervisor_->Inspect(machine_)->defined) << "the clone is not this machine";
+  EXPECT_TRUE(theirs() == again);
+  virDomainPtr domain = virDomainLookupByName(connection_, "theirs");
+  EXPECT_EQ(virDomainCreate(domain), 0) << virGetLastErrorMessage();
+  virDomainFree(domain);
+}
+
 // virt-clone calls its copies so.
 TEST_F(OthersHands, ACopyThatHasTheNameOfALaterDriveIsNotTakenForIt) {
   const std::string data = The(".drive.");
