@@ -78,7 +78,7 @@ const std::vector<Poison>& Poisons() {
       InItsPlace("folder", "mkdir -p"),
       InItsPlace("pipe", "mkfifo"),
       {"immutable", "chattr +i $f", "chattr -i $f"},
-      {"mounted on", "cp -p $f $f.kept; mount --bind $f.kept $f", "umount $f; rm $f.kept"},
+      {"mounted on", "cp -p $f $f.kept; mount --bind $f.kept $f", "umount -l $f; rm $f.kept"},
       {"bytes",
        "cp -p $f $f.kept; { printf '\\000\\377\\376:\\200:\\n\\n:::\\nx\\r\\n'; "
        "head -c 70000 /dev/zero | tr '\\000' '\\303'; echo; cat $f.kept; } >$f",
