@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <regex>
 #include <set>
 #include <string>
@@ -295,6 +296,86 @@ TEST_F(Fields, ADiskGrowsWithItsFilesystemAndTheConsoleLogsInAfterARestart) {
                                   "ps -o user= -t ttyS0 | sort -u | tail -1"),
             "rum");
   ExpectSilence();
+}
+
+// Another user of this host, with all homes of his own, and the same file.
+class OtherUser {
+ public:
+  explicit OtherUser(const World& world) : world_(world), folder_(world.folder() + "/other") {
+    fs::create_directory(folder_);
+    for (const char* sub : {"/state", "/run", "/data", "/home"})
+      fs::create_directory(folder_ + sub);
+    for (const auto& [name, value] : world.env()) {
+      const bool path = value.rfind(world.folder(), 0) == 0;
+      env_[name] = path ? folder_ + value.substr(world.folder().size()) : value;
+    }
+    const Result given = e2e::Run({"chown", "-R", std::string(kUid) + ":" + kUid, folder_});
+    EXPECT_EQ(given.exit_status, 0) << given.err;
+    fs::permissions(folder_ + "/run", fs::perms::owner_all);
+    // Of this test's own libvirtd.
+    fs::permissions("/run/libvirt/libvirt-sock", fs::perms::all);
+  }
+  ~OtherUser() {
+    Rum({"controller", "stop"});
+    fs::permissions("/run/libvirt/libvirt-sock", fs::perms::owner_all);
+  }
+  Result Rum(const std::vector<std::string>& words) const {
+    std::vector<std::string> argv = {"setpriv", std::string("--reuid=") + kUid,
+                                     std::string("--regid=") + kUid, "--clear-groups"};
+    for (const std::string& word : world_.Argv(words)) argv.push_back(word);
+    Result result = e2e::Run(argv, env_);
+    std::fprintf(stderr, "other$ rum %s\n%s%s(exit %d)\n", words[0].c_str(), result.out.c_str(),
+                 result.err.c_str(), result.exit_status);
+    return result;
+  }
+
+ private:
+  static constexpr char kUid[] = "61235";
+  const World& world_;
+  const std::string folder_;
+  std::map<std::string, std::string> env_;
+};
+
+TEST_F(Fields, AnotherUserWithTheSameFileIsToldWhoseTheMachineIsAndTouchesNothing) {
+  if (!IsSystem()) return;  // a session is one user's
+  const OtherUser other(*world_);
+  const auto all = [] {
+    std::string seen = world_->RecordBytes() + Definition() + ListeningPorts() +
+                       world_->Guest("cat /proc/sys/kernel/random/boot_id; hostname; id rum");
+    for (const std::vector<std::string>& list : {std::vector<std::string>{"list", "--all"},
+                                                 {"net-list", "--all"},
+                                                 {"pool-list", "--all"},
+                                                 {"vol-list", "rum"},
+                                                 {"dumpxml", world_->DomainName()}}) {
+      seen += world_->Virsh(list).out;
+    }
+    return seen;
+  };
+  const std::string before = all();
+  const std::string whose = "this machine belongs to user root (uid 0): the domain " +
+                            world_->DomainName() + ", made from " + world_->folder();
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"status"},
+                                                {"up", "-d"},
+                                                {"up", "-d", "--reset"},
+                                                {"apply"},
+                                                {"apply", "--dry-run"},
+                                                {"restart"},
+                                                {"exec", "reboot"},
+                                                {"down"},
+                                                {"destroy"},
+                                                {"list"},
+                                                {"status"}}) {
+    const Result result = other.Rum(words);
+    if (words[0] == "list") continue;
+    EXPECT_NE((result.out + result.err).find(whose), std::string::npos)
+        << words[0] << ": " << result.out << result.err;
+    if (words[0] != "status") EXPECT_NE(result.exit_status, 0) << words[0];
+  }
+  EXPECT_EQ(all(), before);
+  // Who says that he means it may.
+  const Result down = other.Rum({"down", "--force"});
+  EXPECT_EQ(down.exit_status, 0) << down.out << down.err;
+  EXPECT_EQ(world_->Status().phase(), MachineStatus::STOPPED);
 }
 
 }  // namespace

@@ -15,11 +15,13 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "agent-api/protocol.h"
+#include "tests/e2e/poison.h"
 #include "tests/e2e/processes.h"
 #include "tests/e2e/world.h"
 
@@ -371,6 +373,13 @@ TEST_F(Inside, SshLogsInThroughTheAgentAndKnowsTheHostsKey) {
   EXPECT_EQ(other.exit_status, 255) << "another host's key is not taken";
   EXPECT_TRUE(Contains(other.err, "Host key verification failed")) << other.err;
   EXPECT_EQ(world_->Rum({"ssh", "true"}).exit_status, 0) << "the agent vouches for the new one";
+}
+
+TEST_F(Inside, WhatIsPoisonedInTheGuestSpoilsNothingElseAndSaysWhy) {
+  const std::string rounds = Need("RUM_TEST_ROUNDS"), seed = Need("RUM_TEST_SEED");
+  ExpectPoisonSpoilsNothingElse(
+      world_, rounds.empty() ? 10 : std::atoi(rounds.c_str()),
+      seed.empty() ? std::random_device()() : static_cast<unsigned>(std::stoul(seed)));
 }
 
 }  // namespace

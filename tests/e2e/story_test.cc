@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <string>
 
+#include "tests/e2e/places.h"
 #include "tests/e2e/world.h"
 #include "tests/testdata/bad_files.h"
 
@@ -16,8 +17,9 @@ namespace {
 namespace fs = std::filesystem;
 using testing::Test;
 
+// Starts one where none runs.
 constexpr char kEchoServer[] =
-    "setsid python3 -c '\n"
+    "[ -e /run/echo-listens ] || setsid python3 -c '\n"
     "import socketserver\n"
     "class H(socketserver.BaseRequestHandler):\n"
     "  def handle(self):\n"
@@ -330,30 +332,40 @@ TEST_F(Story, ExecKeepsArgumentsStreamsAndStatus) {
   EXPECT_EQ(world_->Rum({"exec", "--", "sh", "-c", "kill -TERM $$"}).exit_status, 128 + 15);
 }
 
-TEST_F(Story, AMovedFolderFindsItsMachineAndAdoptsItWhileItRuns) {
-  const std::string project = world_->folder() + "/project";
-  const std::string moved = world_->folder() + "/moved";
-  const auto rum_in = [this](const std::string& folder, const std::vector<std::string>& words) {
-    std::vector<std::string> argv = world_->Argv(words);
-    argv[2] = folder + "/rum.toml";
-    return e2e::Run(argv, world_->env());
-  };
-  const std::string id = world_->Status().id();
-  const std::string domain = world_->DomainName();
-  fs::rename(project, moved);
-  EXPECT_TRUE(Contains(world_->Rum({"list"}).out, "file gone: " + project + "/rum.toml"));
-  EXPECT_TRUE(Contains(rum_in(moved, {"status"}).out, "this looks like machine project (" + id));
-  EXPECT_EQ(rum_in(moved, {"up", "-d"}).exit_status, 1) << "no second machine";
-  EXPECT_EQ(world_->Guest("echo here"), "here") << "by where its file was";
-  ASSERT_EQ(rum_in(moved, {"adopt"}).exit_status, 0);
-  EXPECT_TRUE(Contains(rum_in(moved, {"status"}).out, "project  running"));
-  EXPECT_EQ(rum_in(moved, {"exec", "true"}).exit_status, 0);
-  world_->StopController();
-  fs::rename(moved, project);
-  ASSERT_EQ(world_->Rum({"adopt"}).exit_status, 0);
-  EXPECT_EQ(world_->Status().id(), id);
-  EXPECT_EQ(world_->Status().phase(), MachineStatus::RUNNING);
-  EXPECT_EQ(world_->DomainName(), domain);
+// A reboot ended the first one.
+TEST_F(Story, AMachineIsFoundAndAdoptedWhereverItsFolderGoes) {
+  world_->file.auto_reconcile = false;
+  world_->file.memory_mb = 640;  // as it runs
+  world_->Save();
+  Reload();
+  world_->Guest(kEchoServer);
+  Places places(world_, kept_);
+  {
+    SCOPED_TRACE("moved");
+    places.MovedWhileAConnectionIsOpen();
+  }
+  {
+    SCOPED_TRACE("moved to another filesystem");
+    places.MovedToAnotherFilesystem();
+  }
+  {
+    SCOPED_TRACE("the file renamed");
+    places.RenamedFile();
+  }
+  {
+    SCOPED_TRACE("linked");
+    places.FileThatIsALink();
+    places.FolderReachedByALink();
+    places.FolderThatLeftALink();
+  }
+  {
+    SCOPED_TRACE("copied");
+    places.CopiedFolder();
+  }
+  {
+    SCOPED_TRACE("deleted");
+    places.DeletedFolder();
+  }
 }
 
 TEST_F(Story, WhatCannotBeUndefinedKeepsItsDisksAndSaysSo) {

@@ -83,7 +83,7 @@ const std::vector<Poison>& Poisons() {
                               },
                               [](const std::string& path) {
                                 mount(path.c_str(), path.c_str(), nullptr, MS_BIND, nullptr);
-                                return [path] { umount(path.c_str()); };
+                                return [path] { umount2(path.c_str(), MNT_DETACH); };
                               },
                               [](const std::string& path) {
                                 // Bytes of no encoding, with and without ends of lines, before what
@@ -241,6 +241,22 @@ TEST_F(PoisonedGuest, AHeldLockIsNamed) {
   EXPECT_TRUE(SetKeys().ok());
   fs::remove("/etc/gshadow.lock");
   EXPECT_TRUE(SetGroups().ok());
+}
+
+TEST_F(PoisonedGuest, ATableOfMountsThatCannotBeWrittenIsNamedAndTriedAgain) {
+  Spill("/etc/fstab",
+        "# rum: begin (written by rum-agent; edit rum.toml instead)\n"
+        "none /gone ext4 rw 0 0\n# rum: end\n");
+  ASSERT_EQ(mount("/etc/fstab", "/etc/fstab", nullptr, MS_BIND, nullptr), 0);
+  const absl::Status status = agent_->SetStorage({}).status();
+  EXPECT_TRUE(absl::IsAborted(status)) << status;
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("/etc/fstab in the guest cannot be written: something is mounted on it"));
+  // The agent may be looking at it just now.
+  ASSERT_EQ(umount2("/etc/fstab", MNT_DETACH), 0);
+  EXPECT_TRUE(agent_->SetStorage({}).ok());
+  EXPECT_EQ(Slurp("/etc/fstab"), "");
+  fs::remove("/etc/fstab");
 }
 
 TEST_F(PoisonedGuest, ATargetThatTheGuestNeedsIsNamedAndNothingIsMounted) {
