@@ -7,7 +7,6 @@
 #include <fstream>
 #include <sstream>
 #include <string>
-#include <vector>
 
 #include "tests/e2e/world.h"
 
@@ -305,50 +304,6 @@ TEST_F(Storage, AFreshDiskKeepsTheDrivesAndFindsThemAgain) {
   EXPECT_EQ(world_->Guest("findmnt -no FSTYPE /a"), "vfat");
   EXPECT_EQ(ItemOf("fs.btrfs[/pair]").state(), Item::HOLDS);
   EXPECT_EQ(world_->Guest("stat -c %U /home/rum"), "rum");
-}
-
-// As people do it, beside rum: what was written before and after is there at every step.
-TEST_F(Storage, SnapshotsBesideRumAreFollowedThroughEditsRestartsAndCommits) {
-  const std::string domain = world_->DomainName();
-  const std::string places = "for folder in /var /pair /x; do ";
-  const auto expect_all = [&](const std::string& when) {
-    EXPECT_EQ(world_->Guest(places + "cat $folder/before $folder/after; done"),
-              "before\nafter\nbefore\nafter\nbefore\nafter")
-        << when;
-  };
-  const auto edit = [&] {
-    world_->file.memory_mb += 8;
-    world_->Save();
-    const Result reload = world_->Rum({"reload"});
-    EXPECT_EQ(reload.exit_status, 0) << reload.out << reload.err;
-  };
-  world_->Guest(places + "echo before > $folder/before; done; sync");
-  const Result snapshot =
-      world_->Virsh({"snapshot-create-as", domain, "s1", "--disk-only", "--no-metadata"});
-  ASSERT_EQ(snapshot.exit_status, 0) << snapshot.err;
-  world_->Guest(places + "echo after > $folder/after; done; sync");
-  for (int i = 0; i < 3; ++i) edit();
-  ASSERT_EQ(world_->Rum({"down"}).exit_status, 0);
-  const Result up = world_->Rum({"up", "-d"});
-  ASSERT_EQ(up.exit_status, 0) << up.out << up.err;
-  expect_all("after a restart on the snapshot");
-  edit();
-  std::istringstream disks(world_->Virsh({"domblklist", domain}).out);
-  std::vector<std::string> layers;
-  for (std::string target, path; disks >> target;) {
-    std::getline(disks >> std::ws, path);
-    if (fs::path(path).extension() != ".s1") continue;
-    layers.push_back(path);
-    const Result commit = world_->Virsh(
-        {"blockcommit", domain, target, "--shallow", "--active", "--pivot", "--wait"});
-    EXPECT_EQ(commit.exit_status, 0) << commit.err;
-  }
-  EXPECT_GE(layers.size(), 4u);
-  edit();
-  const Result restart = world_->Rum({"restart"});
-  ASSERT_EQ(restart.exit_status, 0) << restart.out << restart.err;
-  expect_all("after a restart on what was committed");
-  for (const std::string& layer : layers) EXPECT_TRUE(fs::remove(layer)) << "not rum's to remove";
 }
 
 TEST_F(Storage, DestroyLeavesNothingOfTheMachineAndAllOfWhatIsNot) {
