@@ -18,6 +18,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "agent-api/guest/groups.h"
+#include "agent-api/guest/text_file.h"
 
 namespace rum::guest {
 namespace {
@@ -28,7 +29,6 @@ using std::chrono::milliseconds;
 constexpr int kQuietMs = 20;
 // Whoever changes things without end is looked at ten times a second.
 constexpr milliseconds kBetweenLooks{100};
-constexpr int kMostLinks = 40;  // as the kernel's
 constexpr uint32_t kInFolder =
     IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB | IN_ONLYDIR;
 

@@ -15,7 +15,6 @@
 namespace rum::guest {
 namespace {
 
-constexpr int kMostLinks = 40;
 constexpr int kMostNames = 16;
 
 absl::Status Failed(const std::string& what, const std::string& path) {

@@ -21,6 +21,8 @@ std::string ReadFile(const std::string& path, size_t most = kMostOfAFile);
 absl::StatusOr<std::string> ReadFileToEdit(const std::string& path, size_t most = kMostOfAFile);
 // The first line without its end.
 std::string FirstLine(const std::string& text);
+// So many links of a path are followed, as the kernel does: path_resolution(7).
+inline constexpr int kMostLinks = 40;
 // Where links lead from `path`, also when there is nothing yet.
 absl::StatusOr<std::string> ThroughLinks(const std::string& path);
 // Writes beside the file, flushes to disk, renames: a reader sees the old or the new text. A link

@@ -159,7 +159,7 @@ absl::StatusOr<DomainFacts> ReadDomainXml(const std::string& xml, const std::str
   ReadMachine(domain, auto_type, &facts.config);
   xml_node devices = domain.child("devices");
   // Somebody else's devices are no part of what rum.toml says.
-  const OwnNodes own = FindOwnDevices(domain, {facts.machine_id, facts.config});
+  const OwnNodes own = FindOwnDevices(domain, {facts.machine_id, facts.config, ""});
   ReadDisks(own, &facts);
   ReadCards(own, &facts);
   ReadFolders(own, &facts);
