@@ -79,12 +79,13 @@ void Places::ExpectTheOne(const std::string& file, bool gone) const {
   EXPECT_EQ(list.machines(0).id(), id_);
   EXPECT_EQ(list.machines(0).config_path(), file);
   EXPECT_EQ(list.machines(0).file_gone(), gone);
-  EXPECT_EQ(list.machines(0).phase(), MachineStatus::RUNNING) << list.DebugString();
   EXPECT_EQ(world_->Virsh({"list", "--all", "--uuid"}).out, uuid_);
   EXPECT_EQ(Volumes(), volumes_);
   const Result boot = RumNamed({"exec", "sh", "-c", kBootId});
   EXPECT_EQ(boot.out, boot_ + "\n") << boot.err;
-  // A controller that has just come opens its ports a moment later.
+  // A controller that has just come asks the agent and opens its ports a moment later.
+  const auto runs = [&] { return List().machines(0).phase() == MachineStatus::RUNNING; };
+  EXPECT_TRUE(Eventually(runs, std::chrono::seconds(60)));
   EXPECT_TRUE(
       Eventually([&] { return EchoThrough(port_, "hello") == "hello"; }, std::chrono::seconds(60)));
 }
