@@ -73,6 +73,11 @@ control::ListMachinesReply Places::List() const {
   return list;
 }
 
+void Places::ExpectRunningAt(const std::string& file) const {
+  const auto runs = [&] { return Contains(RumAt(file, {"status"}).out, "project  running"); };
+  EXPECT_TRUE(Eventually(runs, std::chrono::seconds(60))) << file;
+}
+
 void Places::ExpectTheOne(const std::string& file, bool gone) const {
   const control::ListMachinesReply list = List();
   ASSERT_EQ(list.machines_size(), 1) << list.DebugString();
@@ -105,7 +110,7 @@ void Places::ExpectAdoptionAt(const std::string& file, bool gone) const {
 void Places::Adopt(const std::string& file) const {
   const Result adopted = RumAt(file, {"adopt"});
   EXPECT_EQ(adopted.exit_status, 0) << adopted.err;
-  EXPECT_TRUE(Contains(RumAt(file, {"status"}).out, "project  running"));
+  ExpectRunningAt(file);
   world_->StopController();
   ExpectTheOne(file);
   const Result again = RumAt(file, {"up", "-d"});
@@ -187,7 +192,7 @@ void Places::FolderReachedByALink() {
   fs::create_directory_symlink("project", link);
   for (const bool restarted : {false, true}) {
     if (restarted) world_->StopController();
-    EXPECT_TRUE(Contains(RumAt(link + "/rum.toml", {"status"}).out, "project  running"));
+    ExpectRunningAt(link + "/rum.toml");
     const Result up = RumAt(link + "/rum.toml", {"up", "-d"});
     EXPECT_TRUE(Contains(up.out + up.err, "nothing to do")) << up.out << up.err;
     ExpectTheOne(file_);

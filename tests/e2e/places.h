@@ -31,6 +31,8 @@ class Places {
   Result RumNamed(const std::vector<std::string>& words) const;  // by its id, without a file
   Result Said(const std::vector<std::string>& argv) const;
   control::ListMachinesReply List() const;
+  // `rum status` there says so, soon after a controller came.
+  void ExpectRunningAt(const std::string& file) const;
   // The list, libvirt and the guest have one machine, the same as ever; its file is `file`.
   void ExpectTheOne(const std::string& file, bool gone = false) const;
   // In a new controller as well: nothing is made at `file` without a word, which `rum adopt` is.
