@@ -309,7 +309,7 @@ class OtherUser {
       const bool path = value.rfind(world.folder(), 0) == 0;
       env_[name] = path ? folder_ + value.substr(world.folder().size()) : value;
     }
-    const Result given = e2e::Run({"chown", "-R", std::string(kUid) + ":" + kUid, folder_});
+    const Result given = e2e::Run({"chown", "-R", std::string(kUser) + ":" + kGroup, folder_});
     EXPECT_EQ(given.exit_status, 0) << given.err;
     fs::permissions(folder_ + "/run", fs::perms::owner_all);
     // Of this test's own libvirtd.
@@ -320,8 +320,8 @@ class OtherUser {
     fs::permissions("/run/libvirt/libvirt-sock", fs::perms::owner_all);
   }
   Result Rum(const std::vector<std::string>& words) const {
-    std::vector<std::string> argv = {"setpriv", std::string("--reuid=") + kUid,
-                                     std::string("--regid=") + kUid, "--clear-groups"};
+    std::vector<std::string> argv = {"setpriv", std::string("--reuid=") + kUser,
+                                     std::string("--regid=") + kGroup, "--clear-groups"};
     for (const std::string& word : world_.Argv(words)) argv.push_back(word);
     Result result = e2e::Run(argv, env_);
     std::fprintf(stderr, "other$ rum %s\n%s%s(exit %d)\n", words[0].c_str(), result.out.c_str(),
@@ -330,7 +330,9 @@ class OtherUser {
   }
 
  private:
-  static constexpr char kUid[] = "61235";
+  // libvirtd and ssh-keygen ask for an account.
+  static constexpr char kUser[] = "nobody";
+  static constexpr char kGroup[] = "nogroup";
   const World& world_;
   const std::string folder_;
   std::map<std::string, std::string> env_;
