@@ -335,7 +335,7 @@ TEST_F(Story, ExecKeepsArgumentsStreamsAndStatus) {
 // A reboot ended the first one.
 TEST_F(Story, AMachineIsFoundAndAdoptedWhereverItsFolderGoes) {
   world_->file.auto_reconcile = false;
-  world_->file.memory_mb = 640;  // as it runs
+  world_->file.memory_mb = XmlMemoryMb(false);  // nothing is to wait
   world_->Save();
   Reload();
   world_->Guest(kEchoServer);
