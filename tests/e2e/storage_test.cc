@@ -220,6 +220,21 @@ TEST_F(Storage, KeysGoLive) {
   EXPECT_EQ(world_->Guest("grep -c '^rum:!' /etc/shadow"), "1") << "no password lets anybody in";
 }
 
+TEST_F(Storage, NamesOfTheUserOnTheLineOfTheHostnameStay) {
+  const std::string hostname = world_->file.hostname;
+  world_->Guest("sed -i '/^127.0.1.1/c127.0.1.1 " + hostname + " " + hostname +
+                ".lan shop.test # mine' /etc/hosts");
+  world_->file.hostname = "renamed";
+  world_->Save();
+  const Result reload = world_->Rum({"reload"});
+  EXPECT_EQ(reload.exit_status, 0) << reload.out << reload.err;
+  EXPECT_EQ(world_->Guest("grep ^127.0.1.1 /etc/hosts"),
+            "127.0.1.1 renamed renamed.lan shop.test # mine");
+  world_->file.hostname = hostname;
+  world_->Save();
+  EXPECT_EQ(world_->Rum({"reload"}).exit_status, 0);
+}
+
 TEST_F(Storage, HostOnlyNetworksAreTheMachinesOwnAndAFixedAddressHolds) {
   if (!IsSystem()) {
     world_->file.more += "[[network.interfaces]]\nnetwork = \"lan\"\n";
