@@ -231,6 +231,8 @@ absl::Time RunLoop::Finish(Key& key, const RunEnd& end) {
     keys_.erase(std::string(*key.name));
     return absl::InfiniteFuture();
   }
+  // Before the other clock, so that no run is earlier than it was told.
+  const absl::Time told = absl::Now();
   const Time now = Clock::now();
   const Time woken = std::exchange(key.due, Time::max());
   Time next = now + Jittered(end.resync.value_or(options_.resync), 0.5, 1.5);
@@ -253,7 +255,7 @@ absl::Time RunLoop::Finish(Key& key, const RunEnd& end) {
   }
   if (woken != Time::max()) next = std::min(next, std::max(woken, key.not_before));
   Plan(key, next);
-  return key.failures > 0 ? absl::Now() + absl::FromChrono(next - now) : absl::InfiniteFuture();
+  return key.failures > 0 ? told + absl::FromChrono(next - now) : absl::InfiniteFuture();
 }
 
 // So that many machines do not move in step.

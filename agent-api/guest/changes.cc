@@ -123,7 +123,8 @@ void Changes::Watch() {
   auto looked = std::chrono::steady_clock::now() - kBetweenLooks;
   std::optional<int64_t> first_sign;
   for (;;) {
-    WatchFiles();
+    const bool moved = WatchFiles();
+    if (moved && !first_sign.has_value()) first_sign = absl::ToUnixMillis(absl::Now());
     // After a sign: until it is quiet, and not too soon after the last look.
     const auto since =
         std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - looked);
@@ -165,9 +166,10 @@ bool Changes::Drain() {
   return sign;
 }
 
-// Again and again: a folder may have been made, or replaced, since, and a link exchanged.
-void Changes::WatchFiles() {
-  names_.clear();
+// Again and again: a folder may have been made, or replaced, since, and a link exchanged. What was
+// told of those that are no longer watched is lost, and so their going is a sign itself.
+bool Changes::WatchFiles() {
+  const std::map<int, std::set<std::string>> before = std::exchange(names_, {});
   for (const char* path :
        {"/etc/group", "/etc/passwd", "/etc/hostname", "/etc/hosts", "/etc/fstab"}) {
     WatchFile(path, kInFolder);
@@ -178,9 +180,14 @@ void Changes::WatchFiles() {
     user = request_.user();
   }
   const std::optional<Account> account = user.empty() ? std::nullopt : FindAccount(user);
-  if (!account.has_value()) return;
-  WatchFile(account->home + "/.ssh", kInFolder & ~IN_CLOSE_WRITE);
-  WatchFile(account->home + "/.ssh/authorized_keys", kInFolder);
+  if (account.has_value()) {
+    WatchFile(account->home + "/.ssh", kInFolder & ~IN_CLOSE_WRITE);
+    WatchFile(account->home + "/.ssh/authorized_keys", kInFolder);
+  }
+  for (const auto& [folder, names] : before) {
+    if (names_.count(folder) == 0) inotify_rm_watch(inotify_, folder);
+  }
+  return names_ != before;
 }
 
 // The link and what it leads to: either may be exchanged.

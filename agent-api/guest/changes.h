@@ -46,7 +46,7 @@ class Changes {
  private:
   void Watch();
   bool Drain();       // true: an event of something that may matter
-  void WatchFiles();  // also those of the user who was asked about last
+  bool WatchFiles();  // also those of the user who was asked about last; true: others than before
   void WatchFile(const std::string& path, uint32_t events);
   void Compare(int64_t at_ms);
 

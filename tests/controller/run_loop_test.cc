@@ -258,7 +258,7 @@ TEST(RunLoop, BacksOffMoreAndMoreAndTriesAgain) {
   ASSERT_EQ(told.size(), 4u);
   for (int i = 1; i < 5; ++i) {
     EXPECT_GE(times[i] - times[i - 1], absl::Milliseconds(5) * (1 << (i - 1)));
-    EXPECT_GE(times[i], told[i - 1] - absl::Milliseconds(1)) << "another clock";
+    EXPECT_GE(times[i], told[i - 1]);
   }
 }
 
