@@ -222,8 +222,8 @@ TEST_F(Storage, KeysGoLive) {
 
 TEST_F(Storage, NamesOfTheUserOnTheLineOfTheHostnameStay) {
   const std::string hostname = world_->file.hostname;
-  world_->Guest("sed -i '/^127.0.1.1/c127.0.1.1 " + hostname + " " + hostname +
-                ".lan shop.test # mine' /etc/hosts");
+  world_->Guest("{ grep -v ^127.0.1.1 /etc/hosts; echo '127.0.1.1 " + hostname + " " + hostname +
+                ".lan shop.test # mine'; } > /run/hosts; cat /run/hosts > /etc/hosts");
   world_->file.hostname = "renamed";
   world_->Save();
   const Result reload = world_->Rum({"reload"});
