@@ -378,7 +378,7 @@ TEST_F(Inside, SshLogsInThroughTheAgentAndKnowsTheHostsKey) {
 TEST_F(Inside, WhatIsPoisonedInTheGuestSpoilsNothingElseAndSaysWhy) {
   const std::string rounds = Need("RUM_TEST_ROUNDS"), seed = Need("RUM_TEST_SEED");
   ExpectPoisonSpoilsNothingElse(
-      world_, rounds.empty() ? 10 : std::atoi(rounds.c_str()),
+      world_, rounds.empty() ? 6 : std::atoi(rounds.c_str()),
       seed.empty() ? std::random_device()() : static_cast<unsigned>(std::stoul(seed)));
 }
 
