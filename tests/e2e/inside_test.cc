@@ -15,7 +15,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -379,7 +378,7 @@ TEST_F(Inside, WhatIsPoisonedInTheGuestSpoilsNothingElseAndSaysWhy) {
   const std::string rounds = Need("RUM_TEST_ROUNDS"), seed = Need("RUM_TEST_SEED");
   ExpectPoisonSpoilsNothingElse(
       world_, rounds.empty() ? 6 : std::atoi(rounds.c_str()),
-      seed.empty() ? std::random_device()() : static_cast<unsigned>(std::stoul(seed)));
+      seed.empty() ? 2429404248 : static_cast<unsigned>(std::stoul(seed)));  // others by hand
 }
 
 }  // namespace
