@@ -349,6 +349,17 @@ class OthersHands : public Files {
     ASSERT_NE(connection_, nullptr);
     Define();
   }
+  // As a build before the ledger left it.
+  void ForgetWhatIsOwn() {
+    std::string xml = Definition();
+    for (size_t at; (at = xml.find("<rum:volume")) != std::string::npos;) {
+      xml.erase(at, xml.find("/>", at) + 2 - at);
+    }
+    virDomainPtr defined = virDomainDefineXML(connection_, xml.c_str());
+    ASSERT_NE(defined, nullptr);
+    virDomainFree(defined);
+    fs::remove_all(Folder() / "state");
+  }
   // What rum keeps is theirs to take away.
   void TearDown() override {
     for (const std::string& name : {std::string("theirs"), machine_.domain_name()}) {
@@ -585,14 +596,7 @@ TEST_F(OthersHands, WhatIsOwnIsKnownWithoutTheLedgerToo) {
 }
 
 TEST_F(OthersHands, AMachineOfABuildBeforeTheLedgerIsTakenOver) {
-  std::string xml = Definition();
-  for (size_t at; (at = xml.find("<rum:volume")) != std::string::npos;) {
-    xml.erase(at, xml.find("/>", at) + 2 - at);
-  }
-  virDomainPtr defined = virDomainDefineXML(connection_, xml.c_str());
-  ASSERT_NE(defined, nullptr);
-  virDomainFree(defined);
-  fs::remove_all(Folder() / "state");
+  ForgetWhatIsOwn();
   Edit();
   EXPECT_EQ(Disks().size(), 3u) << "the old seed is gone";
   EXPECT_THAT(Destroy().kept, testing::IsEmpty());
@@ -671,14 +675,7 @@ TEST_F(OthersHands, ADriveThatLeftTheFileUnderABuildBeforeTheLedgerComesBack) {
   const Config with = config_;
   config_.clear_drives();
   Define();
-  std::string xml = Definition();
-  for (size_t at; (at = xml.find("<rum:volume")) != std::string::npos;) {
-    xml.erase(at, xml.find("/>", at) + 2 - at);
-  }
-  virDomainPtr defined = virDomainDefineXML(connection_, xml.c_str());
-  ASSERT_NE(defined, nullptr);
-  virDomainFree(defined);
-  fs::remove_all(Folder() / "state");
+  ForgetWhatIsOwn();
   Edit();
   config_ = with;
   Define();
