@@ -16,6 +16,7 @@
 #include "absl/time/time.h"
 #include "cli/action_text.h"
 #include "cli/terminal_text.h"
+#include "state/diff.h"
 
 namespace rum {
 namespace {
@@ -190,9 +191,10 @@ std::string RenderWaiting(const Change& change, const Style& style) {
     } else {
       absl::StrAppend(&text, " (", change.before(), " → ", change.after(), ")");
     }
-    absl::StrAppend(&text, change.effect() == RECREATE
-                               ? " — needs a new disk (`rum up --reset`)"
-                               : " — requires restart (`rum down && rum up`)");
+    absl::StrAppend(
+        &text, change.effect() == RECREATE
+                   ? absl::StrCat(" — needs a new disk (`", RecreateCommand(change.field()), "`)")
+                   : " — requires restart (`rum down && rum up`)");
   }
   std::string line =
       absl::StrCat("  ", Marked(Mark::kNeedsYou, style), " ", Text(text, style), "\n");

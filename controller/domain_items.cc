@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "controller/report.h"
+#include "state/diff.h"
 
 namespace rum {
 namespace {
@@ -33,7 +34,8 @@ void ReportWaiting(const Change& change, Report* report) {
             report->MovedBy(change.field(), change.after(), Item::LIBVIRT), change.before(),
             change.after(),
             absl::StrCat(OrAbsent(change.before()), unit, " now, ", OrAbsent(change.after()), unit,
-                         recreate ? " needs rum up --reset" : " at the next start"))
+                         recreate ? absl::StrCat(" needs ", RecreateCommand(change.field()))
+                                  : " at the next start"))
       ->set_reason(change.reason());
 }
 

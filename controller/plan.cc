@@ -145,8 +145,10 @@ class Planner {
     return std::any_of(next.drives().begin(), next.drives().end(), [&](const auto& drive) {
       auto wanted = desired_.drives().find(drive.first);
       auto there = now.drives().find(drive.first);
-      return wanted != desired_.drives().end() &&
-             too_much(drive.second.size(), wanted->second.size(),
+      if (wanted == desired_.drives().end()) return false;
+      if (there == now.drives().end() && observed_.domain.running)
+        return false;  // as it is defined
+      return too_much(drive.second.size(), wanted->second.size(),
                       there == now.drives().end() ? 0 : there->second.size());
     });
   }
@@ -173,6 +175,7 @@ class Planner {
         image_listed = image_listed || change.field == kImageField;
       }
     }
+    if (domain.running) ListDrivesTooLarge();
     if (domain.image_drift.empty() || image_listed) return;
     Change* change = plan_.add_waiting();
     change->set_field(kImageField);
@@ -183,6 +186,19 @@ class Planner {
     change->set_reason(absl::StrCat("the image under the disk was ",
                                     domain.image_drift == "gone" ? "removed" : "replaced",
                                     " since the disk was made"));
+  }
+
+  // A drive that the running machine lacks has its disk already, made when it was defined or
+  // before.
+  void ListDrivesTooLarge() {
+    for (const FieldChange& change : persistent_changes_) {
+      if (change.effect != RECREATE || !IsWithin(change.field, "drives")) continue;
+      const auto is_of = [&](const auto& drive) {
+        return IsWithin(change.field, ItemName("drives", {drive.first}));
+      };
+      const auto& live = observed_.domain.live.drives();
+      if (std::none_of(live.begin(), live.end(), is_of)) *plan_.add_waiting() = ToChange(change);
+    }
   }
 
   // Of a machine that is off, against what it ran with last and what was seen to hold then.

@@ -187,4 +187,8 @@ std::vector<FieldChange> Diff(const Config& before, const Config& after) {
 Effect EffectOf(const std::string& field) { return MeaningOf(field).effect; }
 std::string ReasonOf(const std::string& field) { return MeaningOf(field).reason; }
 
+std::string RecreateCommand(const std::string& field) {
+  return IsWithin(field, "drives") ? "rum up --reset --drives" : "rum up --reset";
+}
+
 }  // namespace rum

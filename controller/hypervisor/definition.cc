@@ -35,7 +35,7 @@ Config WithSizesOf(const Config& live, Config persistent) {
   persistent.mutable_resources()->set_disk(live.resources().disk());
   for (auto& [name, drive] : *persistent.mutable_drives()) {
     auto there = live.drives().find(name);
-    drive.set_size(there == live.drives().end() ? 0 : there->second.size());
+    if (there != live.drives().end()) drive.set_size(there->second.size());
   }
   return persistent;
 }

@@ -16,7 +16,8 @@ namespace rum {
 Config DefinitionFor(const Config& wanted, const std::optional<Config>& present);
 
 // The definition `persistent` with the sizes that the disks of the running machine have: what is to
-// grow at the next start has not grown yet, and can be taken back.
+// grow at the next start has not grown yet, and can be taken back. A drive that the running machine
+// lacks is as large as it is defined: nobody uses it, so that it grew when that was written.
 Config WithSizesOf(const Config& live, Config persistent);
 
 // The tag under which the guest finds a shared folder: the mount's own, else one made of its

@@ -184,7 +184,7 @@ absl::Status Disks::Fit(const PresentDisks& present, const std::string& what,
   }
   if (there == 0) return absl::OkStatus();  // nobody can say
   if (there > DiskSize(*size)) *size = there;
-  if (present.running || DiskSize(*size) <= there) return absl::OkStatus();
+  if (present.in_use.count(path) > 0 || DiskSize(*size) <= there) return absl::OkStatus();
   return volume != nullptr ? volumes_.Grow(volume->name, DiskSize(*size))
                            : volumes_.GrowFile(path, DiskSize(*size));
 }

@@ -38,7 +38,7 @@ struct PresentDisks {
       definition;                     // whose disk is kept; nullopt: none, or a new disk is wanted
   DiskPlaces places;                  // where the disks are now
   std::set<std::string> used;         // paths in any definition, persistent or live
-  bool running = false;               // nothing is resized then
+  std::set<std::string> in_use;       // disks of the running machine: they are not resized
   std::string image;                  // what a new root disk is made from; empty: none was expected
   std::set<std::string> image_files;  // on which of these a disk without a definition may stand
   Fresh fresh = Fresh::kNothing;

@@ -48,6 +48,17 @@ absl::Status CheckSameDisks(const std::string& present, const FoundDomain& found
   return absl::AbortedError("the definition's disks were exchanged meanwhile");
 }
 
+std::set<std::string> DiskPathsOf(const DomainFacts& facts) {
+  std::set<std::string> paths = {facts.root_path};
+  for (const auto& [name, path] : facts.drive_paths) paths.insert(path);
+  return paths;
+}
+
+void ClearSizes(Config* config) {
+  config->mutable_resources()->clear_disk();
+  for (auto& [name, drive] : *config->mutable_drives()) drive.clear_size();
+}
+
 // vhost-vsock of the kernel; QEMU opens it as libvirt's user.
 bool HostHasVsock(ConnectionKind kind) {
   return access("/dev/vhost-vsock", kind == ConnectionKind::kSystem ? F_OK : R_OK | W_OK) == 0;
@@ -131,7 +142,7 @@ absl::Status LibvirtHypervisor::DefineNow(const ConnectionHandle& connection,
     present.definition = found->persistent.has_value() ? found->persistent : found->live;
   }
   present.used = found->Paths();
-  present.running = found->running;
+  if (found->live.has_value()) present.in_use = DiskPathsOf(*found->live);
   present.fresh = fresh;
   present.image = image;
   if (!present.definition.has_value() && image.empty() && !IsTest()) {
@@ -140,12 +151,13 @@ absl::Status LibvirtHypervisor::DefineNow(const ConnectionHandle& connection,
   absl::Status looked = LookAtDisks(connection, machine, *found, &ledger, &present);
   if (!looked.ok()) return looked;
   std::optional<Config> old;
-  // Volumes tell their sizes themselves, to MakeDisks().
   if (present.definition.has_value()) {
     old = present.definition->config;
-    if (!IsTest()) old = WithSizesOf(Config(), *std::move(old));
-    if (IsTest() && found->live.has_value())
+    if (!IsTest()) {
+      ClearSizes(&*old);  // volumes tell theirs themselves, to MakeDisks()
+    } else if (found->live.has_value()) {
       old = WithSizesOf(found->live->config, *std::move(old));
+    }
   }
   Config definition = DefinitionFor(config, old);
   absl::StatusOr<DiskSet> disks = MakeDisks(connection, machine, present, &ledger, &definition);

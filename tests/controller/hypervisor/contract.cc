@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <google/protobuf/util/message_differencer.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -10,6 +11,7 @@
 
 #include "absl/time/clock.h"
 #include "controller/hypervisor/definition.h"
+#include "controller/plan.h"
 
 namespace rum {
 namespace {
@@ -209,6 +211,31 @@ TEST_P(Suite, TakesAChangeBackWithoutARestart) {
             absl::OkStatus());
   DomainState state = Look(machine_);
   ExpectEqual(state.persistent, state.live);
+}
+
+// Its disk was made when the drive came into the file: what was asked for then stays, and is told.
+TEST_P(Suite, KeepsTheDiskOfADriveThatNeverRanAndIsThenAskedSmaller) {
+  Config config = SomeConfig();
+  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  const auto expect_size = [&](uint64_t asked, uint64_t expected) {
+    (*config.mutable_drives())["late"].set_size(asked);
+    ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr), absl::OkStatus());
+    const DomainState state = Look(machine_);
+    EXPECT_EQ(state.persistent.drives().at("late").size(), expected);
+    const Plan plan = MakePlan(config, {}, {.domain = state}, {});
+    for (const Action& action : plan.actions()) EXPECT_FALSE(action.has_define_domain());
+    const bool told = std::any_of(plan.waiting().begin(), plan.waiting().end(), [](const auto& c) {
+      return c.field() == "drives[late].size" && c.effect() == RECREATE;
+    });
+    EXPECT_EQ(told, expected > asked);
+  };
+  expect_size(64 << 20, 64 << 20);
+  expect_size(128 << 20, 128 << 20);  // nobody uses it: it grows at once
+  expect_size(32 << 20, 128 << 20);
+  ASSERT_EQ(hypervisor_->Stop(machine_, kNoGrace), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  EXPECT_EQ(Look(machine_).live.drives().at("late").size(), 128u << 20);
 }
 
 TEST_P(Suite, StopsAGuestThatAnswersAndOneThatDoesNot) {
