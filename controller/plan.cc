@@ -194,7 +194,7 @@ class Planner {
     for (const FieldChange& change : persistent_changes_) {
       if (change.effect != RECREATE || !IsWithin(change.field, "drives")) continue;
       const auto is_of = [&](const auto& drive) {
-        return IsWithin(change.field, ItemName("drives", {drive.first}));
+        return change.field == absl::StrCat("drives.", drive.first, ".size");
       };
       const auto& live = observed_.domain.live.drives();
       if (std::none_of(live.begin(), live.end(), is_of)) *plan_.add_waiting() = ToChange(change);

@@ -226,7 +226,7 @@ TEST_P(Suite, KeepsTheDiskOfADriveThatNeverRanAndIsThenAskedSmaller) {
     const Plan plan = MakePlan(config, {}, {.domain = state}, {});
     for (const Action& action : plan.actions()) EXPECT_FALSE(action.has_define_domain());
     const bool told = std::any_of(plan.waiting().begin(), plan.waiting().end(), [](const auto& c) {
-      return c.field() == "drives[late].size" && c.effect() == RECREATE;
+      return c.field() == "drives.late.size" && c.effect() == RECREATE;
     });
     EXPECT_EQ(told, expected > asked);
   };
