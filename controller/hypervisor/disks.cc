@@ -183,8 +183,10 @@ absl::Status Disks::Fit(const PresentDisks& present, const std::string& what,
     return absl::FailedPreconditionError(absl::StrCat(what, " ", path, " is gone; ", remedy));
   }
   if (there == 0) return absl::OkStatus();  // nobody can say
+  // Somebody may have grown it under the machine, whose definition goes on as it began.
+  if (present.in_use.count(path) > 0) return absl::OkStatus();
   if (there > DiskSize(*size)) *size = there;
-  if (present.in_use.count(path) > 0 || DiskSize(*size) <= there) return absl::OkStatus();
+  if (DiskSize(*size) <= there) return absl::OkStatus();
   return volume != nullptr ? volumes_.Grow(volume->name, DiskSize(*size))
                            : volumes_.GrowFile(path, DiskSize(*size));
 }

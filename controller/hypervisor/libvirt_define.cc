@@ -153,10 +153,10 @@ absl::Status LibvirtHypervisor::DefineNow(const ConnectionHandle& connection,
   std::optional<Config> old;
   if (present.definition.has_value()) {
     old = present.definition->config;
-    if (!IsTest()) {
-      ClearSizes(&*old);  // volumes tell theirs themselves, to MakeDisks()
-    } else if (found->live.has_value()) {
+    if (found->live.has_value()) {
       old = WithSizesOf(found->live->config, *std::move(old));
+    } else if (!IsTest()) {
+      ClearSizes(&*old);  // volumes tell theirs themselves, to MakeDisks()
     }
   }
   Config definition = DefinitionFor(config, old);

@@ -96,7 +96,7 @@ class Beside : public testing::Test {
     const int seed = given == nullptr || *given == '\0' ? 18 : std::atoi(given);
     std::fprintf(stderr, "== RUM_TEST_SEED=%d\n", seed);
     random_.seed(seed);
-    world_ = new World(std::getenv("RUM_TEST_URI"));
+    world_ = new World(std::getenv("RUM_TEST_URI"), FirstBoot::kShort);
     for (const std::string& name : drives_) world_->file.more += DriveTables(name);
     world_->Save();
     up_ = world_->Rum({"up", "-d"});

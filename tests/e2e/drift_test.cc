@@ -81,7 +81,7 @@ class Background {
 class Drifting : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    world_ = new World(std::getenv("RUM_TEST_URI"));
+    world_ = new World(std::getenv("RUM_TEST_URI"), FirstBoot::kShort);
     port_ = FreePort();
     world_->file.ports = {{port_, 7000}};
     world_->file.auto_reconcile = true;

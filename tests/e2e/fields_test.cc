@@ -123,7 +123,7 @@ std::string Replaced(std::string text, const std::string& from, const std::strin
 class Fields : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    world_ = new World(std::getenv("RUM_TEST_URI"));
+    world_ = new World(std::getenv("RUM_TEST_URI"), FirstBoot::kShort);
     for (const char* name : {"one", "two"}) {
       fs::create_directory(world_->folder() + "/project/" + name);
     }

@@ -155,7 +155,7 @@ class Forwards : public testing::Test {
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
-    world_ = new World(std::getenv("RUM_TEST_URI"));
+    world_ = new World(std::getenv("RUM_TEST_URI"), FirstBoot::kShort);
     kept_ = FreePort();
     world_->file.ports = {{kept_, kServer}};
     world_->file.auto_reconcile = true;

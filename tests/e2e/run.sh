@@ -23,11 +23,13 @@ cp "$5" "$stage/rum-agent"
 chmod 755 "$stage"/*
 ln "$RUM_TEST_IMAGE" "$stage/image.qcow2" 2>/dev/null || cp "$RUM_TEST_IMAGE" "$stage/image.qcow2"
 chmod a+r "$stage/image.qcow2"
-for guest in busybox sysvinit; do # tools/test puts them there
-  image=${RUM_TEST_IMAGE%/*}/$guest.qcow2
+booted=${RUM_TEST_IMAGE%.qcow2}-booted.qcow2
+for image in "$booted" "${RUM_TEST_IMAGE%/*}"/{busybox,sysvinit}.qcow2; do # tools/test puts them there
   [ -e "$image" ] || continue
-  ln "$image" "$stage/$guest.qcow2" 2>/dev/null || cp "$image" "$stage/$guest.qcow2"
-  chmod a+r "$stage/$guest.qcow2"
+  name=${image##*/}
+  [ "$image" != "$booted" ] || name=booted.qcow2
+  ln "$image" "$stage/$name" 2>/dev/null || cp "$image" "$stage/$name"
+  chmod a+r "$stage/$name"
 done
 as=()
 if [ "$uri" = qemu:///session ]; then
@@ -48,5 +50,5 @@ cd "$stage"
 # Bazel's files are root's, and GoogleTest crashes where it cannot open the second one.
 unset XML_OUTPUT_FILE TEST_PREMATURE_EXIT_FILE TEST_WARNINGS_OUTPUT_FILE
 "$isolated" "${as[@]}" env RUM_BINARY="$stage/rum" RUM_AGENT="$stage/rum-agent" \
-  RUM_TEST_IMAGE="$stage/image.qcow2" RUM_TEST_BUSYBOX_IMAGE="$stage/busybox.qcow2" \
+  RUM_TEST_IMAGE="$stage/image.qcow2" RUM_TEST_BOOTED_IMAGE="$stage/booted.qcow2" RUM_TEST_BUSYBOX_IMAGE="$stage/busybox.qcow2" \
   RUM_TEST_SYSVINIT_IMAGE="$stage/sysvinit.qcow2" RUM_IN_GUEST="$stage/in_guest" RUM_TEST_URI="$uri" LC_ALL=C.UTF-8 "$stage/test" "${@:7}"

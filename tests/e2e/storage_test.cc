@@ -74,7 +74,7 @@ std::string Keys(const std::string& key) { return "[ssh]\nauthorized_keys = [\""
 class Storage : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    world_ = new World(std::getenv("RUM_TEST_URI"));
+    world_ = new World(std::getenv("RUM_TEST_URI"), FirstBoot::kShort);
     for (const std::string& name : {Work(), std::string("pictures")})
       fs::create_directory(OnHost(name));
     std::ofstream(OnHost(Work() + "/from-host")) << "hello";

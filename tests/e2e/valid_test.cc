@@ -39,7 +39,7 @@ std::string OnThisMachine(std::string text, const FileSpec& made) {
 }
 
 TEST(Valid, EachFileHoldsOrSaysWhyNot) {
-  World world(std::getenv("RUM_TEST_URI"));
+  World world(std::getenv("RUM_TEST_URI"), FirstBoot::kShort);
   const Result up = world.Rum({"up", "-d"});
   ASSERT_EQ(up.exit_status, 0) << up.out << up.err;
   const int seed = Setting("RUM_TEST_SEED", 20261130);

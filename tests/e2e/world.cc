@@ -161,7 +161,7 @@ std::string FileSpec::Toml() const {
   return toml.str();
 }
 
-World::World(const std::string& uri) {
+World::World(const std::string& uri, FirstBoot first_boot) {
   std::string pattern = "/tmp/rum-e2e-XXXXXX";  // short: unix socket paths end at 107 bytes
   folder_ = mkdtemp(pattern.data());
   // QEMU of the system libvirtd may run as another user.
@@ -179,7 +179,7 @@ World::World(const std::string& uri) {
           {"NO_COLOR", "1"},
           {"LC_ALL", "C.UTF-8"}};
   file.uri = uri;
-  file.image = Need("RUM_TEST_IMAGE");
+  file.image = Need(first_boot == FirstBoot::kWhole ? "RUM_TEST_IMAGE" : "RUM_TEST_BOOTED_IMAGE");
   Save();
 }
 

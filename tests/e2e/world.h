@@ -49,13 +49,17 @@ struct FileSpec {
   std::string Toml() const;
 };
 
+// Whether cloud-init makes the user at the first boot, or the disk has it already, which halves
+// that boot (tools/guest-image --lean).
+enum class FirstBoot { kWhole, kShort };
+
 // A folder with a rum.toml and homes of its own for state, data, runtime and libvirt's session, so
 // that nothing of the user is met. Destroys the machine and stops the controller at its end, also
 // after a failure.
 class World {
  public:
   // `uri`: qemu:///session or qemu:///system.
-  explicit World(const std::string& uri);
+  explicit World(const std::string& uri, FirstBoot first_boot = FirstBoot::kWhole);
   ~World();
   World(const World&) = delete;
   World& operator=(const World&) = delete;

@@ -18,6 +18,7 @@
 #include "absl/time/clock.h"
 #include "controller/hypervisor/agent_channel.h"
 #include "controller/hypervisor/event_loop.h"
+#include "controller/plan.h"
 #include "state/diff.h"
 #include "state/size.h"
 #include "tests/controller/hypervisor/contract.h"
@@ -246,6 +247,23 @@ class Domain {
   virConnectPtr connection_;
   virDomainPtr domain_;
 };
+
+// Otherwise the definition would be written again and again.
+TEST_F(Files, ADiskThatSomebodyGrewUnderARunningMachineIsThatLargeFromTheNextStart) {
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing, nullptr), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  ASSERT_EQ(virDomainBlockResize(Domain(machine_).get(), "vda", 3ULL << 30,
+                                 VIR_DOMAIN_BLOCK_RESIZE_BYTES),
+            0);
+  config_.mutable_resources()->set_memory_mb(320);
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing, nullptr), absl::OkStatus());
+  const DomainState grown = *hypervisor_->Inspect(machine_);
+  EXPECT_THAT(MakePlan(config_, {}, {.domain = grown}, {}).actions(), testing::IsEmpty());
+  ASSERT_EQ(hypervisor_->Stop(machine_, absl::ZeroDuration()), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing, nullptr), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  EXPECT_EQ(hypervisor_->Inspect(machine_)->live.resources().disk(), 3ULL << 30);
+}
 
 TEST_F(Files, AMachineThatWasPausedShowsAndAStartGoesOnWithIt) {
   ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing, nullptr), absl::OkStatus());
