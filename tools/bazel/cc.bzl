@@ -1,8 +1,8 @@
 """cc_library, cc_binary and cc_test as Bazel has them, made to compile faster.
 
 * The libraries' headers are parsed once for all (pch.bzl).
-* The sources of one target are compiled as one, so that the headers and templates they share are. AddressSanitizer's build
-  compiles each alone (--define=apart=yes), and so finds the include that a file has only from its neighbour.
+* The sources of one target are compiled as one, so that the headers and templates they share are. --config=apart compiles
+  each alone.
 """
 
 def _with_headers(kwargs, test):

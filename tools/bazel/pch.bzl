@@ -31,7 +31,7 @@ def _precompiled_header_impl(ctx):
     ctx.actions.run(
         mnemonic = "PrecompiledHeader",
         executable = cc_common.get_tool_for_action(feature_configuration = features, action_name = "c++-compile"),
-        arguments = ["-x", "c++-header"] + arguments,
+        arguments = ["-x", "c++-header", "-fpch-instantiate-templates"] + arguments,
         env = cc_common.get_environment_variables(
             feature_configuration = features,
             action_name = "c++-compile",
