@@ -4,6 +4,7 @@
 
 #include "cli/apply_stream.h"
 #include "cli/commands.h"
+#include "cli/consent.h"
 #include "cli/interrupts.h"
 #include "cli/render.h"
 #include "cli/watch.h"
@@ -16,6 +17,7 @@ struct ApplyFlags {
   bool detach = false;
   bool exit_code = false;
   bool restart = false;
+  TrustWords trust;
 };
 
 void Up(ApplyFlags flags, Globals* globals) {
@@ -26,9 +28,10 @@ void Up(ApplyFlags flags, Globals* globals) {
   if (!Connect(globals, &client)) return;
   flags.request.set_config_path(client.identity.config_path);
   flags.request.set_up(true);
+  Interrupts* const heard = interrupts ? &*interrupts : nullptr;
+  if (!AskForTrust(flags.trust, client, globals, heard, &flags.request)) return;
   control::ApplyReport report;
-  const bool up =
-      RunApply(flags.request, client, globals, &report, interrupts ? &*interrupts : nullptr);
+  const bool up = RunApply(flags.request, client, globals, &report, heard);
   if (flags.detach || (!up && !interrupts->any())) return;
   const char* name = client.identity.name.c_str();
   if (!globals->quiet && !interrupts->any())
@@ -48,6 +51,8 @@ void Apply(ApplyFlags flags, Globals* globals) {
   MachineClient client;
   if (!Connect(globals, &client)) return;
   flags.request.set_config_path(client.identity.config_path);
+  const bool only_look = flags.request.dry_run() && flags.trust.empty();
+  if (!only_look && !AskForTrust(flags.trust, client, globals, nullptr, &flags.request)) return;
   control::ApplyReport report;
   const bool applied = RunApply(flags.request, client, globals, &report);
   const int code = ExitCode(report.outcome().plan());
@@ -83,6 +88,7 @@ void AddApplyCommands(CLI::App* app, Globals* globals) {
   up->add_flag_function(
       "--new", [up_flags](int64_t) { up_flags->request.set_new_machine(true); },
       "a machine of its own, also where one whose file is gone looks like this one");
+  AddTrustOption(up, &up_flags->trust);
   up->callback([up_flags, globals] { Up(*up_flags, globals); });
 
   const auto flags = std::make_shared<ApplyFlags>();
@@ -99,8 +105,10 @@ void AddApplyCommands(CLI::App* app, Globals* globals) {
       },
       "re-run a changed system script too; also when the machine is another user's");
   apply->add_flag("--restart", flags->restart, "restart the machine if a change needs it");
-  apply->add_flag("--exit-code", flags->exit_code,
-                  "4: live changes pending; 5: restart or recreate needed; 6: not running");
+  apply->add_flag(
+      "--exit-code", flags->exit_code,
+      "4: live changes or your word pending; 5: restart or recreate needed; 6: not running");
+  AddTrustOption(apply, &flags->trust);
   apply->callback([flags, globals] { Apply(*flags, globals); });
 }
 

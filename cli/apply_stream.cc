@@ -248,8 +248,8 @@ bool RunApply(const control::ApplyRequest& what, const MachineClient& client, Gl
   } else {
     std::fputs(RenderPlan(outcome.plan(), style).c_str(), stdout);
     const bool nothing = outcome.actions() == 0 && outcome.plan().actions_size() == 0 &&
-                         outcome.plan().waiting_size() == 0 && !outcome.failed() &&
-                         outcome.error().empty();
+                         outcome.plan().waiting_size() == 0 && outcome.plan().asks_size() == 0 &&
+                         !outcome.failed() && outcome.error().empty();
     if (!outcome.plan().standing().empty() && !request.up()) {
       if (outcome.error().empty())
         std::printf("%s\n", OneLine(outcome.plan().standing(), style.utf8).c_str());

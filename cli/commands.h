@@ -22,6 +22,7 @@ struct Globals {
 
 // Each adds its commands to `app`; their callbacks set globals->exit_status.
 void AddApplyCommands(CLI::App* app, Globals* globals);       // up, apply = reload
+void AddTrustCommand(CLI::App* app, Globals* globals);        // trust
 void AddMachineCommands(CLI::App* app, Globals* globals);     // status, down, restart, destroy
 void AddListCommands(CLI::App* app, Globals* globals);        // list, adopt
 void AddProvisionCommand(CLI::App* app, Globals* globals);    // provision

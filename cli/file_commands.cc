@@ -6,13 +6,23 @@
 #include "cli/commands.h"
 #include "cli/render.h"
 #include "cli/terminal_text.h"
+#include "state/consent.h"
 #include "state/explain.h"
 #include "state/identity.h"
 #include "state/problem_text.h"
+#include "state/surroundings.h"
 #include "state/toml_reader.h"
 
 namespace rum {
 namespace {
+
+// Of a machine that nothing was consented to.
+void SayWhatWillBeAsked(const std::string& config_path, const Config& config, bool utf8) {
+  const Withheld withheld = Withhold(config, Consent(), LookAround(config_path, {&config}));
+  for (const Ask& ask : withheld.asks) {
+    std::printf("  note: %s; `rum up` asks for your word\n", OneLine(AskText(ask), utf8).c_str());
+  }
+}
 
 void Check(std::vector<std::string> files, Globals* globals) {
   if (!globals->machine.empty()) return Fail(globals, "check is about files: -c, or their names");
@@ -26,7 +36,10 @@ void Check(std::vector<std::string> files, Globals* globals) {
     }
     const ParsedConfig parsed = ReadTomlFile(identity->config_path);
     if (parsed.problems.empty()) {
-      if (!globals->quiet) std::printf("%s: ok\n", OneLine(file, utf8).c_str());
+      if (!globals->quiet) {
+        std::printf("%s: ok\n", OneLine(file, utf8).c_str());
+        SayWhatWillBeAsked(identity->config_path, parsed.config, utf8);
+      }
       continue;
     }
     std::fputs(Lines(RenderProblems(file, parsed), utf8).c_str(), stderr);

@@ -102,6 +102,10 @@ control::ListMachinesReply ListOfRecords(const std::vector<StoredRecord>& record
                                          const std::string& why) {
   control::ListMachinesReply list;
   for (const StoredRecord& stored : records) {
+    // Consent alone, before the first up, is no machine.
+    const bool made = !stored.record.ok() || stored.record->generation() > 0 ||
+                      stored.record->consented().empty();
+    if (!made) continue;
     control::ListedMachine* machine = list.add_machines();
     machine->set_id(stored.id);
     machine->set_phase(MachineStatus::UNKNOWN);

@@ -64,9 +64,10 @@ void AddMachineCommands(CLI::App* app, Globals* globals) {
   const auto flags = std::make_shared<StatusFlags>();
   CLI::App* status = app->add_subcommand(
       "status", "what holds, what drifted, what waits, and why; changes nothing");
-  CLI::Option* exit_code =
-      status->add_flag("--exit-code", flags->exit_code,
-                       "4: live changes pending; 5: restart or recreate needed; 6: not running");
+  CLI::Option* exit_code = status->add_flag(
+      "--exit-code", flags->exit_code,
+      "4: live changes or your word pending; 5: restart or recreate needed; 6: not "
+      "running");
   CLI::Option* watch =
       status->add_flag("-w,--watch", flags->watch, "go on, and show each change as it comes")
           ->excludes(exit_code);

@@ -117,6 +117,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.fallthrough();
   rum::AddApplyCommands(&app, &globals);
+  rum::AddTrustCommand(&app, &globals);
   rum::AddMachineCommands(&app, &globals);
   rum::AddListCommands(&app, &globals);
   rum::AddProvisionCommand(&app, &globals);

@@ -97,7 +97,8 @@ absl::TimeZone ZoneOf(const Style& style) {
 // Of what somebody else than the file moved: who, since when, and when rum tries again.
 std::string Circumstances(const Item& item, const Style& style) {
   std::vector<std::string> parts;
-  const std::string author = AuthorName(item.moved_by());
+  const bool asked = item.state() == Item::NEEDS_CONSENT;
+  const std::string author = asked ? "the file" : AuthorName(item.moved_by());
   if (!author.empty()) parts.push_back("by " + author);
   if (!author.empty() && item.first_seen_ms() > 0) {
     parts.push_back("since " + absl::FormatTime("%H:%M:%S",
@@ -217,12 +218,35 @@ std::string RenderAtStart(const Change& change, const Style& style) {
   return absl::StrCat("  ", Marked(Mark::kWillApply, style), " ", Text(text, style), "\n");
 }
 
+std::string RenderAsk(const Item& ask, const Style& style) {
+  return absl::StrCat("  ", Marked(Mark::kNeedsYou, style), " ",
+                      Text(absl::StrCat(ask.field(), " ", ask.text()), style), "\n");
+}
+
+std::string RenderTrust(const control::TrustReply& trust, const Style& style) {
+  std::string text;
+  for (const ConsentedValue& value : trust.consented()) {
+    const std::string since =
+        value.given_ms() == 0
+            ? "from before rum asked"
+            : absl::FormatTime("%Y-%m-%d %H:%M", absl::FromUnixMillis(value.given_ms()),
+                               ZoneOf(style));
+    absl::StrAppend(&text, "  ", Marked(Mark::kDone, style), " ",
+                    Text(absl::StrCat(value.field(), " ", value.value(), " (", since, ")"), style),
+                    "\n");
+  }
+  for (const Item& ask : trust.asks()) text += RenderAsk(ask, style);
+  if (!trust.note().empty()) absl::StrAppend(&text, "  ", Text(trust.note(), style), "\n");
+  return text.empty() ? "the file reaches nothing that needs your word\n" : text;
+}
+
 std::string RenderPlan(const Plan& plan, const Style& style) {
   std::string text;
   for (const Action& action : plan.actions()) {
     absl::StrAppend(&text, "  ", Marked(Mark::kWillApply, style), " Would ",
                     Text(WouldDo(action), style), "\n");
   }
+  for (const Item& ask : plan.asks()) text += RenderAsk(ask, style);
   for (const Change& change : plan.waiting()) text += RenderWaiting(change, style);
   for (const Change& change : plan.at_start()) text += RenderAtStart(change, style);
   return text;
@@ -325,7 +349,7 @@ std::string ToJsonLine(const google::protobuf::Message& message) {
 
 int ExitCode(const Plan& plan) {
   if (!plan.standing().empty()) return 6;
-  int code = plan.actions_size() > 0 ? 4 : 0;
+  int code = plan.actions_size() > 0 || plan.asks_size() > 0 ? 4 : 0;
   for (const Change& change : plan.waiting()) {
     code = std::max(code, change.effect() == LIVE_OPT_IN ? 4 : 5);
   }

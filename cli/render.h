@@ -24,6 +24,8 @@ Style StyleOf(const std::string& color);
 // Lines for a person, each with its mark and its end of line. Pure.
 std::string RenderResult(const ActionResult& result, const Style& style);
 std::string RenderWaiting(const Change& change, const Style& style);
+std::string RenderAsk(const Item& ask, const Style& style);
+std::string RenderTrust(const control::TrustReply& trust, const Style& style);
 std::string RenderPlan(const Plan& plan, const Style& style);  // of a dry run
 std::string RenderStatus(const MachineStatus& status, int64_t now_ms, const Style& style);
 std::string RenderEvent(const Event& event, const Style& style);  // one line
@@ -37,8 +39,8 @@ std::string RenderImages(const control::ImagesReply& images, const Style& style)
 std::string ToJson(const google::protobuf::Message& message);
 std::string ToJsonLine(const google::protobuf::Message& message);  // of a stream of them
 
-// behaviour.md's exit status of --exit-code: 0 in sync, 4 live or opt-in changes pending, 5 restart
-// or recreate needed, 6 not running or not reachable.
+// behaviour.md's exit status of --exit-code: 0 in sync, 4 live or opt-in changes or consent
+// pending, 5 restart or recreate needed, 6 not running or not reachable.
 int ExitCode(const Plan& plan);
 int ExitCode(const MachineStatus& status);
 

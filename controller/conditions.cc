@@ -101,6 +101,7 @@ Verdict Synced(const MachineStatus& status) {
     Item::State state;
     const char* reason;
   } kReasons[] = {{Item::FAILING, "Failing"},
+                  {Item::NEEDS_CONSENT, "ConsentRequired"},
                   {Item::NEEDS_RECREATE, "RecreateRequired"},
                   {Item::NEEDS_RESTART, "RestartRequired"},
                   {Item::OPT_IN, "OptIn"},
@@ -122,7 +123,9 @@ Verdict Ready(const MachineStatus& status) {
     if (needed.status != Condition::TRUE) return needed;
   }
   const std::string ports = Fields(status, [](const Item& item) {
-    return item.state() != Item::HOLDS && absl::StartsWith(item.field(), "ports");
+    // One that is withheld is not to be open.
+    return item.state() != Item::HOLDS && item.state() != Item::NEEDS_CONSENT &&
+           absl::StartsWith(item.field(), "ports");
   });
   if (!ports.empty()) return {Condition::FALSE, "PortsNotOpen", ports};
   return {Condition::TRUE, "Usable", ""};

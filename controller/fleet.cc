@@ -285,6 +285,15 @@ absl::Status Controller::Watch(const std::string& config_path, const Machine::Wa
   return absl::OkStatus();
 }
 
+absl::StatusOr<Machine::TrustState> Controller::Trust(const std::string& config_path,
+                                                      const Machine::TrustChange& change) {
+  const MachineOr machine = Find(config_path);
+  if (!machine.ok()) return machine.status();
+  absl::StatusOr<Machine::TrustState> state = (*machine)->Trust(change);
+  if (change.any() && (*machine)->want_running()) loop_->WakeFirst((*machine)->identity().id);
+  return state;
+}
+
 ApplyOutcome Controller::Down(const std::string& config_path, const EventSink& sink, bool force) {
   const MachineOr machine = FindMade(config_path);
   return machine.ok() ? (*machine)->Down(sink, force) : ApplyOutcome::Failed(machine.status());

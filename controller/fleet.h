@@ -83,6 +83,8 @@ class Controller {
   absl::Status Watch(const std::string& config_path, const Machine::WatchOptions& options,
                      const std::function<bool(const StatusFeed::News&)>& tell,
                      const std::function<bool()>& gone);
+  absl::StatusOr<Machine::TrustState> Trust(const std::string& config_path,
+                                            const Machine::TrustChange& change);
   ApplyOutcome Down(const std::string& config_path, const EventSink& sink, bool force = false);
   ApplyOutcome Destroy(const std::string& config_path, const EventSink& sink, bool force = false);
   absl::StatusOr<GuestAccess> Guest(const std::string& config_path);

@@ -118,6 +118,8 @@ absl::Status Controller::MoveTo(const std::shared_ptr<Machine>& machine,
   }
   if (asked_about != nullptr) {
     loop_->Forget(asked_about->identity().id);
+    // What was consented to under this path was so for a machine that will not be made.
+    if (!asked_about->made()) parts_.store->Remove(asked_about->identity().id).IgnoreError();
     asked_about->Stop();  // who watches it asks again
   }
   watch_->Remove(from);

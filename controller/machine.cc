@@ -17,14 +17,18 @@
 #include "controller/revive.h"
 #include "controller/standing.h"
 #include "controller/status.h"
+#include "controller/trust.h"
 #include "state/paths.h"
 #include "state/place.h"
 #include "state/problem_text.h"
+#include "state/surroundings.h"
 #include "state/toml_reader.h"
 
 namespace rum {
 namespace {
 
+constexpr char kGuestWritesFile[] =
+    "the guest can write this file: values that reach the host are asked about whoever wrote them";
 constexpr absl::Duration kStopGrace = absl::Seconds(30);
 // In which most actions end.
 constexpr std::chrono::seconds kNextStep(2);
@@ -65,14 +69,24 @@ google::protobuf::RepeatedPtrField<agent::ScriptRun> RunsOf(const MachineRecord&
   return runs;
 }
 
-// What a record of an older build lacks is as its defaults are: no change of the file.
-MachineRecord TakenOver(MachineRecord record) {
-  const auto fill = [](Config* config) {
-    if (config->reconcile().restart().empty()) config->mutable_reconcile()->set_restart("on-crash");
-  };
-  if (record.has_desired()) fill(record.mutable_desired());
-  if (record.has_applied()) fill(record.mutable_applied());
-  return record;
+ApplyOutcome WithAsks(ApplyOutcome outcome, const std::vector<Ask>& asks) {
+  for (const Ask& ask : asks) *outcome.plan.add_asks() = AskItem(ask);
+  return outcome;
+}
+
+std::vector<ConsentedValue> ImagesAsked(const Config* config, const Surroundings& around) {
+  std::vector<ConsentedValue> images;
+  if (config == nullptr) return images;
+  for (const Ask& ask : Withhold(*config, Consent(), around).asks) {
+    if (ask.field == kImageField) images.push_back(ConsentTo(ask, 0));
+  }
+  return images;
+}
+
+// A machine that was made is ended where it is; of another one nothing is known but its file.
+absl::Status MayEnd(const std::string& blocked, const MachineRecord& record) {
+  if (blocked.empty() || record.generation() > 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(blocked);
 }
 
 void NoteStopped(absl::Time begun, MachineRecord* record) {
@@ -138,6 +152,23 @@ Machine::Machine(MachineIdentity identity, LinkSources sources, StateStore* stor
       links_(std::move(identity), std::move(sources), std::move(on_change)),
       record_(NewRecord()) {}
 
+// What a record of an older build lacks is as its defaults are: no change of the file.
+MachineRecord Machine::TakenOver(MachineRecord record) const {
+  const auto fill = [](Config* config) {
+    if (config->reconcile().restart().empty()) config->mutable_reconcile()->set_restart("on-crash");
+  };
+  if (record.has_desired()) fill(record.mutable_desired());
+  if (record.has_applied()) fill(record.mutable_applied());
+  if (!record.consent_known()) {
+    const std::string& path = links_.machine().config_path;
+    const Config* const had = ConfigOf(record);
+    // An image that counts as consented may be looked into, and is meant as it is.
+    const std::vector<ConsentedValue> images = ImagesAsked(had, LookAround(path, {had}));
+    TakeConsentOver(LookAround(path, {had}, images), absl::ToUnixMillis(absl::Now()), &record);
+  }
+  return record;
+}
+
 MachineRecord Machine::NewRecord() const {
   MachineRecord record;
   record.set_format(1);
@@ -145,6 +176,7 @@ MachineRecord Machine::NewRecord() const {
   record.set_name(links_.machine().name);
   record.set_config_path(links_.machine().config_path);
   record.set_identity_rule(1);
+  record.set_consent_known(true);
   return record;
 }
 
@@ -241,22 +273,35 @@ MachineStatus Machine::WithNotes(MachineStatus status, const MachineRecord& reco
   return status;
 }
 
-Config Machine::Desired(std::string* error, std::string* text_hash) const {
+Machine::Wanted Machine::Desired(const std::vector<ConsentedValue>& also) const {
   const std::string& path = links_.machine().config_path;
-  ParsedConfig parsed = ReadTomlFile(path);
-  if (text_hash != nullptr && !parsed.text.empty()) *text_hash = Sha256Hex(parsed.text);
-  if (parsed.problems.empty()) {
+  const MachineRecord record = Snapshot();
+  const ParsedConfig parsed = ReadTomlFile(path);
+  const bool good = parsed.problems.empty();
+  const Config& said = good ? parsed.config : record.desired();
+  Consent consent = ConsentOf(record);
+  consent.given.insert(consent.given.end(), also.begin(), also.end());
+  Withheld withheld =
+      Withhold(said, consent, LookAround(path, {&said, consent.in_force}, consent.given));
+  Wanted wanted;
+  if (!parsed.text.empty()) wanted.text_hash = Sha256Hex(parsed.text);
+  wanted.config = std::move(withheld.config);
+  wanted.asks = std::move(withheld.asks);
+  wanted.may_start = withheld.may_start;
+  if (withheld.guest_writes_file && !wanted.asks.empty()) wanted.note = kGuestWritesFile;
+  if (!withheld.blocked_by.empty()) wanted.blocked = WaitsForWord(wanted.asks, withheld.blocked_by);
+  if (good) {
     // By the name that the machine was born with, wherever its folder is now.
     if (parsed.sources.count("network.hostname") == 0)
-      parsed.config.mutable_network()->set_hostname(HostnameFrom(links_.machine().name));
+      wanted.config.mutable_network()->set_hostname(HostnameFrom(links_.machine().name));
     const std::string key = keys_.Find(links_.machine());
-    if (!key.empty()) parsed.config.mutable_ssh()->add_authorized_keys(key);
-    FillAutoPorts(links_.machine().id, Snapshot(), CanBind, &parsed.config);
-    return std::move(parsed.config);
+    if (!key.empty()) wanted.config.mutable_ssh()->add_authorized_keys(key);
+    FillAutoPorts(links_.machine().id, record, CanBind, &wanted.config);
+    return wanted;
   }
   const size_t slash = path.rfind('/');
-  *error = RenderProblems(slash == std::string::npos ? path : path.substr(slash + 1), parsed);
-  return Snapshot().desired();
+  wanted.error = RenderProblems(slash == std::string::npos ? path : path.substr(slash + 1), parsed);
+  return wanted;
 }
 
 std::unique_lock<std::timed_mutex> Machine::Turn(const EventSink& sink) {
@@ -272,36 +317,46 @@ std::unique_lock<std::timed_mutex> Machine::TurnToStop(const EventSink& sink,
   const MachineLinks::Interruption interruption(&links_);
   std::unique_lock<std::timed_mutex> changing(changing_, kNextStep);
   if (changing.owns_lock()) return changing;
-  std::string ignored;
+  const Wanted wanted = Desired();
+  if (!wanted.blocked.empty()) return Turn(sink);
   const absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor =
-      links_.hypervisor(UriOf(Desired(&ignored), Snapshot()));
+      links_.hypervisor(UriOf(wanted.config, Snapshot()));
   // Whoever has the turn finds it off; an error is met again when it is ours.
   if (hypervisor.ok()) (*hypervisor)->Stop(links_.machine(), grace).IgnoreError();
   return Turn(sink);
 }
 
-ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) {
+ApplyOutcome Machine::Apply(const ApplyOptions& asked, const EventSink& sink) {
   const std::unique_lock<std::timed_mutex> changing = Turn(sink);
   if (absl::Status ready = Ready(); !ready.ok()) return ApplyOutcome::Failed(ready);
   std::optional<MachineLinks::Taking> taking;
-  if (options.take_over) taking.emplace(&links_);
-  std::string error;
-  std::string text_hash;
+  if (asked.take_over) taking.emplace(&links_);
+  if (!asked.dry_run) {
+    if (absl::Status taken = TakeWord(asked.trust); !taken.ok()) return ApplyOutcome::Failed(taken);
+  }
   const absl::Time read_at = absl::Now();
-  Config desired = Desired(&error, &text_hash);
-  if (options.recorded && made() && IsGone(links_.machine().config_path)) error.clear();
-  if (!error.empty()) return ApplyOutcome::Failed(absl::InvalidArgumentError(error));
-  if (absl::Status asked = HasScripts(desired, options); !asked.ok())
-    return ApplyOutcome::Failed(asked);
-  if (options.up && !options.dry_run) {
+  Wanted wanted = Desired(asked.trust);
+  if (asked.recorded && made() && IsGone(links_.machine().config_path)) wanted.error.clear();
+  if (!wanted.error.empty()) return ApplyOutcome::Failed(absl::InvalidArgumentError(wanted.error));
+  if (absl::Status waits = MayApply(asked, wanted); !waits.ok())
+    return WithAsks(ApplyOutcome::Failed(waits), wanted.asks);
+  if (absl::Status scripts = HasScripts(wanted.config, asked); !scripts.ok())
+    return ApplyOutcome::Failed(scripts);
+  if (asked.up && !asked.dry_run) {
     const absl::StatusOr<std::string> key = keys_.Make(links_.machine());
     if (!key.ok()) return ApplyOutcome::Failed(key.status());
-    desired = Desired(&error);
+    // The file is another one by now, maybe.
+    wanted = Desired();
+    if (absl::Status waits = MayApply(asked, wanted); !waits.ok())
+      return WithAsks(ApplyOutcome::Failed(waits), wanted.asks);
   }
+  const Config& desired = wanted.config;
+  ApplyOptions options = asked;
+  options.asks = wanted.asks;
   Publisher publisher(*this);
   MachineRecord record = Snapshot();
   if (!options.dry_run) {
-    if (absl::Status noted = NotePlace(text_hash, &record); !noted.ok())
+    if (absl::Status noted = NotePlace(wanted.text_hash, &record); !noted.ok())
       return ApplyOutcome::Failed(noted);
   }
   if (options.up) ChooseLibvirt(desired, options.default_uri, &record);
@@ -315,7 +370,7 @@ ApplyOutcome Machine::Apply(const ApplyOptions& options, const EventSink& sink) 
     Collect(RunsOf(record));
     PublishIfWatched();
   }
-  return outcome;
+  return WithAsks(std::move(outcome), wanted.asks);
 }
 
 absl::Status Machine::Background(const EventSink& sink,
@@ -333,13 +388,20 @@ absl::Status Machine::Background(const EventSink& sink,
   options.retry_failed = false;
   options.agent_patience = absl::ZeroDuration();
   options.boot_patience = absl::ZeroDuration();
-  std::string text_hash;
   const absl::Time read_at = absl::Now();
-  const Config desired = Desired(&options.config_error, &text_hash);
+  const Wanted wanted = Desired();
+  const Config& desired = wanted.config;
+  options.config_error = wanted.error;
+  options.asks = wanted.asks;
   // Asked after it was read: before, a writer could begin in between.
   if (being_written && being_written()) return absl::AbortedError("the file is being written");
-  if (absl::Status noted = NotePlace(text_hash, &record); !noted.ok()) return noted;
-  options.revive = true;
+  if (absl::Status noted = NotePlace(wanted.text_hash, &record); !noted.ok()) return noted;
+  if (!wanted.blocked.empty()) {
+    links_.Close();
+    PublishIfWatched();
+    return absl::FailedPreconditionError(wanted.blocked);
+  }
+  options.revive = wanted.may_start;
   options.controller_started = !seen_;
   options.now = links_.now();
   if (!desired.reconcile().auto_()) {
@@ -375,7 +437,9 @@ absl::Status Machine::OnlyReport(const Config& desired, const ApplyOptions& opti
   if (!observed.ok()) return observed.status();
   seen_ = true;
   Publisher publisher(*this);
-  const Revival revival = Revive(links_, publisher, desired, *observed, options, sink, &record);
+  const Revival revival =
+      options.revive ? Revive(links_, publisher, desired, *observed, options, sink, &record)
+                     : Revival();
   NoteNextStart(revival.next);
   if (revival.tried) {
     observed = links_.Look(desired, record, absl::ZeroDuration());
@@ -385,7 +449,8 @@ absl::Status Machine::OnlyReport(const Config& desired, const ApplyOptions& opti
   const absl::Status restored = RestorePorts(*observed, record);
   if (links_.has_listeners()) observed->forwards = links_.OpenListeners()->Observe();
   const int64_t now = absl::ToUnixMillis(absl::Now());
-  const MachineStatus status = MakeStatus(desired, record, *observed, now, options.config_error);
+  const MachineStatus status =
+      MakeStatus(desired, record, *observed, now, options.config_error, options.asks);
   if (NoteReport(status, false, now, &record) || revival.tried) {
     if (absl::Status saved = publisher.Save(record); !saved.ok()) return saved;
   }
@@ -397,7 +462,7 @@ absl::Status Machine::OnlyReport(const Config& desired, const ApplyOptions& opti
 absl::Status Machine::RestorePorts(const Observed& observed, const MachineRecord& record) {
   if (!observed.domain.running || links_.has_listeners()) return absl::OkStatus();
   std::vector<Forward> forwards;
-  for (const Port& port : record.applied().ports()) {
+  for (const Port& port : ConsentedPorts(record.applied(), record)) {
     forwards.push_back({port.bind().empty() ? "127.0.0.1" : port.bind(),
                         static_cast<uint16_t>(port.host()), static_cast<uint16_t>(port.guest())});
   }
@@ -409,9 +474,13 @@ absl::Status Machine::RestorePorts(const Observed& observed, const MachineRecord
 
 MachineStatus Machine::Status(const std::string* default_uri, bool* seen) {
   const absl::Status ready = Ready();
-  std::string problems;
-  const Config desired = Desired(&problems);
+  const Wanted wanted = Desired();
+  const Config& desired = wanted.config;
   const MachineRecord record = Snapshot();
+  if (!wanted.blocked.empty()) {
+    if (seen != nullptr) *seen = false;
+    return WithNotes(Blocked(wanted, record, absl::ToUnixMillis(absl::Now())), record);
+  }
   const bool first = links_.agent() == nullptr;
   if (const auto listeners = links_.listeners(); listeners != nullptr) {
     listeners->Probe(kProbeLimit);
@@ -419,8 +488,8 @@ MachineStatus Machine::Status(const std::string* default_uri, bool* seen) {
   absl::StatusOr<Observed> observed =
       links_.Look(desired, record, first ? kFirstLook : absl::ZeroDuration());
   const int64_t now = absl::ToUnixMillis(absl::Now());
-  MachineStatus status =
-      MakeStatus(desired, record, observed.ok() ? *observed : Observed(), now, problems);
+  MachineStatus status = MakeStatus(desired, record, observed.ok() ? *observed : Observed(), now,
+                                    wanted.error, wanted.asks);
   if (seen != nullptr) *seen = observed.ok();
   if (!observed.ok()) {
     // Not "not defined": nobody can tell now. What is somebody else's is not this machine.
@@ -437,6 +506,7 @@ MachineStatus Machine::Status(const std::string* default_uri, bool* seen) {
     status.set_error(load_error_);
   }
   MarkFailures(RememberedFailures(), record, now, &status);
+  if (!wanted.note.empty()) status.add_notes(wanted.note);
   if (default_uri != nullptr) {
     const std::string elsewhere = OtherDefault(desired, record, *default_uri);
     if (!elsewhere.empty()) status.add_notes(elsewhere);
@@ -449,9 +519,11 @@ ApplyOutcome Machine::Down(const EventSink& sink, bool force) {
   if (force) taking.emplace(&links_);
   const std::unique_lock<std::timed_mutex> changing = TurnToStop(sink, kStopGrace);
   if (absl::Status ready = Ready(); !ready.ok()) return ApplyOutcome::Failed(ready);
-  std::string ignored;
-  const Config desired = Desired(&ignored);
+  const Wanted wanted = Desired();
   MachineRecord record = Snapshot();
+  if (absl::Status waits = MayEnd(wanted.blocked, record); !waits.ok())
+    return ApplyOutcome::Failed(waits);
+  const Config& desired = wanted.config;
   if (record.want_running()) {
     // First: a controller that dies now must not bring the ports back.
     record.set_want_running(false);
@@ -485,11 +557,12 @@ ApplyOutcome Machine::Destroy(const EventSink& sink, bool force) {
   if (force) taking.emplace(&links_);
   const std::unique_lock<std::timed_mutex> changing = TurnToStop(sink, absl::ZeroDuration());
   if (absl::Status ready = Ready(); !ready.ok()) return ApplyOutcome::Failed(ready);
-  std::string ignored;
-  const Config desired = Desired(&ignored);
+  const Wanted wanted = Desired();
   const MachineRecord record = Snapshot();
+  if (absl::Status waits = MayEnd(wanted.blocked, record); !waits.ok())
+    return ApplyOutcome::Failed(waits);
   absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor =
-      links_.hypervisor(UriOf(desired, record));
+      links_.hypervisor(UriOf(wanted.config, record));
   if (!hypervisor.ok()) return ApplyOutcome::Failed(hypervisor.status());
   if (!force) {
     const absl::StatusOr<DomainState> domain = (*hypervisor)->Inspect(links_.machine());
@@ -542,9 +615,10 @@ absl::StatusOr<GuestAccess> Machine::Guest() {
   if (agent != nullptr) {
     if (absl::Status stands = Stands(); !stands.ok()) return stands;
   } else {
-    std::string ignored;
+    const Wanted wanted = Desired();
+    if (!wanted.blocked.empty()) return absl::FailedPreconditionError(wanted.blocked);
     absl::StatusOr<Observed> observed =
-        links_.Look(Desired(&ignored), Snapshot(), absl::ZeroDuration());
+        links_.Look(wanted.config, Snapshot(), absl::ZeroDuration());
     if (!observed.ok()) return observed.status();
     agent = links_.agent();
     if (agent == nullptr || observed->domain.paused) {
@@ -571,8 +645,7 @@ absl::StatusOr<GuestAccess> Machine::Guest() {
 absl::StatusOr<SshAccess> Machine::SshToGuest() {
   absl::StatusOr<GuestAccess> guest = Guest();
   if (!guest.ok()) return guest.status();
-  std::string ignored;
-  return SshAccess{*std::move(guest), links_.machine(), Desired(&ignored).ssh(),
+  return SshAccess{*std::move(guest), links_.machine(), Desired().config.ssh(),
                    keys_.PrivatePath(links_.machine())};
 }
 

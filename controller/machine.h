@@ -17,6 +17,7 @@
 #include "controller/reconciler.h"
 #include "controller/status.h"
 #include "controller/status_feed.h"
+#include "state/consent.h"
 #include "state/record.pb.h"
 #include "state/state_store.h"
 
@@ -70,6 +71,21 @@ class Machine {
   absl::StatusOr<GuestAccess> Guest();
   absl::StatusOr<SshAccess> SshToGuest();
 
+  struct TrustChange {
+    std::vector<ConsentedValue> give;
+    std::vector<std::string> revoke;  // see Means()
+    bool revoke_all = false;
+    bool any() const { return !give.empty() || !revoke.empty() || revoke_all; }
+  };
+  struct TrustState {
+    std::vector<Ask> asks;
+    std::vector<ConsentedValue> consented;
+    std::string note;
+    std::string config_error;  // the file's problems: the asks are of the last good configuration
+  };
+  // What its file asks and what was consented to, after `change`.
+  absl::StatusOr<TrustState> Trust(const TrustChange& change);
+
   // Of scripts: what is kept here, after a look at the guest's ledger; oldest first.
   std::vector<agent::ScriptRun> Runs();
   // Output of a run, then the run as it ended. `follow`: of one that goes on, to its end; then
@@ -121,10 +137,23 @@ class Machine {
   // where that takes long, as in a script, the guest is told to shut down already.
   std::unique_lock<std::timed_mutex> TurnToStop(const EventSink& sink, absl::Duration grace);
 
-  // The file's configuration with the machine's own key among the keys, or the last good one;
-  // `error` gets the file's problems.
-  // `text_hash`, if not null, gets that of the file's text.
-  Config Desired(std::string* error, std::string* text_hash = nullptr) const;
+  struct Wanted {
+    Config config;          // what may be acted on
+    std::string error;      // the file's problems: `config` is of the last good one
+    std::string text_hash;  // of the file; empty: it could not be read
+    std::vector<Ask> asks;  // what was withheld
+    std::string note;       // what is to be known with these
+    std::string blocked;    // why nothing may be done, and no libvirt be asked; else empty
+    bool may_start = true;  // its image, too, was consented to
+  };
+  // The file's configuration with the machine's own key among the keys, and without what the user
+  // has not consented to; `also`: what he does just now.
+  Wanted Desired(const std::vector<ConsentedValue>& also = {}) const;
+  absl::Status SaveWord(const MachineRecord& record);
+  absl::Status TakeWord(const std::vector<ConsentedValue>& values);
+  // Forwards that nobody consents to any more.
+  void CloseWithheld(const MachineRecord& record);
+  MachineStatus Blocked(const Wanted& wanted, const MachineRecord& record, int64_t now_ms) const;
   // Notes of the file where it is and what it says, and saves that of a machine that was made.
   absl::Status NotePlace(const std::string& text_hash, MachineRecord* record) const;
   // `status` with what is to be known of the file's place.
@@ -140,6 +169,8 @@ class Machine {
   // Ok, or what keeps anybody from working in the guest now, by libvirt's word. Waits for that only
   // a moment, so that a libvirt that hangs holds up nobody.
   absl::Status Stands() const;
+  static absl::Status MayApply(const ApplyOptions& options, const Wanted& wanted);
+  MachineRecord TakenOver(MachineRecord record) const;
   absl::Status RestorePorts(const Observed& observed, const MachineRecord& record);
   // `sink`, which also keeps those who watch up to date.
   EventSink Told(const EventSink& sink, absl::Time read_at);

@@ -58,10 +58,12 @@ void Machine::Collect(const RunList& runs) {
 std::vector<agent::ScriptRun> Machine::Runs() {
   RunStore* const store = links_.runs();
   if (store == nullptr) return {};
-  std::string ignored;
-  const absl::StatusOr<Observed> observed =
-      links_.Look(Desired(&ignored), Snapshot(), absl::ZeroDuration());
-  if (observed.ok() && observed->guest.has_value()) Collect(observed->guest->runs());
+  const Wanted wanted = Desired();
+  if (wanted.blocked.empty()) {
+    const absl::StatusOr<Observed> observed =
+        links_.Look(wanted.config, Snapshot(), absl::ZeroDuration());
+    if (observed.ok() && observed->guest.has_value()) Collect(observed->guest->runs());
+  }
   return store->Runs(links_.machine().id);
 }
 

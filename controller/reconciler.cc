@@ -107,7 +107,7 @@ class Reconciliation {
   void Report() {
     if (options_.dry_run) return;
     const int64_t now = absl::ToUnixMillis(absl::Now());
-    status_ = MakeStatus(desired_, *record_, observed_, now, options_.config_error);
+    status_ = MakeStatus(desired_, *record_, observed_, now, options_.config_error, options_.asks);
     MarkFailures({outcome_.errors, 0}, *record_, now, &status_);
     noted_ = NoteReport(status_, true, now, record_) || noted_;
     if (sink_.report) sink_.report(status_, *record_);

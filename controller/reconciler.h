@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "controller/links.h"
 #include "controller/plan.h"
+#include "state/consent.h"
 #include "state/state_store.h"
 
 namespace rum {
@@ -31,9 +32,11 @@ struct ApplyOptions {
   absl::Duration boot_patience = absl::Seconds(300);
   absl::Duration agent_patience = absl::Seconds(10);
   std::string config_error;  // the file's problems, when `desired` is the last good one instead
-  bool revive = false;       // start again what reconcile.restart says; see revive.h
-  bool controller_started = false;  // with revive: it has not looked at the machine before
-  std::function<absl::Time()> now;  // of reconcile.restart; empty: absl::Now
+  std::vector<ConsentedValue> trust;  // what the user consents to by this
+  std::vector<Ask> asks;              // what was withheld from `desired` (state/consent.h)
+  bool revive = false;                // start again what reconcile.restart says; see revive.h
+  bool controller_started = false;    // with revive: it has not looked at the machine before
+  std::function<absl::Time()> now;    // of reconcile.restart; empty: absl::Now
 };
 
 // What a person sees meanwhile. Members may be empty; called on the calling thread.

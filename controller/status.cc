@@ -1,12 +1,15 @@
 #include "controller/status.h"
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "controller/conditions.h"
 #include "controller/drift.h"
 #include "controller/report.h"
 #include "controller/standing.h"
+#include "controller/trust.h"
 #include "google/protobuf/util/message_differencer.h"
 
 namespace rum {
@@ -44,8 +47,8 @@ void Identify(const Config& desired, const MachineRecord& record, const Observed
 }  // namespace
 
 MachineStatus MakeStatus(const Config& desired, const MachineRecord& record,
-                         const Observed& observed, int64_t now_ms,
-                         const std::string& config_error) {
+                         const Observed& observed, int64_t now_ms, const std::string& config_error,
+                         const std::vector<Ask>& asks) {
   MachineStatus status;
   Identify(desired, record, observed, &status);
   SetPhase(record, observed, now_ms, &status);
@@ -62,7 +65,9 @@ MachineStatus MakeStatus(const Config& desired, const MachineRecord& record,
   if (observed.domain.defined || running) ReportDomain(&report);
   report.KnownBy(Item::GUEST);
   if (observed.guest.has_value()) ReportScripts(&report);
-  for (Item& item : report.Take()) {
+  std::vector<Item> items = report.Take();
+  for (const Ask& ask : asks) items.push_back(AskItem(ask));
+  for (Item& item : items) {
     if (item.state() != Item::HOLDS) item.set_first_seen_ms(FirstSeen(item, record, now_ms));
     if (item.state() == Item::DRIFTED && IsFight(item.remedy(), record)) {
       item.set_given_up(true);

@@ -4,18 +4,20 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "controller/plan.h"
+#include "state/consent.h"
 
 namespace rum {
 
 // The drift report: of each item whether it holds, and otherwise who moved it, since when, and what
 // becomes of it. Pure; a converged machine gives only items that hold. `config_error`: the file's
 // problems, when `desired` is the last good configuration instead. `now_ms` (Unix time) is the
-// first sight of what the record does not know yet.
+// first sight of what the record does not know yet. `asks`: what was withheld from `desired`.
 MachineStatus MakeStatus(const Config& desired, const MachineRecord& record,
                          const Observed& observed, int64_t now_ms,
-                         const std::string& config_error = "");
+                         const std::string& config_error = "", const std::vector<Ask>& asks = {});
 
 // Of the last reconcile: the errors of the actions that failed, by their field, and when it is
 // tried again (Unix time, ms; 0: not by itself).

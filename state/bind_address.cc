@@ -108,6 +108,14 @@ std::string BindProblem(const std::string& address) {
                       ")");
 }
 
+bool IsLoopback(const std::string& address) {
+  in_addr v4;
+  if (inet_pton(AF_INET, address.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
+  in6_addr v6;
+  if (inet_pton(AF_INET6, address.c_str(), &v6) != 1) return false;
+  return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
+}
+
 bool BindsCollide(const std::string& a, const std::string& b) {
   const auto both = [&](const char* x, const char* y) { return a == x && b == y; };
   if (a == b) return true;

@@ -14,6 +14,9 @@ std::string BindProblem(const std::string& address);
 // alone where 0.0.0.0 stands beside it, so that those two are together what either is not.
 bool BindsCollide(const std::string& a, const std::string& b);
 
+// Whether only this host itself reaches the address. False of what is no address.
+bool IsLoopback(const std::string& address);
+
 }  // namespace rum
 
 #endif  // RUM_STATE_BIND_ADDRESS_H_

@@ -41,6 +41,9 @@ void Append(const FieldDescriptor& field, const std::string& path, const FieldMe
   if (const std::string& about = options.GetExtension(rum::about); !about.empty()) {
     absl::StrAppend(text, "    ", about, "\n");
   }
+  if (const std::string& reach = options.GetExtension(rum::reaches_host); !reach.empty()) {
+    absl::StrAppend(text, "    reaches the host: ", reach, "; `rum trust`\n");
+  }
   absl::StrAppend(text, "    effect of a change: ", EffectName(meaning.effect),
                   meaning.reason.empty() ? "" : absl::StrCat(" — ", meaning.reason), "\n");
 }

@@ -92,4 +92,18 @@ std::string LibvirtUriProblem(const std::string& uri) {
   return refuse("");
 }
 
+bool IsRemoteLibvirt(const std::string& uri) {
+  return !uri.empty() && uri != "qemu:///system" && uri != "qemu:///session" &&
+         !absl::StartsWith(uri, "test:///");
+}
+
+std::string RemoteLibvirtText(const std::string& uri) {
+  const size_t scheme_end = uri.find("://");
+  std::string host = scheme_end == std::string::npos ? uri : uri.substr(scheme_end + 3);
+  host = host.substr(0, host.find('/'));
+  const size_t at = host.find('@');
+  if (at == std::string::npos) return absl::StrCat("works on the libvirt of ", host);
+  return absl::StrCat("works on the libvirt of ", host.substr(at + 1), ", as ", host.substr(0, at));
+}
+
 }  // namespace rum

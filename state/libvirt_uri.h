@@ -11,6 +11,12 @@ namespace rum {
 // test:///NODE, and qemu+ssh, qemu+tls and qemu+tcp to a host.
 std::string LibvirtUriProblem(const std::string& uri);
 
+// Whether it is that of another host, or may be: all but qemu:///system, qemu:///session, test:///…
+// and none at all.
+bool IsRemoteLibvirt(const std::string& uri);
+// What that means: "works on the libvirt of vm.example.org, as me".
+std::string RemoteLibvirtText(const std::string& uri);
+
 }  // namespace rum
 
 #endif  // RUM_STATE_LIBVIRT_URI_H_

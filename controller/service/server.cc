@@ -35,6 +35,7 @@
 #include "controller/service/list_calls.h"
 #include "controller/service/log_sender.h"
 #include "controller/service/own_socket.h"
+#include "controller/service/trust_calls.h"
 #include "controller/service/watch_stream.h"
 #include "controller/utf8.h"
 
@@ -87,6 +88,7 @@ class ControlService final : public control::Control::Service {
     options.recorded = request->recorded();
     options.take_over = request->take_over();
     options.new_machine = request->new_machine();
+    options.trust.assign(request->trust().begin(), request->trust().end());
     events.End(controller_->Apply(request->config_path(), options, events.Sink()));
     return grpc::Status::OK;
   }
@@ -111,6 +113,12 @@ class ControlService final : public control::Control::Service {
     *reply = *std::move(status);
     MakeUtf8(reply);
     return grpc::Status::OK;
+  }
+
+  grpc::Status Trust(grpc::ServerContext*, const control::TrustRequest* request,
+                     control::TrustReply* reply) override {
+    const Call call(&calls_);
+    return ServeTrust(controller_, *request, reply);
   }
 
   grpc::Status Watch(grpc::ServerContext* context, const control::WatchRequest* request,

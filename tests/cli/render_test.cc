@@ -432,6 +432,51 @@ TEST(ToJson, ShowsFieldsThatHaveTheirDefaultAndNoRawControlCharacters) {
             " \"startedMs\": \"0\",\n \"outdated\": false\n}\n");
 }
 
+Item Asked(const std::string& field, const std::string& value) {
+  Item ask;
+  ask.set_field(field);
+  ask.set_state(Item::NEEDS_CONSENT);
+  ask.set_moved_by(Item::FILE);
+  ask.set_wanted(value);
+  ask.set_text("needs your word: " + value);
+  ask.set_first_seen_ms(1000);
+  return ask;
+}
+
+TEST(RenderPlan, SaysWhatNeedsConsentInOneLineEach) {
+  Plan plan;
+  *plan.add_asks() = Asked("mounts[/x\n  ✓ all is well]", "/home/you");
+  EXPECT_EQ(RenderPlan(plan, kUtf8),
+            "  ⚠ mounts[/x\\n  ✓ all is well] needs your word: /home/you\n");
+  EXPECT_EQ(ExitCode(plan), 4);
+  *plan.add_waiting() = Changed("s", "", "", RESTART, "");
+  EXPECT_EQ(ExitCode(plan), 5);
+}
+
+TEST(RenderStatus, SaysSinceWhenTheFileAsks) {
+  MachineStatus status = Running();
+  *status.add_items() = Asked("ports[0.0.0.0:1]", "v");
+  Style utc = kUtf8;
+  utc.utc = true;
+  EXPECT_THAT(RenderStatus(status, 10000, utc),
+              HasSubstr("⚠ needs your word: v (by the file, since 00:00:01)\n"));
+  EXPECT_EQ(ExitCode(status), 4);
+}
+
+TEST(RenderTrust, ListsWhatIsGivenAndWhatIsAsked) {
+  control::TrustReply trust;
+  EXPECT_EQ(RenderTrust(trust, kUtf8), "the file reaches nothing that needs your word\n");
+  ConsentedValue* given = trust.add_consented();
+  given->set_field("mounts[/data]");
+  given->set_value("read-only /srv");
+  *trust.add_asks() = Asked("image.base", "/etc/x");
+  trust.set_note("a note");
+  EXPECT_EQ(RenderTrust(trust, kAscii),
+            "  ok mounts[/data] read-only /srv (from before rum asked)\n"
+            "  ! image.base needs your word: /etc/x\n"
+            "  a note\n");
+}
+
 TEST(ExitCode, OfAPlanIsItsDearestChange) {
   Plan plan;
   EXPECT_EQ(ExitCode(plan), 0);

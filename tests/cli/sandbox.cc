@@ -182,7 +182,7 @@ Result Sandbox::Finish(const Running& running) {
 
 Result Sandbox::Rum(const std::vector<std::string>& words) { return Finish(Start(words)); }
 
-Result Sandbox::RumOnTerminal(const std::vector<std::string>& words) {
+Result Sandbox::RumOnTerminal(const std::vector<std::string>& words, const std::string& typed) {
   std::vector<std::string> argv = words;
   argv.insert(argv.begin(), program);
   std::vector<std::string> lines = Lines(env);
@@ -193,6 +193,8 @@ Result Sandbox::RumOnTerminal(const std::vector<std::string>& words) {
   int terminal = -1;
   const pid_t pid = forkpty(&terminal, nullptr, nullptr, nullptr);
   if (pid == 0) Become(folder, argv_pointers, env_pointers);
+  // The terminal keeps it until it is read.
+  if (write(terminal, typed.data(), typed.size()) < 0) result.err = "nothing could be typed";
   char buffer[65536];
   for (ssize_t n; (n = read(terminal, buffer, sizeof buffer)) > 0;)
     result.out.append(buffer, static_cast<size_t>(n));

@@ -38,7 +38,8 @@ class Sandbox {
   std::string program;  // rum
   // Runs rum in project() to its end, which is waited for 60 s.
   Result Rum(const std::vector<std::string>& words);
-  Result RumOnTerminal(const std::vector<std::string>& words);  // all output in `out`
+  // All output in `out`, with what is typed.
+  Result RumOnTerminal(const std::vector<std::string>& words, const std::string& typed = "");
   Running Start(const std::vector<std::string>& words);
   Result Finish(const Running& running);
 

@@ -81,7 +81,9 @@ void FakeWorld::SaveText(const std::string& text) const {
 
 LinkSources FakeWorld::Sources() {
   LinkSources sources;
-  sources.hypervisor = [this](const std::string&) -> absl::StatusOr<std::shared_ptr<Hypervisor>> {
+  sources.hypervisor =
+      [this](const std::string& uri) -> absl::StatusOr<std::shared_ptr<Hypervisor>> {
+    if (on_connect) on_connect(uri);
     if (libvirt != nullptr) return libvirt;
     return hypervisor;
   };
@@ -140,6 +142,14 @@ void FakeWorld::ExpectConverged() const {
   EXPECT_EQ(record.applied_generation(), record.generation());
   EXPECT_EQ(record.applied().network().hostname(), file.hostname);
   EXPECT_EQ(record.applied().ports_size(), static_cast<int>(file.ports.size()));
+}
+
+ApplyOptions Trusting(Machine& machine, ApplyOptions options) {
+  const absl::StatusOr<Machine::TrustState> state = machine.Trust({});
+  EXPECT_TRUE(state.ok()) << state.status();
+  // As a client gives it: what was shown.
+  for (const Ask& ask : state->asks) options.trust.push_back(ConsentTo(ask, 0));
+  return options;
 }
 
 Seen Apply(Machine& machine, const ApplyOptions& options) {

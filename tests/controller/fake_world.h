@@ -62,6 +62,7 @@ class FakeWorld {
   std::shared_ptr<MemoryDisk> disk = std::make_shared<MemoryDisk>();
   std::function<void(const std::string& domain_name)> on_event;  // set by Parts()
   std::function<absl::Time()> now;                               // of reconcile.restart
+  std::function<void(const std::string& uri)> on_connect;        // a libvirt is asked
 
  private:
   LinkSources Sources();
@@ -84,6 +85,9 @@ inline ApplyOptions Up() {
   options.up = true;
   return options;
 }
+
+// With the user's consent to all that the file asks.
+ApplyOptions Trusting(Machine& machine, ApplyOptions options = ApplyOptions());
 
 }  // namespace rum
 

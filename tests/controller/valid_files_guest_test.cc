@@ -92,7 +92,7 @@ TEST_F(ValidFilesInAGuest, EachEndsInSyncOrInANamedReason) {
     FillEtc();
     MakeUser(config.user().name());
     const std::unique_ptr<Machine> machine = world.NewMachine();
-    const Seen up = Apply(*machine, Up());
+    const Seen up = Apply(*machine, Trusting(*machine, Up()));
     ExpectHolds(config);
     const MachineStatus status = machine->Status();
     EXPECT_EQ(status.phase(), MachineStatus::RUNNING);

@@ -74,7 +74,7 @@ TEST_P(ValidFilesTest, EachEndsInSyncOrInANamedReason) {
     ASSERT_EQ(RenderProblems("rum.toml", parsed), "") << "the generator writes what is valid";
     ExpectTheAgentAgrees(parsed.config);
     const std::unique_ptr<Machine> machine = world.NewMachine();
-    const Seen up = Apply(*machine, Up());
+    const Seen up = Apply(*machine, Trusting(*machine, Up()));
     ASSERT_FALSE(up.outcome.failed) << up.outcome.error << testing::PrintToString(up.failed);
     EXPECT_THAT(Apply(*machine).done, testing::IsEmpty()) << "it held at once";
     const MachineStatus status = machine->Status();

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -372,6 +373,51 @@ TEST_F(Inside, SshLogsInThroughTheAgentAndKnowsTheHostsKey) {
   EXPECT_EQ(other.exit_status, 255) << "another host's key is not taken";
   EXPECT_TRUE(Contains(other.err, "Host key verification failed")) << other.err;
   EXPECT_EQ(world_->Rum({"ssh", "true"}).exit_status, 0) << "the agent vouches for the new one";
+}
+
+// By the share, in which the file is for once; the loop obeys a saved file by itself.
+TEST_F(Inside, AGuestThatRewritesTheFileOpensNothingToTheNetwork) {
+  const std::string project = world_->folder() + "/project";
+  world_->file.auto_reconcile = true;
+  std::ofstream(project + "/src/rum.toml") << world_->file.Toml();
+  fs::create_symlink("src/rum.toml", project + "/link");
+  fs::rename(project + "/link", project + "/rum.toml");
+  const uint16_t port = FreePort();
+  const std::string number = std::to_string(port);
+  const std::string item = "ports[0.0.0.0:" + number + "]";
+  char socket[16];
+  std::snprintf(socket, sizeof socket, "00000000:%04X\n", port);
+  world_->Guest("cd '/home/rum/src dir' && { cat rum.toml; printf '[[ports]]\\nhost = " + number +
+                "\\nguest = 22\\nbind = \"0.0.0.0\"\\n'; } >new && mv new rum.toml");
+  const auto text = [&] {
+    for (const MachineStatus status = world_->Status(); const Item& one : status.items()) {
+      if (one.field() == item && one.state() == Item::NEEDS_CONSENT) return one.text();
+    }
+    return std::string();
+  };
+  EXPECT_TRUE(Contains(text(), "needs your word")) << text();
+  // A later edit that is obeyed: the one before was seen, and not.
+  world_->Guest(
+      "cd '/home/rum/src dir' && sed 's/^hostname = .*/hostname = \"rewritten\"/' "
+      "rum.toml >new && mv new rum.toml");
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(3);
+  while (world_->Guest("hostname") != "rewritten" && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_EQ(world_->Guest("hostname"), "rewritten");
+  EXPECT_FALSE(Contains(ListeningPorts(), socket));
+  Result result = world_->Rum({"apply"});
+  EXPECT_TRUE(Contains(result.out, "needs your word")) << result.out << result.err;
+  EXPECT_FALSE(Contains(ListeningPorts(), socket)) << "nobody was asked";
+  result = world_->Rum({"apply", "--trust"});
+  EXPECT_EQ(result.exit_status, 0) << result.out << result.err;
+  EXPECT_TRUE(Contains(ListeningPorts(), socket));
+  result = world_->Rum({"trust", "--revoke", "ports"});
+  EXPECT_EQ(result.exit_status, 0) << result.out << result.err;
+  EXPECT_FALSE(Contains(ListeningPorts(), socket));
+  world_->file.auto_reconcile = false;
+  world_->Save();
+  fs::remove(project + "/src/rum.toml");
+  EXPECT_EQ(world_->Rum({"reload"}).exit_status, 0);
 }
 
 TEST_F(Inside, WhatIsPoisonedInTheGuestSpoilsNothingElseAndSaysWhy) {

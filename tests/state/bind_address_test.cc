@@ -71,5 +71,16 @@ TEST(BindAddress, BothWildcardsStandTogetherAndWithNothingElse) {
   EXPECT_TRUE(BindsCollide("::1", "::1"));
 }
 
+TEST(BindAddress, OnlyThisHostReachesItsLoopback) {
+  for (const char* address :
+       {"127.0.0.1", "127.0.0.2", "127.255.255.254", "::1", "::ffff:127.0.0.1"}) {
+    EXPECT_TRUE(IsLoopback(address)) << address;
+  }
+  for (const char* address : {"0.0.0.0", "::", "128.0.0.1", "12.7.0.1", "::2", "::ffff:1.2.3.4",
+                              "fe80::1%lo", "localhost", "127.1", ""}) {
+    EXPECT_FALSE(IsLoopback(address)) << address;
+  }
+}
+
 }  // namespace
 }  // namespace rum

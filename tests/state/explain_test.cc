@@ -27,6 +27,8 @@ TEST(Explain, AFieldSaysTypeDefaultMeaningAndWhatAChangeCosts) {
   EXPECT_EQ(*Explain("ports.bind"),
             "ports.bind  (string, default 127.0.0.1)\n"
             "    address on the host, IPv4 or IPv6\n"
+            "    reaches the host: an address at which others in the network reach the guest; "
+            "`rum trust`\n"
             "    effect of a change: live\n");
 }
 

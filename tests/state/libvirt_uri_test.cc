@@ -76,5 +76,18 @@ TEST(LibvirtUri, WhatCouldStartAProgramOfTheHostIsRefused) {
               testing::HasSubstr("reaches programs and sockets of this host"));
 }
 
+TEST(LibvirtUri, SaysWhoseLibvirtItIs) {
+  for (const char* uri : {"", "qemu:///system", "qemu:///session", "test:///default"}) {
+    EXPECT_FALSE(IsRemoteLibvirt(uri)) << uri;
+  }
+  for (const auto& [uri, text] :
+       {std::pair("qemu+ssh://vm/system", "works on the libvirt of vm"),
+        std::pair("qemu+ssh://ada@vm:22/session", "works on the libvirt of vm:22, as ada"),
+        std::pair("qemu+tcp://[::1]:1/system", "works on the libvirt of [::1]:1")}) {
+    EXPECT_TRUE(IsRemoteLibvirt(uri)) << uri;
+    EXPECT_EQ(RemoteLibvirtText(uri), text);
+  }
+}
+
 }  // namespace
 }  // namespace rum

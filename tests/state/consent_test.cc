@@ -1,0 +1,400 @@
+#include "state/consent.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/util/message_differencer.h>
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "state/surroundings.h"
+#include "state/toml_reader.h"
+
+namespace rum {
+namespace {
+
+namespace fs = std::filesystem;
+using google::protobuf::Descriptor;
+using google::protobuf::util::MessageDifferencer;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+// A project in a folder of its own, with links and images in it and beside it.
+class ConsentTest : public testing::Test {
+ protected:
+  ConsentTest() {
+    std::string folder = "/tmp/rum-consent.XXXXXX";  // where everybody comes to
+    root_ = fs::canonical(mkdtemp(folder.data()));
+    fs::permissions(root_, fs::perms(0755));
+    project_ = root_ + "/home/project";
+    fs::create_directories(project_ + "/src");
+    fs::create_directories(root_ + "/home/secret");
+    setenv("HOME", (root_ + "/home").c_str(), 1);
+    setenv("RUM_CACHE_DIR", (root_ + "/home/cache").c_str(), 1);
+  }
+  ~ConsentTest() override { fs::remove_all(root_); }
+
+  // A file by its tables besides the ones that every file has.
+  Config Read(const std::string& more, const std::string& image = "debian-12") const {
+    ParsedConfig parsed =
+        ReadToml(absl::StrCat("[image]\nbase = \"", image,
+                              "\"\n[resources]\ncpus = 1\nmemory_mb = 512\n", more),
+                 project_ + "/rum.toml");
+    for (const Problem& problem : parsed.problems) ADD_FAILURE() << problem.message;
+    return parsed.config;
+  }
+  Withheld Judge(const Config& wanted, const Consent& consent = Consent()) const {
+    return Withhold(wanted, consent,
+                    LookAround(project_ + "/rum.toml", {&wanted, consent.in_force}, consent.given));
+  }
+  Withheld Judge(const std::string& more) const { return Judge(Read(more)); }
+  std::vector<std::string> Asked(const Config& wanted, const Consent& consent = Consent()) const {
+    std::vector<std::string> asked;
+    for (const Ask& ask : Judge(wanted, consent).asks) asked.push_back(AskText(ask));
+    return asked;
+  }
+  std::vector<std::string> Asked(const std::string& more) const { return Asked(Read(more)); }
+  static Consent To(const std::vector<Ask>& asks, const Config* in_force = nullptr) {
+    Consent consent;
+    for (const Ask& ask : asks) consent.given.push_back(ConsentTo(ask, 1));
+    consent.in_force = in_force;
+    return consent;
+  }
+  void Image(const std::string& path, const std::string& below = "", int mode = 0644) const {
+    fs::create_directories(fs::path(path).parent_path());
+    std::string bytes(512, 0);
+    bytes.replace(0, 8, std::string("QFI\xfb\0\0\0\3", 8));
+    if (!below.empty()) {
+      bytes[14] = 1;  // the name's offset, 256
+      bytes[19] = static_cast<char>(below.size());
+      bytes += below;
+      bytes.replace(256, below.size(), below);
+    }
+    bytes[30] = 1;
+    std::ofstream(path) << bytes;
+    fs::permissions(path, fs::perms(mode));
+  }
+  static bool Same(const Config& a, const Config& b) { return MessageDifferencer::Equals(a, b); }
+
+  std::string root_;
+  std::string project_;
+};
+
+std::string MountOf(const std::string& source, bool readonly = false) {
+  return absl::StrCat("[[mounts]]\nsource = \"", source,
+                      "\"\ntarget = \"/data\"\nreadonly = ", readonly ? "true" : "false", "\n");
+}
+
+std::string PortAt(const std::string& bind, int guest = 80) {
+  return absl::StrCat("[[ports]]\nhost = 8080\nguest = ", guest, "\nbind = \"", bind, "\"\n");
+}
+
+TEST_F(ConsentTest, WhatStaysInTheProjectIsNotAskedAbout) {
+  Image(project_ + "/disk.qcow2", "", 0600);
+  Image(root_ + "/home/cache/base/x.qcow2", "", 0600);
+  Image(root_ + "/srv/public.qcow2");
+  for (const std::string& more : {std::string(), MountOf("."), MountOf("src"), MountOf("src", true),
+                                  PortAt("127.0.0.1"), PortAt("127.9.0.1"), PortAt("::1"),
+                                  std::string("[advanced]\nlibvirt_uri = \"qemu:///system\"\n"),
+                                  std::string("[advanced]\nlibvirt_uri = \"qemu:///session\"\n"),
+                                  std::string("[advanced]\nlibvirt_uri = \"test:///default\"\n"),
+                                  std::string("[[ports]]\nauto = true\nguest = 80\n")}) {
+    const Config wanted = Read(more);
+    EXPECT_THAT(Asked(wanted), IsEmpty()) << more;
+    EXPECT_TRUE(Same(Judge(wanted).config, wanted)) << more;
+  }
+  for (const std::string& image :
+       {std::string("debian-12"), std::string("https://example.org/a.qcow2"),
+        std::string("disk.qcow2"), std::string("./disk.qcow2"), root_ + "/home/cache/base/x.qcow2",
+        root_ + "/srv/public.qcow2", absl::StrCat("file://", root_, "/srv/public.qcow2"),
+        std::string("/not/there.qcow2")}) {
+    EXPECT_THAT(Asked(Read("", image)), IsEmpty()) << image;
+  }
+}
+
+TEST_F(ConsentTest, AFolderElsewhereIsAskedAbout) {
+  const std::string secret = root_ + "/home/secret";
+  EXPECT_THAT(Asked(MountOf("~/secret")),
+              ElementsAre(absl::StrCat("mounts[/data]: ", secret, ": shares ", secret,
+                                       " with the guest, which can write there")));
+  EXPECT_THAT(Asked(MountOf("../secret", true)),
+              ElementsAre(absl::StrCat("mounts[/data]: read-only ", secret, ": shares ", secret,
+                                       " with the guest, which can read it")));
+  EXPECT_EQ(Asked(MountOf("..")).size(), 1u);
+  EXPECT_EQ(Asked(MountOf("~")).size(), 1u);
+  EXPECT_EQ(Asked(MountOf("/")).size(), 1u);
+  EXPECT_EQ(Judge(MountOf("~/secret")).config.mounts_size(), 0);
+  fs::create_directory(root_ + "/home/project-of-another");
+  EXPECT_EQ(Asked(MountOf("../project-of-another")).size(), 1u) << "is not inside";
+}
+
+TEST_F(ConsentTest, ALinkThatLeadsOutIsWhatItLeadsTo) {
+  fs::create_directory_symlink("../secret", project_ + "/out");
+  fs::create_directory_symlink("src", project_ + "/in");
+  EXPECT_THAT(Asked(MountOf("out")), ElementsAre(HasSubstr("shares " + root_ + "/home/secret")));
+  EXPECT_THAT(Asked(MountOf("in")), IsEmpty());
+  // By another path to the same folder consent is the same; another folder by the same path is new.
+  fs::create_directory_symlink("secret", root_ + "/home/link");
+  const Consent consent = To(Judge(MountOf("~/link")).asks);
+  EXPECT_THAT(Asked(Read(MountOf("~/link")), consent), IsEmpty());
+  fs::remove(root_ + "/home/link");
+  fs::create_directory_symlink(".", root_ + "/home/link");
+  EXPECT_EQ(Asked(Read(MountOf("~/link")), consent).size(), 1u);
+}
+
+TEST_F(ConsentTest, TheRepositoryOfTheFileIsTheProjectButAHomeIsNone) {
+  const auto make = [](const std::string& top) {
+    fs::create_directories(top + "/.git");
+    std::ofstream(top + "/.git/HEAD") << "ref: refs/heads/main\n";
+  };
+  make(root_ + "/home");
+  EXPECT_EQ(Asked(MountOf("git")).size(), 1u) << "a home that is kept in git";
+  fs::remove_all(root_ + "/home/.git");
+  const std::string top = project_;
+  make(top);
+  project_ += "/deep/er";
+  fs::create_directories(project_);
+  EXPECT_THAT(Asked(MountOf("git")), IsEmpty());
+  EXPECT_THAT(Asked(MountOf("../../src")), IsEmpty());
+  EXPECT_EQ(Asked(MountOf("../../..")).size(), 1u);
+  fs::remove(top + "/.git/HEAD");
+  EXPECT_EQ(Asked(MountOf("../..")).size(), 1u) << "a folder .git makes no repository";
+}
+
+TEST_F(ConsentTest, AnAddressThatOthersReachIsAskedAbout) {
+  EXPECT_THAT(Asked(PortAt("0.0.0.0")),
+              ElementsAre("ports[0.0.0.0:8080]: 0.0.0.0:8080 to guest port 80: listens on all "
+                          "addresses of this host: others in your network reach guest port 80"));
+  EXPECT_THAT(Asked(PortAt("::")), ElementsAre(HasSubstr("all addresses of this host")));
+  EXPECT_THAT(Asked(PortAt("192.168.1.5")), ElementsAre(HasSubstr("address 192.168.1.5: others")));
+  EXPECT_THAT(Asked(PortAt("fe80::1%eth0")), ElementsAre(HasSubstr("fe80::1%eth0")));
+  EXPECT_THAT(Asked("[[ports]]\nauto = true\nguest = 80\nbind = \"0.0.0.0\"\n"),
+              ElementsAre(HasSubstr("ports[0.0.0.0:auto:80]: 0.0.0.0 at any port")));
+  const Withheld withheld = Judge("[[ports]]\nhost = 1\nguest = 1\n" + PortAt("0.0.0.0"));
+  ASSERT_EQ(withheld.config.ports_size(), 1) << "the others go on";
+  EXPECT_EQ(withheld.config.ports(0).host(), 1u);
+}
+
+TEST_F(ConsentTest, ALibvirtOfAnotherHostIsAskedAboutBeforeAnythingIsDone) {
+  const Withheld withheld =
+      Judge("[advanced]\nlibvirt_uri = \"qemu+ssh://me@vm.example.org:22/system\"\n");
+  ASSERT_EQ(withheld.asks.size(), 1u);
+  EXPECT_EQ(withheld.asks[0].sentence, "works on the libvirt of vm.example.org:22, as me");
+  EXPECT_THAT(withheld.blocked_by, ElementsAre("advanced.libvirt_uri"));
+  EXPECT_EQ(withheld.config.advanced().libvirt_uri(), "");
+  EXPECT_EQ(Asked("[advanced]\nlibvirt_uri = \"qemu+tls://vm/system\"\n").size(), 1u);
+}
+
+TEST_F(ConsentTest, AnImageThatReadsMoreThanItselfIsAskedAbout) {
+  Image(project_ + "/layer.qcow2", "/home/you/.ssh/id_ed25519");
+  const Withheld layer = Judge(Read("", "./layer.qcow2"));
+  ASSERT_EQ(layer.asks.size(), 1u);
+  EXPECT_THAT(layer.asks[0].sentence, HasSubstr("a layer over /home/you/.ssh/id_ed25519"));
+  EXPECT_THAT(layer.blocked_by, ElementsAre("image.base"));
+  Image(root_ + "/srv/layer.qcow2", "x");
+  EXPECT_EQ(Asked(Read("", root_ + "/srv/layer.qcow2")).size(), 1u);
+  Image(root_ + "/home/secret/own.qcow2", "", 0600);
+  EXPECT_THAT(Asked(Read("", "../secret/own.qcow2")),
+              ElementsAre(HasSubstr("which not everybody on this host may read")));
+  fs::create_symlink("../secret/own.qcow2", project_ + "/link.qcow2");
+  EXPECT_EQ(Asked(Read("", "./link.qcow2")).size(), 1u);
+  fs::permissions(root_ + "/home/secret", fs::perms(0700));
+  fs::permissions(root_ + "/home/secret/own.qcow2", fs::perms(0644));
+  EXPECT_EQ(Asked(Read("", "../secret/own.qcow2")).size(), 1u) << "nobody comes to it";
+  ASSERT_EQ(mkfifo((project_ + "/pipe").c_str(), 0666), 0);
+  EXPECT_THAT(Asked(Read("", "./pipe")), ElementsAre(HasSubstr("cannot be looked into")));
+  EXPECT_EQ(Asked(Read("", "/dev/null")).size(), 1u);
+}
+
+TEST_F(ConsentTest, ConsentToAnImageIsNoneToWhatItBecomes) {
+  Image(root_ + "/home/secret/own.qcow2", "", 0600);
+  const Config wanted = Read("", "../secret/own.qcow2");
+  const Consent consent = To(Judge(wanted).asks);
+  EXPECT_THAT(Asked(wanted, consent), IsEmpty());
+  Image(root_ + "/home/secret/own.qcow2", "/etc/shadow", 0600);
+  EXPECT_EQ(Asked(wanted, consent).size(), 1u);
+  const Consent layer = To(Judge(wanted, consent).asks);
+  EXPECT_THAT(Asked(wanted, layer), IsEmpty());
+  Image(root_ + "/home/secret/own.qcow2", "/etc/passwd", 0600);
+  EXPECT_EQ(Asked(wanted, layer).size(), 1u);
+}
+
+TEST_F(ConsentTest, AnImageThatIsNobodyElsesIsNotLookedIntoBeforeConsent) {
+  Image(root_ + "/home/secret/own.qcow2", "/etc/shadow", 0600);
+  const Withheld first = Judge(Read("", "../secret/own.qcow2"));
+  ASSERT_EQ(first.asks.size(), 1u);
+  EXPECT_THAT(first.asks[0].sentence, testing::Not(HasSubstr("shadow")));
+  EXPECT_THAT(Asked(Read("", "../secret/own.qcow2"), To(first.asks)),
+              ElementsAre(HasSubstr("a layer over /etc/shadow")));
+}
+
+TEST_F(ConsentTest, AMachineGoesOnWithWhatItHas) {
+  Image(project_ + "/layer.qcow2", "/etc/shadow");
+  const Config had = Read(MountOf(".") + PortAt("127.0.0.1"));
+  const Config wanted = Read(MountOf("~/secret") + PortAt("0.0.0.0") +
+                                 "[advanced]\nlibvirt_uri = \"qemu+ssh://vm/system\"\n",
+                             "./layer.qcow2");
+  Consent consent;
+  consent.in_force = &had;
+  const Withheld withheld = Judge(wanted, consent);
+  EXPECT_EQ(withheld.asks.size(), 4u);
+  EXPECT_THAT(withheld.blocked_by, IsEmpty());
+  EXPECT_TRUE(withheld.may_start);
+  EXPECT_EQ(withheld.config.image().base(), "debian-12");
+  EXPECT_EQ(withheld.config.advanced().libvirt_uri(), "");
+  ASSERT_EQ(withheld.config.mounts_size(), 1);
+  EXPECT_EQ(withheld.config.mounts(0).source(), project_);
+  EXPECT_EQ(withheld.config.ports_size(), 0) << "that of 127.0.0.1 is not in the file any more";
+  EXPECT_EQ(withheld.asks[2].before, project_);
+}
+
+TEST_F(ConsentTest, WhatIsInForceCountsNoLongerThanItsConsent) {
+  const Config had = Read(MountOf("~/secret") + PortAt("0.0.0.0"));
+  Consent consent = To(Judge(had).asks, &had);
+  EXPECT_TRUE(Same(Judge(had, consent).config, had));
+  consent.given.clear();
+  const Withheld revoked = Judge(had, consent);
+  EXPECT_EQ(revoked.config.mounts_size(), 0);
+  EXPECT_EQ(revoked.config.ports_size(), 0);
+  Image(project_ + "/disk.qcow2");
+  const Config image = Read("", "./disk.qcow2");
+  consent.in_force = &image;
+  EXPECT_THAT(Asked(image, consent), IsEmpty());
+  Image(project_ + "/disk.qcow2", "/etc/shadow");  // by the guest
+  EXPECT_FALSE(Judge(image, consent).may_start);
+}
+
+TEST_F(ConsentTest, MoreThanWasConsentedToIsAskedAbout) {
+  const Consent reads = To(Judge(MountOf("~/secret", true)).asks);
+  EXPECT_EQ(Asked(Read(MountOf("~/secret")), reads).size(), 1u);
+  const Consent writes = To(Judge(MountOf("~/secret")).asks);
+  EXPECT_THAT(Asked(Read(MountOf("~/secret", true)), writes), IsEmpty()) << "less is no more";
+  const Consent port = To(Judge(PortAt("0.0.0.0", 80)).asks);
+  EXPECT_EQ(Asked(Read(PortAt("0.0.0.0", 22)), port).size(), 1u);
+  const Config had = Read(PortAt("0.0.0.0", 80));
+  Consent held = port;
+  held.in_force = &had;
+  const Withheld withheld = Judge(Read(PortAt("0.0.0.0", 22)), held);
+  ASSERT_EQ(withheld.config.ports_size(), 1);
+  EXPECT_EQ(withheld.config.ports(0).guest(), 80u);
+}
+
+TEST_F(ConsentTest, OnlyReachIsAskedAbout) {
+  const std::string reach = MountOf("~/secret") + PortAt("0.0.0.0");
+  const Consent consent = To(Judge(reach).asks);
+  const Config wanted =
+      Read(reach +
+           "[provision.boot]\nscript = \"rm -rf /\"\n[user]\ngroups = [\"wheel\"]\n"
+           "[ssh]\ncommand = \"make\"\n[drives.data]\nsize = \"1G\"\n");
+  EXPECT_THAT(Asked(wanted, consent), IsEmpty());
+  EXPECT_TRUE(Same(Judge(wanted, consent).config, wanted));
+}
+
+TEST_F(ConsentTest, AGuestThatCanWriteTheFileIsKnown) {
+  EXPECT_TRUE(Judge(MountOf(".")).guest_writes_file);
+  EXPECT_TRUE(Judge(MountOf("..")).guest_writes_file);
+  EXPECT_FALSE(Judge(MountOf(".", true)).guest_writes_file);
+  EXPECT_FALSE(Judge(MountOf("src")).guest_writes_file);
+  fs::create_symlink("src/rum.toml", project_ + "/rum.toml");
+  std::ofstream(project_ + "/src/rum.toml") << "by a link";
+  EXPECT_TRUE(Judge(MountOf("src")).guest_writes_file);
+}
+
+TEST_F(ConsentTest, WordsOfAUserMeanItemsTablesAndFields) {
+  for (const char* word : {"mounts", "mounts[/data]", "mounts[/data].source", "mounts.source"})
+    EXPECT_TRUE(Means(word, "mounts[/data]")) << word;
+  for (const char* word : {"", "mount", "mounts[/dat]", "mounts[/other].source", "ports.bind"})
+    EXPECT_FALSE(Means(word, "mounts[/data]")) << word;
+  EXPECT_TRUE(Means("image", "image.base"));
+  EXPECT_FALSE(Means("image.sha256", "image.base"));
+}
+
+void CollectMarked(const Descriptor& table, const std::string& at, std::set<std::string>* marked) {
+  for (int i = 0; i < table.field_count(); ++i) {
+    const auto& field = *table.field(i);
+    if (!field.options().GetExtension(rum::reaches_host).empty()) marked->insert(at + field.name());
+    const Descriptor* below = field.message_type();
+    if (field.is_map()) below = below->FindFieldByName("value")->message_type();
+    if (below != nullptr) CollectMarked(*below, at + field.name() + ".", marked);
+  }
+}
+
+// A field that is marked in the schema and that Withhold() does not know would be a hole.
+TEST_F(ConsentTest, EveryFieldThatReachesTheHostIsJudged) {
+  Image(project_ + "/layer.qcow2", "/etc/shadow");
+  const Config reads = Read(MountOf("~/secret", true));
+  const std::map<std::string, std::pair<Config, Config>> changes = {
+      {"image.base", {Read(""), Read("", "./layer.qcow2")}},
+      {"ports.bind", {Read(PortAt("127.0.0.1")), Read(PortAt("0.0.0.0"))}},
+      {"mounts.source", {Read(MountOf(".")), Read(MountOf("~/secret"))}},
+      {"mounts.readonly", {reads, Read(MountOf("~/secret"))}},
+      {"advanced.libvirt_uri",
+       {Read(""), Read("[advanced]\nlibvirt_uri = \"qemu+ssh://vm/system\"\n")}},
+  };
+  std::set<std::string> marked;
+  CollectMarked(*Config::descriptor(), "", &marked);
+  std::set<std::string> known;
+  for (const auto& [field, change] : changes) {
+    known.insert(field);
+    const Consent consent = To(Judge(change.first).asks, &change.first);
+    EXPECT_TRUE(Same(Judge(change.first, consent).config, change.first)) << field;
+    EXPECT_EQ(Judge(change.second, consent).asks.size(), 1u) << field;
+    EXPECT_FALSE(Same(Judge(change.second, consent).config, change.second)) << field;
+  }
+  EXPECT_EQ(marked, known);
+}
+
+class ConsentProperty : public ConsentTest {};
+
+RC_GTEST_FIXTURE_PROP(ConsentProperty, ConsentToWhatIsAskedIsConsentToTheFile, ()) {
+  fs::create_directory_symlink("../secret", project_ + "/out");
+  Image(project_ + "/layer.qcow2", "/etc/shadow");
+  const auto any_file = [&] {
+    std::string more;
+    const int mounts = *rc::gen::inRange(0, 4);
+    for (int i = 0; i < mounts; ++i) {
+      const auto source = *rc::gen::element<std::string>(".", "src", "out", "..", "~/secret", "/");
+      absl::StrAppend(&more, "[[mounts]]\nsource = \"", source, "\"\ntarget = \"/m", i,
+                      "\"\nreadonly = ", *rc::gen::arbitrary<bool>() ? "true" : "false", "\n");
+    }
+    const int ports = *rc::gen::inRange(0, 4);
+    for (int i = 0; i < ports; ++i) {
+      const auto bind =
+          *rc::gen::element<std::string>("127.0.0.1", "0.0.0.0", "::1", "192.168.1.5");
+      absl::StrAppend(&more, "[[ports]]\nhost = ", 8000 + i, "\nguest = ", *rc::gen::inRange(1, 9),
+                      "\nbind = \"", bind, "\"\n");
+    }
+    const auto uri = *rc::gen::element<std::string>("qemu:///system", "qemu+ssh://vm/system");
+    absl::StrAppend(&more, "[advanced]\nlibvirt_uri = \"", uri, "\"\n");
+    return Read(more, *rc::gen::element<std::string>("debian-12", "./layer.qcow2"));
+  };
+  const Config had = any_file();
+  const Config wanted = any_file();
+  const bool made = *rc::gen::arbitrary<bool>();
+  const std::vector<Ask> had_asks = Judge(had).asks;
+  Consent consent =
+      To(*rc::gen::arbitrary<bool>() ? had_asks : std::vector<Ask>(), made ? &had : nullptr);
+  const Withheld before = Judge(wanted, consent);
+  if (before.asks.empty()) RC_ASSERT(Same(before.config, wanted));
+  // What is let through asks nothing itself.
+  if (before.blocked_by.empty() && before.may_start) {
+    const Withheld again = Judge(before.config, consent);
+    RC_ASSERT(again.asks.empty());
+    RC_ASSERT(Same(again.config, before.config));
+  }
+  for (const Ask& ask : before.asks) consent.given.push_back(ConsentTo(ask, 1));
+  const Withheld after = Judge(wanted, consent);
+  RC_ASSERT(after.asks.empty());
+  RC_ASSERT(after.blocked_by.empty());
+  RC_ASSERT(Same(after.config, wanted));
+}
+
+}  // namespace
+}  // namespace rum
