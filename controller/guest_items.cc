@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -26,6 +27,25 @@ void ReportAgent(Report* report) {
   const std::string& why = report->observed().guest->not_replaced();
   if (why.empty()) return;
   report->Add("agent", Item::NEEDS_RESTART, Item::GUEST, "another build", "rum's own", why);
+}
+
+bool IsCut(const Report& report, const std::string& list) {
+  const auto& cut = report.observed().guest->cut();
+  return std::find(cut.begin(), cut.end(), list) != cut.end();
+}
+
+// What an answer could not hold. What the file is about is told before all else, so that the items
+// themselves are right.
+void ReportCut(Report* report) {
+  for (const auto& [list, field, what] :
+       {std::tuple("groups", kGroups, "groups of the user"),
+        std::tuple("authorized_keys", kKeys, "keys of the user"),
+        std::tuple("stale_targets", kStorage, "earlier volumes")}) {
+    if (!IsCut(*report, list)) continue;
+    report->Add(field, Item::FAILING, Item::GUEST, "too many", "",
+                absl::StrCat("the guest has more ", what, " than its agent can tell: those that ",
+                             "the file does not name are not all looked at"));
+  }
 }
 
 void ReportHostname(Report* report) {
@@ -79,10 +99,18 @@ void ReportCards(Report* report) {
   }
   for (const auto& [field, name] : cards) {
     const std::string mac = CardMac(machine, name);
+    bool told = false;
     for (const agent::Card& card : report->observed().guest->cards()) {
       if (card.mac() != mac) continue;
+      told = true;
       const bool any = !card.addresses().empty();
       report->AddHolding(field, any ? absl::StrJoin(card.addresses(), ", ") : "no address");
+    }
+    // Those with an address are told first, and so it has none.
+    if (!told && IsCut(*report, "cards")) {
+      report->Add(field, Item::FAILING, Item::GUEST, "not told", "",
+                  "the guest has more network cards than its agent can tell, and this one is not "
+                  "among those with an address");
     }
   }
 }
@@ -137,6 +165,7 @@ void ReportStorage(Report* report) {
 
 void ReportGuest(Report* report) {
   ReportAgent(report);
+  ReportCut(report);
   ReportHostname(report);
   ReportGroups(report);
   ReportCards(report);

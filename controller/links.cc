@@ -171,7 +171,8 @@ absl::StatusOr<Observed> MachineLinks::Look(const Config& desired, const Machine
   while (true) {
     absl::StatusOr<Observed> observed = LookOnce(desired, record);
     if (!observed.ok() || observed->guest.has_value() || !observed->domain.running) return observed;
-    if (observed->domain.paused) return observed;  // until somebody goes on with it
+    if (observed->domain.paused) return observed;           // until somebody goes on with it
+    if (!observed->guest_refused.empty()) return observed;  // it would say the same again
     const absl::Duration left = deadline - absl::Now();
     if (left <= absl::ZeroDuration() || stopping()) return observed;
     std::shared_ptr<GuestAgent> agent = this->agent();

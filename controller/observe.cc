@@ -33,9 +33,19 @@ absl::StatusOr<Observed> Observe(const MachineIdentity& machine, Hypervisor& hyp
   std::set<std::string> groups(desired.user().groups().begin(), desired.user().groups().end());
   groups.insert(record.owned_groups().begin(), record.owned_groups().end());
   for (const std::string& group : groups) request.add_groups(group);
+  // Those that the plan looks for.
+  for (const Config* config : {&desired, &record.applied()}) {
+    for (const std::string& line : config->ssh().authorized_keys()) {
+      request.add_authorized_keys(line);
+    }
+  }
   for (const agent::Volume& volume : VolumesOf(observed.domain)) *request.add_volumes() = volume;
   absl::StatusOr<agent::Observation> guest = agent->Observe(request);
-  if (guest.ok()) observed.guest = *std::move(guest);
+  if (guest.ok()) {
+    observed.guest = *std::move(guest);
+  } else if (absl::IsDataLoss(guest.status())) {
+    observed.guest_refused = std::string(guest.status().message());
+  }
   return observed;
 }
 

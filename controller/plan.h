@@ -18,6 +18,7 @@ struct Observed {
   DomainState domain;
   std::vector<ForwardState> forwards;
   std::optional<agent::Observation> guest;  // nullopt: no agent
+  std::string guest_refused;                // why its agent's answer is not looked at
   bool agent_was_here = false;              // it answered before in this run of the domain
 };
 

@@ -445,7 +445,9 @@ class Reconciliation {
       Fail(absl::FailedPreconditionError(text), text);
     } else {
       const std::string error =
-          "the agent in the guest does not answer: hostname, groups and scripts are as they were";
+          absl::StrCat(observed_.guest_refused.empty() ? "the agent in the guest does not answer"
+                                                       : observed_.guest_refused,
+                       ": hostname, groups and scripts are as they were");
       Fail(absl::UnavailableError(error), error);
     }
   }

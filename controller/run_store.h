@@ -15,13 +15,18 @@ namespace rum {
 
 // The host's copy of what scripts wrote and how they ended, in a folder for each machine and run:
 // the last ten of each kind. It is filled by whoever follows a run, as often and in as many parts
-// as that may be; each byte is kept once. Thread-safe.
+// as that may be; each byte is kept once. What a guest tells takes up no more than the limits
+// below, the oldest runs go for it. Thread-safe.
 class RunStore {
  public:
-  static constexpr size_t kMostRuns = 10;  // of each kind
+  static constexpr size_t kMostRuns = 10;            // of each kind
+  static constexpr size_t kMostUnknown = 4;          // whose kind nobody has told yet
+  static constexpr size_t kMostWriters = 4;          // open at a time, of a machine
+  static constexpr uint64_t kMostBytes = 128 << 20;  // of a machine, and a 32nd more meanwhile
 
   // `folder`: made when it is needed; empty: nothing is kept.
-  explicit RunStore(std::string folder) : folder_(std::move(folder)) {}
+  explicit RunStore(std::string folder, uint64_t most_bytes = kMostBytes)
+      : folder_(std::move(folder)), most_bytes_(most_bytes) {}
 
   // What one who follows `run_id` heard: output, or the end.
   void Take(const std::string& machine_id, const std::string& run_id,
@@ -39,16 +44,29 @@ class RunStore {
   void Remove(const std::string& machine_id);
 
  private:
+  struct Writer {
+    std::unique_ptr<RunLogWriter> log;
+    uint64_t used = 0;  // the greater, the later
+  };
+  // Of one machine.
+  struct Space {
+    std::map<std::string, Writer> writers;  // of runs that go on, by run_id
+    uint64_t unswept = 0;                   // bytes since the last look at what there is
+    bool swept = false;
+  };
+
   RunLogWriter* WriterOf(const std::string& machine_id, const std::string& run_id);
+  void Drop(const std::string& machine_id, const std::string& run_id);
   void Prune(const std::string& machine_id, const std::string& kind);
+  // Removes what is beyond the limits, but nothing of `run_id`, which is being written.
+  void Sweep(const std::string& machine_id, const std::string& run_id);
 
   const std::string folder_;
+  const uint64_t most_bytes_;
   mutable std::mutex mutex_;
-  std::map<std::string, std::unique_ptr<RunLogWriter>> writers_;  // of runs that go on, by folder
+  std::map<std::string, Space> spaces_;  // by machine
+  uint64_t uses_ = 0;
 };
-
-// What a guest may name a run; anything else is not kept.
-bool IsRunId(const std::string& run_id);
 
 }  // namespace rum
 

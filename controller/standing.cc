@@ -72,6 +72,10 @@ Standing StandingOf(const Observed& observed) {
   const DomainState& domain = observed.domain;
   if (StandsStill(domain)) return StillStanding(domain.cause);
   if (domain.running && observed.guest.has_value()) return {MachineStatus::RUNNING, "", ""};
+  if (domain.running && !observed.guest_refused.empty()) {
+    return {MachineStatus::UNREACHABLE, observed.guest_refused,
+            "only an agent of rum's is listened to: `rum restart` boots the guest anew"};
+  }
   if (domain.running && observed.agent_was_here) {
     return {MachineStatus::UNREACHABLE, "the agent in the guest does not answer any more",
             "`rum restart` boots it anew"};

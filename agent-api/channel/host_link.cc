@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 
+#include "agent-api/channel/http2_gate.h"
 #include "agent-api/channel/pump.h"
 #include "agent-api/channel/socket_io.h"
 
@@ -58,14 +59,19 @@ class Silence {
 }  // namespace
 
 bool ServeHostLink(int channel, int wake, const std::function<void(int)>& on_session,
-                   const std::function<void()>& on_end, const Keepalive& keepalive) {
+                   const std::function<void()>& on_end, const Keepalive& keepalive,
+                   SessionPace* pace, Payload payload) {
   std::string nonce = NewNonce();
   Clock::time_point hello_sent = Clock::now();
   bool ever = false;
+  bool over = false;
   Pump* link = nullptr;
+  // What was still to be sent belonged to the session before: a guest that asks and does not read
+  // makes nothing grow.
   const auto say_hello = [&] {
     nonce = NewNonce();
     hello_sent = Clock::now();
+    link->SetSession(-1);
     link->SendControl(FrameKind::kHello, nonce);
   };
   const auto end_session = [&] {
@@ -73,23 +79,38 @@ bool ServeHostLink(int channel, int wake, const std::function<void(int)>& on_ses
     on_end();  // first, so that nobody whose call fails is given the same session again
     link->SetSession(-1);
   };
+  const auto begin_another = [&] {
+    end_session();
+    pace->Ended();
+    over = over || pace->Wait().count() > 0;
+    if (!over) say_hello();
+  };
   Pump pump(channel, [&](FrameKind kind, const std::string& with) {
-    if (kind == FrameKind::kAck && with == nonce && !link->has_session()) {
+    if (over) return;
+    if (!pace->TakeControl()) {
+      pace->Ended();
+      over = true;
+    } else if (kind == FrameKind::kAck && with == nonce && !link->has_session()) {
       int ours = -1;
       int theirs = -1;
       if (!SocketPair(&ours, &theirs)) return;  // no ACK in time: the caller connects again later
       link->SetSession(ours);
+      if (payload == Payload::kHttp2) {
+        link->SetGate([gate = Http2Gate()](const char* data, size_t size) mutable {
+          return gate.Feed(data, size);
+        });
+      }
       ever = true;
+      pace->Began();
       on_session(theirs);
     } else if (kind == FrameKind::kReset) {
-      end_session();
-      say_hello();
+      begin_another();
     }
   });
   link = &pump;
   say_hello();
   Silence silence(keepalive);
-  for (;;) {
+  while (!over) {
     pollfd stop{wake, POLLIN, 0};
     if (poll(&stop, 1, 0) == 1) break;
     const Clock::time_point due =
@@ -103,10 +124,7 @@ bool ServeHostLink(int channel, int wake, const std::function<void(int)>& on_ses
     }
     const Pump::Event event = pump.Step(MillisecondsUntil(due), wake);
     if (event == Pump::Event::kChannelClosed) break;
-    if (event == Pump::Event::kSessionClosed) {
-      end_session();
-      say_hello();
-    }
+    if (event == Pump::Event::kSessionClosed) begin_another();
   }
   if (pump.has_session()) {
     pump.SendControl(FrameKind::kBye, nonce);

@@ -22,7 +22,9 @@ Pump::Pump(int channel, FrameDecoder::OnControl on_control)
     : epoll_(epoll_create1(EPOLL_CLOEXEC)),
       decoder_(
           [this](const char* data, size_t size) {
-            if (session_ >= 0) to_session_.append(data, size);
+            if (session_ < 0 || refused_) return;
+            refused_ = gate_ && !gate_(data, size);
+            if (!refused_) to_session_.append(data, size);
           },
           std::move(on_control)) {
   watch_.Begin(epoll_, channel);
@@ -36,6 +38,7 @@ Pump::~Pump() {
 void Pump::SetSession(int socket) {
   if (session_ >= 0) close(session_);
   session_ = socket;
+  refused_ = false;
   to_channel_.clear();
   to_session_.clear();
 }
@@ -66,7 +69,7 @@ Pump::Event Pump::Step(int timeout_ms, int wake) {
   }
   if (watch_.writable() && !to_channel_.empty()) open = WriteChannel() && open;
   if (!open) return Event::kChannelClosed;
-  if (!session_open) return Event::kSessionClosed;
+  if (!session_open || refused_) return Event::kSessionClosed;
   return ready == 0 && !work_left ? Event::kTimeout : Event::kWorked;
 }
 

@@ -2,7 +2,9 @@
 #define RUM_AGENT_API_CHANNEL_PUMP_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
 
 #include "agent-api/channel/frame.h"
 #include "agent-api/channel/port_watch.h"
@@ -23,6 +25,8 @@ class Pump {
   // Ends the present session, if any, and begins one on `socket`, which it then owns (-1: none).
   // What was still to be sent or delivered of the old one is dropped.
   void SetSession(int socket);
+  // Asked about what comes for a session; false: it is dropped and the session is over.
+  void SetGate(std::function<bool(const char*, size_t)> gate) { gate_ = std::move(gate); }
   bool has_session() const { return session_ >= 0; }
   void SendControl(FrameKind kind, const std::string& nonce);
 
@@ -34,7 +38,7 @@ class Pump {
   enum class Event { kWorked, kTimeout, kChannelClosed, kSessionClosed };
   // Waits at most `timeout_ms` (-1: for ever) for something to do, or until `wake` is readable, and
   // does it. kChannelClosed: end of file or hang-up of the channel; kSessionClosed: our own side
-  // closed its socket.
+  // closed its socket, or the gate refused what came for it.
   Event Step(int timeout_ms, int wake);
 
  private:
@@ -44,6 +48,8 @@ class Pump {
   void WriteSession();
 
   int session_ = -1;
+  bool refused_ = false;
+  std::function<bool(const char*, size_t)> gate_;
   int epoll_;
   PortWatch watch_;
   int channel_error_ = 0;

@@ -12,7 +12,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "agent-api/budget.h"
 #include "agent-api/channel/host_link.h"
+#include "agent-api/channel/session_pace.h"
 #include "agent-api/client/greeting.h"
 #include "agent-api/protocol.h"
 
@@ -24,6 +26,10 @@ constexpr auto kFirstBackOff = std::chrono::milliseconds(50);
 constexpr auto kMostBackOff = std::chrono::milliseconds(2000);
 // A session may break while a replacement is on its way.
 constexpr int kMostReplacements = 3;
+// Of all builds together: a guest may invent one after another.
+constexpr int kReplacementBurst = 6;
+constexpr auto kReplacementInterval = std::chrono::minutes(10);
+constexpr size_t kMostBuilds = 64;
 
 }  // namespace
 
@@ -87,6 +93,7 @@ absl::Status AgentSessions::None() const {
 
 void AgentSessions::KeepLink() {
   auto back_off = kFirstBackOff;
+  SessionPace pace;
   for (;;) {
     bool worked = false;
     const absl::StatusOr<int> channel = open_();
@@ -94,14 +101,16 @@ void AgentSessions::KeepLink() {
       fcntl(*channel, F_SETFL, fcntl(*channel, F_GETFL) | O_NONBLOCK);
       worked = ServeHostLink(
           *channel, wake_, [this](int socket) { BeginSession(socket); },
-          [this] { EndSession("the session ended"); }, {[this] { return HasCalls(); }});
+          [this] { EndSession("the session ended"); }, {[this] { return HasCalls(); }}, &pace,
+          Payload::kHttp2);
       close(*channel);
     } else {
       EndSession(std::string(channel.status().message()));
     }
     back_off = worked ? kFirstBackOff : std::min(back_off * 2, kMostBackOff);
+    const auto pause = std::max(back_off, pace.Wait());
     pollfd stop{wake_, POLLIN, 0};
-    if (poll(&stop, 1, static_cast<int>(back_off.count())) == 1) return;
+    if (poll(&stop, 1, static_cast<int>(pause.count())) == 1) return;
   }
 }
 
@@ -115,6 +124,8 @@ void AgentSessions::BeginSession(int socket) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kWindowBytes);
+  arguments.SetMaxReceiveMessageSize(kMostMessageBytes);
+  arguments.SetInt(GRPC_ARG_MAX_METADATA_SIZE, kMostMetadataBytes);
   session->channel = grpc::CreateCustomInsecureChannelFromFd("rum-agent", socket, arguments);
   session->stub = agent::Agent::NewStub(session->channel);
   const std::lock_guard<std::mutex> guard(mutex_);
@@ -125,34 +136,45 @@ void AgentSessions::BeginSession(int socket) {
 // Nobody is given a session before it is known who is at its other end.
 void AgentSessions::GreetAll() {
   std::map<std::string, int> sent;  // replacements, by the build that was there
+  Pace replacements(kReplacementBurst, kReplacementInterval);
+  const auto in_vain = [&](const std::string& build_id) {
+    const auto now = std::chrono::steady_clock::now();
+    const auto known = sent.find(build_id);
+    return replacements.Next(now) > now || sent.size() > kMostBuilds ||
+           (!build_id.empty() && known != sent.end() && known->second >= kMostReplacements);
+  };
+  auto again = kFirstBackOff;
   std::unique_lock<std::mutex> guard(mutex_);
   for (;;) {
     changed_.wait(guard, [this] { return stopping_ || greeted_ != nullptr; });
     if (stopping_) return;
     std::shared_ptr<AgentSession> session = greeted_;
     guard.unlock();
-    std::string in_vain;
-    for (const auto& [build_id, times] : sent) {
-      if (times >= kMostReplacements) in_vain = build_id;
-    }
     const Greeting greeting = Greet(session->stub.get(), program_, in_vain);
     guard.lock();
     if (greeting.outcome == Greeting::kReplaced) {
       ++sent[greeting.build_id];
       replaced_ = std::chrono::steady_clock::now();
+      replacements.Count(replaced_);
     }
     if (greeted_ != session) continue;  // it is over
     if (greeting.outcome != Greeting::kServe) {
       last_error_ = greeting.text;
       // An agent that does not answer is asked again; the others begin another session.
+      // One that is refused stays as it is, so that it is not asked again and again.
+      if (greeting.outcome == Greeting::kRefused) refused_ = greeted_;
       if (greeting.outcome != Greeting::kLost) greeted_ = nullptr;
-      if (greeting.outcome == Greeting::kLost) changed_.wait_for(guard, kFirstBackOff);
+      if (greeting.outcome == Greeting::kLost) {
+        changed_.wait_for(guard, again, [&] { return stopping_ || greeted_ != session; });
+        again = std::min(again * 2, kMostBackOff);
+      }
       continue;
     }
+    again = kFirstBackOff;
     session->protocol = greeting.protocol;
     session->not_replaced = greeting.text;
-    session->changes = std::make_unique<ChangeStream>(
-        session->stub.get(), [this](const agent::Changed&) { TellChange(); });
+    session->changes =
+        std::make_unique<ChangeStream>(session->stub.get(), [this] { TellChange(); });
     std::shared_ptr<AgentSession> before =
         std::exchange(session_, std::exchange(greeted_, nullptr));
     last_error_.clear();
@@ -172,10 +194,12 @@ void AgentSessions::TellChange() {
 }
 
 void AgentSessions::EndSession(const std::string& why) {
-  std::shared_ptr<AgentSession> ended;  // after the lock
+  std::shared_ptr<AgentSession> refused;  // after the lock
+  std::shared_ptr<AgentSession> ended;
   const std::lock_guard<std::mutex> guard(mutex_);
   last_error_ = why;
   greeted_ = nullptr;
+  refused_.swap(refused);
   if (session_ == nullptr) return;
   session_.swap(ended);
   ++changes_;

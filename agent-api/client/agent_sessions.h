@@ -63,6 +63,7 @@ class AgentSessions {
   mutable std::condition_variable changed_;
   std::shared_ptr<AgentSession> session_;
   std::shared_ptr<AgentSession> greeted_;  // one whose agent is not known yet
+  std::shared_ptr<AgentSession> refused_;  // one that nobody is given
   // The last agent, by ours.
   std::chrono::steady_clock::time_point replaced_ = std::chrono::steady_clock::time_point::min();
   std::string last_error_;

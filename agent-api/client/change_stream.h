@@ -4,7 +4,9 @@
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <functional>
+#include <mutex>
 #include <thread>
 
 #include "agent-api/agent.grpc.pb.h"
@@ -13,10 +15,11 @@ namespace rum {
 
 // Listens to what a guest tells by itself, for as long as the session of `stub` lasts; an agent
 // that is too old to tell anything is no error. `on_change` is called on a thread of its own, which
-// ends with this.
+// ends with this, ten times at once and then five times a second at most: what the guest tells
+// faster, it keeps.
 class ChangeStream {
  public:
-  ChangeStream(agent::Agent::Stub* stub, std::function<void(const agent::Changed&)> on_change);
+  ChangeStream(agent::Agent::Stub* stub, std::function<void()> on_change);
   ~ChangeStream();
   ChangeStream(const ChangeStream&) = delete;
   ChangeStream& operator=(const ChangeStream&) = delete;
@@ -25,7 +28,12 @@ class ChangeStream {
   bool open() const { return open_; }
 
  private:
+  void Listen(agent::Agent::Stub* stub, const std::function<void()>& on_change);
+
   std::atomic<bool> open_ = false;
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  bool end_ = false;
   grpc::ClientContext context_;
   std::thread thread_;
 };

@@ -11,6 +11,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "agent-api/build_id.h"
+#include "agent-api/client/checked_reply.h"
 #include "agent-api/client/rpc_status.h"
 #include "agent-api/protocol.h"
 
@@ -58,7 +59,8 @@ std::string Name(const AgentBuild& build) {
 
 }  // namespace
 
-Greeting Greet(agent::Agent::Stub* stub, const std::string& program, const std::string& in_vain) {
+Greeting Greet(agent::Agent::Stub* stub, const std::string& program,
+               const std::function<bool(const std::string&)>& in_vain) {
   Greeting greeting;
   agent::Observation seen;
   {
@@ -66,7 +68,14 @@ Greeting Greet(agent::Agent::Stub* stub, const std::string& program, const std::
     context.set_deadline(std::chrono::system_clock::now() + kAnswer);
     const grpc::Status status = stub->Observe(&context, agent::ObserveRequest(), &seen);
     if (!status.ok()) {
-      greeting.text = std::string(ToAbsl(status).message());
+      const absl::Status said = ToAbsl(status);
+      if (SaysWhatNoAgentSays(said)) greeting.outcome = Greeting::kRefused;
+      greeting.text = std::string(said.message());
+      return greeting;
+    }
+    if (const absl::Status said = CheckGreeting(seen); !said.ok()) {
+      greeting.outcome = Greeting::kRefused;
+      greeting.text = std::string(said.message());
       return greeting;
     }
   }
@@ -94,7 +103,7 @@ Greeting Greet(agent::Agent::Stub* stub, const std::string& program, const std::
     case AgentFit::kReplace:
       break;
   }
-  if (there.build_id == in_vain && !in_vain.empty()) {
+  if (in_vain(there.build_id)) {
     greeting.text = absl::StrCat("the agent in the guest, ", Name(there),
                                  ", was replaced but came back: the next boot tries again");
     return greeting;

@@ -2,6 +2,7 @@
 #define RUM_AGENT_API_CLIENT_GREETING_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "agent-api/agent.grpc.pb.h"
@@ -13,7 +14,7 @@ struct Greeting {
   enum Outcome {
     kServe,     // the session is good
     kReplaced,  // another agent is about to begin the next session
-    kRefused,   // the two do not understand each other: `text` says so
+    kRefused,   // the two do not understand each other, or no agent is there: `text` says so
     kLost,      // no answer
   };
   Outcome outcome = kLost;
@@ -22,9 +23,11 @@ struct Greeting {
   std::string text;       // kServe: why an agent that is not our own goes on; empty: it is
 };
 
-// `program`: the agent to have in the guest; empty: whichever is there. `in_vain`: the build of one
-// that came back although it had been replaced: it is left alone.
-Greeting Greet(agent::Agent::Stub* stub, const std::string& program, const std::string& in_vain);
+// `program`: the agent to have in the guest; empty: whichever is there. `in_vain`: whether an agent
+// of that build is left alone, because such a one came back although it had been replaced, or
+// because one after the other was.
+Greeting Greet(agent::Agent::Stub* stub, const std::string& program,
+               const std::function<bool(const std::string& build_id)>& in_vain);
 
 }  // namespace rum
 

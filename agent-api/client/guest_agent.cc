@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "agent-api/agent.grpc.pb.h"
 #include "agent-api/client/agent_sessions.h"
+#include "agent-api/client/checked_reply.h"
 #include "agent-api/client/rpc_status.h"
 #include "agent-api/client/stream_forwards.h"
 
@@ -37,7 +38,8 @@ class GrpcGuestAgent : public GuestAgent {
   absl::StatusOr<agent::Observation> Observe(const agent::ObserveRequest& request) override {
     agent::Observation reply;
     const auto session = sessions_.Current();
-    const absl::Status status = Unary(&Agent::Stub::Observe, request, &reply);
+    absl::Status status = Unary(&Agent::Stub::Observe, request, &reply);
+    if (status.ok()) status = CheckReply(request, reply);
     if (!status.ok()) return status;
     if (session != nullptr) reply.set_not_replaced(session->not_replaced);
     return reply;
@@ -63,7 +65,8 @@ class GrpcGuestAgent : public GuestAgent {
   absl::StatusOr<agent::SetStorageReply> SetStorage(
       const agent::SetStorageRequest& request) override {
     agent::SetStorageReply reply;
-    const absl::Status status = Unary(&Agent::Stub::SetStorage, request, &reply, kStorageDeadline);
+    absl::Status status = Unary(&Agent::Stub::SetStorage, request, &reply, kStorageDeadline);
+    if (status.ok()) status = CheckReply(request, reply);
     if (!status.ok()) return status;
     return reply;
   }
@@ -74,7 +77,7 @@ class GrpcGuestAgent : public GuestAgent {
     const auto session = sessions_.Current();
     if (session == nullptr) return sessions_.None();
     grpc::ClientContext context;
-    return FollowTo(&context, session->stub->RunScript(&context, request).get(),
+    return FollowTo(request.run_id(), &context, session->stub->RunScript(&context, request).get(),
                     [&](const agent::RunScriptEvent& event) {
                       if (output) output(event);
                       return true;
@@ -87,7 +90,8 @@ class GrpcGuestAgent : public GuestAgent {
     const auto session = sessions_.Current();
     if (session == nullptr) return sessions_.None();
     grpc::ClientContext context;
-    return FollowTo(&context, session->stub->FollowRun(&context, request).get(), output);
+    return FollowTo(request.run_id(), &context, session->stub->FollowRun(&context, request).get(),
+                    output);
   }
 
   absl::Status CancelRun(const std::string& run_id) override {
@@ -183,8 +187,9 @@ class GrpcGuestAgent : public GuestAgent {
 
   absl::StatusOr<std::vector<std::string>> ReadHostKeys() override {
     agent::ReadHostKeysReply reply;
-    const absl::Status status =
-        Unary(&Agent::Stub::ReadHostKeys, agent::ReadHostKeysRequest(), &reply);
+    const agent::ReadHostKeysRequest request;
+    absl::Status status = Unary(&Agent::Stub::ReadHostKeys, request, &reply);
+    if (status.ok()) status = CheckReply(request, reply);
     if (!status.ok()) return status;
     return std::vector<std::string>(reply.keys().begin(), reply.keys().end());
   }
@@ -198,16 +203,26 @@ class GrpcGuestAgent : public GuestAgent {
 
  private:
   static absl::StatusOr<agent::ScriptRun> FollowTo(
-      grpc::ClientContext* context, grpc::ClientReader<agent::RunScriptEvent>* reader,
+      const std::string& run_id, grpc::ClientContext* context,
+      grpc::ClientReader<agent::RunScriptEvent>* reader,
       const std::function<bool(const agent::RunScriptEvent&)>& output) {
     agent::ScriptRun run;
     bool ended = false;
     agent::RunScriptEvent event;
-    while (reader->Read(&event)) {
+    RunEvents events(run_id);
+    absl::Status said;
+    while (said.ok() && reader->Read(&event)) {
+      said = events.Check(event);
+      if (!said.ok()) {
+        context->TryCancel();
+        break;
+      }
+      event.DiscardUnknownFields();
       if (event.has_ended()) run = event.ended(), ended = true;
       if (!event.has_ended() && !output(event)) context->TryCancel();
     }
     const grpc::Status status = reader->Finish();
+    if (!said.ok()) return said;
     if (ended) return run;
     if (!status.ok()) return ToAbsl(status);
     return absl::UnavailableError("agent: the run's stream ended without an outcome");
@@ -222,7 +237,11 @@ class GrpcGuestAgent : public GuestAgent {
     if (session == nullptr) return sessions_.None();
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + deadline);
-    return ToAbsl((session->stub.get()->*method)(&context, request, reply));
+    const absl::Status status = ToAbsl((session->stub.get()->*method)(&context, request, reply));
+    if (!status.ok()) return status;
+    const absl::Status said = CheckAnswer(*reply);
+    reply->DiscardUnknownFields();  // a newer agent's, which nobody here looks at
+    return said;
   }
 
   // The forwards hold sessions, and so end first.

@@ -4,6 +4,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "agent-api/budget.h"
+#include "agent-api/client/checked_reply.h"
 
 namespace rum {
 namespace {
@@ -12,9 +14,10 @@ constexpr char kLost[] = "the connection to the agent in the guest was lost";
 
 // Of INTERNAL and RESOURCE_EXHAUSTED, which an agent uses as well.
 bool IsOfGrpc(const std::string& words) {
-  for (const char* part : {"RST_STREAM", "Received message larger", "GOAWAY", "Stream removed",
-                           "stream error", "Failed to parse", "Failed to serialize",
-                           "Error in unary", "Missing :status", "Trailing metadata"}) {
+  for (const char* part :
+       {"RST_STREAM", "Received message larger", "GOAWAY", "Stream removed", "stream error",
+        "Failed to parse", "Failed to serialize", "Error in unary", "Missing :status",
+        "Trailing metadata", "metadata size exceeds"}) {
     if (absl::StrContains(words, part)) return true;
   }
   return false;
@@ -26,6 +29,11 @@ absl::Status ToAbsl(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
   const auto code = static_cast<absl::StatusCode>(status.error_code());
   const std::string& words = status.error_message();
+  if (code < absl::StatusCode::kCancelled || code > absl::StatusCode::kUnauthenticated ||
+      words.size() > kMostReasonBytes) {
+    return absl::DataLossError(absl::StrCat(kNoAgent, "an error of code ", static_cast<int>(code),
+                                            " and ", words.size(), " bytes"));
+  }
   switch (status.error_code()) {
     case grpc::StatusCode::UNAVAILABLE:
       // An agent that is busy says so itself.
@@ -46,8 +54,10 @@ absl::Status ToAbsl(const grpc::Status& status) {
       break;
   }
   if (IsOfGrpc(words)) {
-    const bool large = absl::StrContains(words, "larger");
-    return absl::Status(code, large ? "the agent's answer is too large" : kLost);
+    if (absl::StrContains(words, "larger") || absl::StrContains(words, "metadata size")) {
+      return absl::DataLossError(absl::StrCat(kNoAgent, "an answer that is too large"));
+    }
+    return absl::Status(code, kLost);
   }
   return absl::Status(code, absl::StrCat("agent: ", words.empty() ? "it gave no reason" : words));
 }

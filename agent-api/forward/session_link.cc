@@ -20,6 +20,8 @@ SessionLink::SessionLink(Role role, Events events)
 
 void SessionLink::Start() {
   nonce_ = NewNonce();
+  out_.clear();  // a guest that asks again and again and does not read makes nothing grow
+  sent_ = 0;
   out_ += EncodeControl(role_ == Role::kHost ? FrameKind::kHello : FrameKind::kReset, nonce_);
 }
 

@@ -14,13 +14,13 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "agent-api/agent.grpc.pb.h"
+#include "agent-api/budget.h"
 #include "agent-api/build_id.h"
 #include "agent-api/channel/socket_io.h"
 #include "agent-api/forward/loopback.h"
@@ -38,6 +38,7 @@
 #include "agent-api/guest/staged_program.h"
 #include "agent-api/guest/storage.h"
 #include "agent-api/guest/text_file.h"
+#include "agent-api/guest/told.h"
 #include "agent-api/protocol.h"
 
 namespace rum::guest {
@@ -49,9 +50,6 @@ constexpr std::chrono::seconds kCallsEnd{5};
 // How soon the end of a session is noticed by a stream that has nothing to say.
 constexpr std::chrono::milliseconds kLookForHost{2000};
 
-// Of a list that is told: gRPC's limit of 4 MiB for a message is for all of them.
-constexpr size_t kMostOfAList = 1 << 20;
-
 // Of a file in the guest that could not be read or written, or is held: whoever uses the guest may
 // have cured it by the next try. Unavailable is gRPC's word for a connection that was lost.
 absl::Status Curable(const absl::Status& status) {
@@ -60,25 +58,10 @@ absl::Status Curable(const absl::Status& status) {
   return curable ? absl::AbortedError(status.message()) : status;
 }
 
-// `names` up to the limit, those `of_interest` before others; sorted.
-std::set<std::string> AsManyAsCanBeTold(
-    const std::vector<std::string>& names,
-    const google::protobuf::RepeatedPtrField<std::string>& of_interest) {
-  std::set<std::string> told;
-  size_t size = 0;
-  const std::set<std::string> first(of_interest.begin(), of_interest.end());
-  for (const bool interesting : {true, false}) {
-    for (const std::string& name : names) {
-      if ((first.count(name) > 0) != interesting || size + name.size() > kMostOfAList) continue;
-      size += name.size();
-      told.insert(name);
-    }
-  }
-  return told;
-}
-
+// Of a reason, a host takes in so much.
 grpc::Status ToGrpc(const absl::Status& status) {
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()),
+                      std::string(status.message().substr(0, kMostReasonBytes)));
 }
 
 // Connected to the port on 127.0.0.1, else on ::1; -1 with errno.
@@ -174,6 +157,7 @@ class Service final : public agent::Agent::Service {
       }
       return failed;
     });
+    FitToBudget(reply->mutable_volumes());
     return ToGrpc(done.ok() ? kept : done);
   }
 
@@ -254,7 +238,9 @@ class Service final : public agent::Agent::Service {
 
   grpc::Status ReadHostKeys(grpc::ServerContext*, const agent::ReadHostKeysRequest*,
                             agent::ReadHostKeysReply* reply) override {
-    for (const std::string& key : HostKeysIn("/etc/ssh")) reply->add_keys(key);
+    for (const std::string& key : HostKeysIn("/etc/ssh")) {
+      if (key.size() <= kMostKeyBytes && reply->keys_size() < kMostHostKeys) reply->add_keys(key);
+    }
     return grpc::Status::OK;
   }
 
@@ -305,9 +291,7 @@ class Service final : public agent::Agent::Service {
     seen.set_hosts_lack_name(!seen.static_hostname().empty() &&
                              !NamesHost(ReadFile("/etc/hosts"), seen.static_hostname()));
     seen.set_user_exists(FindAccount(request.user()).has_value());
-    for (const std::string& group : AsManyAsCanBeTold(GroupsOf(request.user()), request.groups())) {
-      seen.add_groups(group);
-    }
+    for (const std::string& group : GroupsOf(request.user())) seen.add_groups(group);
     for (const agent::ScriptRun& run : scripts_->Runs()) *seen.add_runs() = run;
     for (const std::string& key : AuthorizedKeysOf(request.user())) seen.add_authorized_keys(key);
     for (const agent::Card& card : cards_.Now()) *seen.add_cards() = card;
@@ -316,6 +300,7 @@ class Service final : public agent::Agent::Service {
       *seen.add_volumes() = state;
     for (const std::string& target : StaleTargets(volumes)) seen.add_stale_targets(target);
     seen.set_boot_script_hash(scripts_->BootScriptHash());
+    FitToBudget(request, &seen);
     return seen;
   }
 

@@ -22,6 +22,7 @@ constexpr char kPrefix[] = "output-";
 // endian), then the bytes.
 constexpr size_t kHead = 13;
 constexpr uint32_t kMostPiece = 1024 * 1024;
+constexpr uint64_t kMostEnd = uint64_t{1} << 62;  // of a log: no sum of offsets runs over
 
 std::string FileOf(const std::string& folder, uint64_t offset) {
   return absl::StrFormat("%s/%s%020d", folder, kPrefix, offset);
@@ -126,6 +127,10 @@ absl::Status RunLogWriter::NextFile(uint64_t offset) {
 }
 
 absl::Status RunLogWriter::Append(OutputPiece piece) {
+  if (piece.bytes.empty()) return absl::OkStatus();
+  if (piece.bytes.size() > kMostPiece || piece.offset > kMostEnd - piece.bytes.size()) {
+    return absl::InvalidArgumentError("a piece of output that cannot be");
+  }
   if (piece.offset + piece.bytes.size() <= end_) return absl::OkStatus();
   if (piece.offset < end_) {
     piece.bytes.erase(0, end_ - piece.offset);

@@ -272,6 +272,24 @@ TEST_F(ReconcilerTest, AnAgentThatDoesNotComeIsAFailureOfTheGuestAlone) {
   EXPECT_EQ(machine_->Status().phase(), MachineStatus::UNREACHABLE);
 }
 
+TEST_F(ReconcilerTest, AnAnswerThatIsNoAgentsIsAFailureOfTheGuestAloneAndIsNotWaitedOut) {
+  GoUp();
+  Edit();
+  world_.guest->refused = absl::DataLossError("the guest says what no agent says: 65 cards");
+  ApplyOptions options;
+  options.agent_patience = absl::Hours(1);
+  const Seen seen = Apply(*machine_, options);
+  EXPECT_TRUE(seen.outcome.failed);
+  EXPECT_THAT(seen.outcome.error, HasSubstr("what no agent says: 65 cards: hostname, groups"));
+  EXPECT_THAT(seen.done, SizeIs(2)) << "definition and ports need no guest";
+  const MachineStatus status = machine_->Status();
+  EXPECT_EQ(status.phase(), MachineStatus::UNREACHABLE);
+  EXPECT_THAT(status.phase_reason(), HasSubstr("65 cards"));
+  world_.guest->refused = absl::OkStatus();
+  EXPECT_FALSE(Apply(*machine_).outcome.failed);
+  world_.ExpectConverged();
+}
+
 TEST_F(ReconcilerTest, ALibvirtThatIsAwayIsNotAMachineThatIsNot) {
   GoUp();
   world_.hypervisor->FailAll(absl::UnavailableError("cannot connect"));

@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <set>
+#include <string>
 #include <tuple>
 
 #include "controller/conditions.h"
@@ -54,6 +56,20 @@ TEST(Status, NamesThePhase) {
   EXPECT_EQ(model.Status().phase(), MachineStatus::UNREACHABLE);
   model.observed.domain.running = false;
   EXPECT_EQ(model.Status().phase(), MachineStatus::STOPPED);
+}
+
+TEST(Status, SaysWhatAGuestCannotTellWholly) {
+  Model model = Converged(SampleConfig());
+  for (const char* list : {"cards", "groups"}) model.observed.guest->add_cut(list);
+  std::map<std::string, std::string> said;
+  const MachineStatus status = model.Status();
+  for (const Item& item : status.items()) {
+    if (item.state() != Item::HOLDS) said[item.field()] = item.text();
+  }
+  EXPECT_THAT(said,
+              testing::ElementsAre(
+                  testing::Pair("network.nat", testing::HasSubstr("more network cards")),
+                  testing::Pair("user.groups", testing::HasSubstr("more groups of the user"))));
 }
 
 TEST(Status, NamesEveryCauseWithItsReasonAndWhatGoesOnWithIt) {

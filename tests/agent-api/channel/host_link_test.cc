@@ -21,11 +21,11 @@ class HostLink : public testing::Test {
     signal(SIGPIPE, SIG_IGN);  // as the controller does
     Connect({});
   }
-  void Connect(Keepalive keepalive) {
+  void Connect(Keepalive keepalive, SessionPace pace = SessionPace()) {
     const auto [ours, theirs] = NewPair();
     host_.reset();
     guest_ = std::make_unique<Peer>(theirs);
-    host_ = std::make_unique<Host>(ours, std::move(keepalive));
+    host_ = std::make_unique<Host>(ours, std::move(keepalive), std::move(pace));
   }
   std::string Hello() {
     const Control hello = guest_->NextControl();
@@ -159,6 +159,44 @@ TEST_F(HostLink, WhileNobodyWaitsForItAGuestMayBeSilent) {
   }
   EXPECT_TRUE(host_->Stop());
   EXPECT_EQ(guest_->NextControl(), Control(FrameKind::kBye, nonce));  // and it was not asked
+  close(session);
+}
+
+// The clock stands still, so that nothing is made up for meanwhile.
+TEST_F(HostLink, AGuestThatBreaksEachSessionAtOnceGetsFewAndLosesTheConnection) {
+  const Pace::Time now{};
+  Connect({}, SessionPace([now] { return now; }));
+  for (int i = 0; i <= SessionPace::kFree; ++i) {
+    const int session = Begin(Hello());
+    guest_->Send(FrameKind::kReset, NewNonce());
+    EXPECT_TRUE(AtEnd(session));
+    close(session);
+  }
+  EXPECT_TRUE(host_->Wait()) << "it ended by itself";
+  EXPECT_EQ(host_->ends(), SessionPace::kFree + 1);
+}
+
+TEST_F(HostLink, AFloodOfResetsEndsTheConnectionAndHasFewAnswers) {
+  const Pace::Time now{};
+  Connect({}, SessionPace([now] { return now; }));
+  const std::string reset = EncodeControl(FrameKind::kReset, NewNonce());
+  std::string flood;
+  for (int i = 0; i < 20'000; ++i) flood += reset;
+  guest_->SendRaw(flood);
+  EXPECT_FALSE(host_->Wait());
+  int answers = 0;
+  while (guest_->NextControl().first == FrameKind::kHello) ++answers;
+  EXPECT_LE(answers, SessionPace::kFree + 1);
+}
+
+TEST_F(HostLink, AFloodOfAcknowledgementsEndsTheConnection) {
+  const Pace::Time now{};
+  Connect({}, SessionPace([now] { return now; }));
+  const std::string nonce = Hello();
+  const int session = Begin(nonce);
+  for (int i = 0; i < SessionPace::kControlBurst; ++i) guest_->Send(FrameKind::kAck, nonce);
+  EXPECT_TRUE(host_->Wait());
+  EXPECT_TRUE(AtEnd(session));
   close(session);
 }
 

@@ -70,6 +70,7 @@ TEST_F(Link, ARestartedAgentGetsASessionOfItsOwn) {
 // it can tidy up.
 void ClientUnderLoad(int channel, int lives_us) {
   std::thread([channel] {
+    SessionPace pace;
     ServeHostLink(
         channel, -1,
         [](int socket) {
@@ -78,7 +79,7 @@ void ClientUnderLoad(int channel, int lives_us) {
             for (;;) WriteAll(socket, std::string(kMark, kMarkSize) + "garbage of a killed client");
           }).detach();
         },
-        [] {});
+        [] {}, {}, &pace);
   }).detach();
   // Signals come at any time: how long it lives is the test's input.
   usleep(static_cast<useconds_t>(lives_us));

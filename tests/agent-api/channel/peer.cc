@@ -165,10 +165,11 @@ std::string Guest::Wait() {
   return error_;
 }
 
-Host::Host(int channel, Keepalive keepalive)
+Host::Host(int channel, Keepalive keepalive, SessionPace pace)
     : channel_(channel),
       wake_(eventfd(0, EFD_CLOEXEC)),
       keepalive_(std::move(keepalive)),
+      pace_(std::move(pace)),
       thread_([this] {
         ever_ = ServeHostLink(
             channel_, wake_, [this](int socket) { sessions_.Put(socket); },
@@ -176,7 +177,7 @@ Host::Host(int channel, Keepalive keepalive)
               const std::lock_guard<std::mutex> guard(mutex_);
               ++ends_;
             },
-            keepalive_);
+            keepalive_, &pace_);
         close(channel_);
       }) {}
 

@@ -86,7 +86,8 @@ class Guest {
 // Serves the host's end of one connection on a thread.
 class Host {
  public:
-  explicit Host(int channel, Keepalive keepalive = {});  // closes `channel` at the end
+  // Closes `channel` at the end.
+  explicit Host(int channel, Keepalive keepalive = {}, SessionPace pace = SessionPace());
   ~Host();
   int Take() { return sessions_.Take(); }
   bool Stop();  // true when there was a session
@@ -98,6 +99,7 @@ class Host {
   const int channel_;
   const int wake_;
   const Keepalive keepalive_;
+  SessionPace pace_;
   std::mutex mutex_;
   int ends_ = 0;
   bool ever_ = false;

@@ -45,6 +45,7 @@ absl::Status FakeGuestAgent::Begin() {
 absl::StatusOr<agent::Observation> FakeGuestAgent::Observe(const agent::ObserveRequest& request) {
   Lock lock(guest_->mutex);
   if (!guest_->connected) return absl::UnavailableError("no session with the agent");
+  if (!guest_->refused.ok()) return guest_->refused;
   agent::Observation observation;
   observation.set_protocol(1);
   observation.set_boot_id(guest_->boot_id);

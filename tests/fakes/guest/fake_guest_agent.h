@@ -37,6 +37,7 @@ struct FakeGuest {
   std::vector<std::string> executed;           // the texts that ran, in order
   std::vector<std::string> host_keys;          // of its sshd
   int calls = 0;                               // that change something
+  absl::Status refused;                        // what the client makes of each observation
   absl::Status fail_next;                      // of the next call that changes something
   absl::Status fail_after;                     // of the one after that
   std::function<void()> on_change;             // set by the host: what the guest pushes

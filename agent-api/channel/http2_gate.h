@@ -1,0 +1,46 @@
+#ifndef RUM_AGENT_API_CHANNEL_HTTP2_GATE_H_
+#define RUM_AGENT_API_CHANNEL_HTTP2_GATE_H_
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <utility>
+
+#include "agent-api/channel/session_pace.h"
+
+namespace rum {
+
+// Watches the heads of the HTTP/2 frames (RFC 9113, 4.1) that a guest sends, before gRPC has them,
+// which keeps headers until their end, however long they are, and an answer to each PING and
+// SETTINGS until the guest takes it. Not thread-safe.
+class Http2Gate {
+ public:
+  explicit Http2Gate(std::function<Pace::Time()> now = std::chrono::steady_clock::now)
+      : now_(std::move(now)) {}
+
+  // Bytes of the stream, however it is cut. False: no agent sends that, and the stream is of no
+  // more use.
+  bool Feed(const char* data, size_t size);
+
+  static constexpr size_t kMostHeaders = 64 * 1024;  // with all that continues them
+  static constexpr size_t kMostOther = 16 * 1024;    // a frame that has no data
+  static constexpr int kAskedBurst = 64;             // PING and SETTINGS
+  static constexpr std::chrono::milliseconds kAskedInterval{100};
+
+ private:
+  static constexpr size_t kHead = 9;
+  bool TakeHead();
+
+  const std::function<Pace::Time()> now_;
+  Pace asked_{kAskedBurst, kAskedInterval};
+  unsigned char head_[kHead] = {};
+  size_t got_ = 0;      // of the head
+  size_t left_ = 0;     // of the frame's payload
+  size_t headers_ = 0;  // bytes of headers that have not ended
+  bool bad_ = false;
+};
+
+}  // namespace rum
+
+#endif  // RUM_AGENT_API_CHANNEL_HTTP2_GATE_H_
