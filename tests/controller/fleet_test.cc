@@ -280,7 +280,7 @@ TEST_F(FleetTest, StopEndsAWaitForTheAgent) {
   const absl::Time begin = absl::Now();
   controller_->Stop();
   up.join();
-  EXPECT_LT(absl::Now() - begin, absl::Seconds(5));
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(60)) << "the agent is waited for 300 s";
 }
 
 TEST_F(FleetTest, OfTwoUpsAtOnceOneWaitsAndSaysSo) {

@@ -254,7 +254,7 @@ TEST_F(ApplyTest, AServerThatEndsEndsWhatWaits) {
   }));
   const absl::Time begin = absl::Now();
   StopServer();
-  EXPECT_LT(absl::Now() - begin, absl::Seconds(3));
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(60)) << "the agent is waited for 300 s";
   up.join();
   // On a slow machine the end of the call is faster than its outcome.
   EXPECT_TRUE(!heard.status.ok() || (heard.outcomes.size() == 1 && heard.outcomes[0].failed()));

@@ -106,7 +106,7 @@ TEST_F(SocketTest, AClientThatSaysNothingStopsNothing) {
   EXPECT_TRUE(client_->Info(&context, control::InfoRequest(), &info).ok());
   const absl::Time begin = absl::Now();
   StopServer();
-  EXPECT_LT(absl::Now() - begin, absl::Seconds(3));
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(60));
   close(fd);
 }
 
