@@ -261,7 +261,9 @@ std::string World::DomainName() const {
 std::string World::RecordBytes() const {
   std::map<std::string, std::string> files;
   for (const auto& entry : fs::recursive_directory_iterator(folder_ + "/state")) {
-    if (!entry.is_regular_file() || entry.path().extension() == ".log") continue;
+    const std::string extension = entry.path().extension();
+    // A record that is just being saved, with what was only seen, is in the next one's place.
+    if (!entry.is_regular_file() || extension == ".log" || extension == ".new") continue;
     std::ostringstream bytes;
     bytes << std::ifstream(entry.path()).rdbuf();
     files[entry.path()] =
