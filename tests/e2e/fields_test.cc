@@ -129,9 +129,7 @@ class Fields : public testing::Test {
     }
     // Of this user's own, so that a case may change it.
     image_ = world_->folder() + "/image.qcow2";
-    const Result made = e2e::Run({"qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b",
-                                  world_->file.image, image_});
-    ASSERT_EQ(made.exit_status, 0) << made.err;
+    fs::copy_file(world_->file.image, image_);
     world_->file.image = image_;
     world_->file.more = std::string(kMore) + (IsSystem() ? kCard : "");
     world_->Save();
