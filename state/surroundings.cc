@@ -8,26 +8,19 @@
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "state/identity.h"
+#include "state/image_head.h"
 
 namespace rum {
 namespace {
 
 constexpr char kFileScheme[] = "file://";
-constexpr size_t kQcow2Bytes = 104;  // of the header of version 3
-constexpr uint64_t kDataApart = 4;   // incompatible feature: the data is in another file
 constexpr uint64_t kMostBackingName = 1023;
-
-uint64_t BigEndianAt(const std::string& bytes, size_t at, size_t size) {
-  uint64_t value = 0;
-  for (size_t i = at; i < at + size && i < bytes.size(); ++i)
-    value = value << 8 | static_cast<unsigned char>(bytes[i]);
-  return value;
-}
 
 // As much of it as there is.
 std::string ReadAt(int fd, uint64_t at, size_t size) {
@@ -39,27 +32,14 @@ std::string ReadAt(int fd, uint64_t at, size_t size) {
 
 // What the image stands on; "" of one that is whole.
 std::string BelowOf(int fd) {
-  const std::string header = ReadAt(fd, 0, kQcow2Bytes);
-  if (!absl::StartsWith(header, "QFI\xfb")) return "";
-  const uint64_t backing = BigEndianAt(header, 8, 8);
-  if (backing != 0) {
+  const std::optional<Qcow2Head> head = ReadQcow2Head(ReadAt(fd, 0, kQcow2HeadBytes));
+  if (!head.has_value()) return "";
+  if (head->below_at != 0) {
     const std::string name =
-        ReadAt(fd, backing, std::min(BigEndianAt(header, 16, 4), kMostBackingName));
+        ReadAt(fd, head->below_at, std::min(head->below_bytes, kMostBackingName));
     return name.empty() ? "another file" : name;
   }
-  const bool apart =
-      BigEndianAt(header, 4, 4) >= 3 && (BigEndianAt(header, 72, 8) & kDataApart) != 0;
-  return apart ? "a file with its data" : "";
-}
-
-bool EverybodyReads(const std::string& path) {
-  struct stat entry;
-  if (stat(path.c_str(), &entry) != 0 || (entry.st_mode & S_IROTH) == 0) return false;
-  std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  for (; folder.has_relative_path(); folder = folder.parent_path()) {
-    if (stat(folder.c_str(), &entry) != 0 || (entry.st_mode & S_IXOTH) == 0) return false;
-  }
-  return true;
+  return head->data_apart ? "a file with its data" : "";
 }
 
 // Also as a layer over something else.

@@ -6,30 +6,13 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "state/image_head.h"
 
 namespace rum {
-namespace {
-
-uint64_t BigEndian64(const char* bytes) {
-  uint64_t value = 0;
-  for (int i = 0; i < 8; ++i) value = value << 8 | static_cast<unsigned char>(bytes[i]);
-  return value;
-}
-
-bool WorldReadable(const std::string& path) {
-  struct stat file;
-  if (stat(path.c_str(), &file) != 0 || (file.st_mode & S_IROTH) == 0) return false;
-  std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  for (; folder.has_relative_path(); folder = folder.parent_path()) {
-    if (stat(folder.c_str(), &file) != 0 || (file.st_mode & S_IXOTH) == 0) return false;
-  }
-  return true;
-}
-
-}  // namespace
 
 std::string ImageMark(const std::string& path) {
   struct stat file;
@@ -57,14 +40,14 @@ absl::StatusOr<BaseImage> ProbeBaseImage(const std::string& base) {
   }
   image.path = real.string();
   image.file_size = std::filesystem::file_size(real, error);
-  image.world_readable = WorldReadable(image.path);
+  image.world_readable = EverybodyReads(image.path);
   image.mark = ImageMark(image.path);
-  char header[32] = {};
-  file.read(header, sizeof(header));
-  if (std::memcmp(header, "QFI\xfb", 4) == 0) {
+  std::string bytes(kQcow2HeadBytes, 0);
+  file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  if (const std::optional<Qcow2Head> head = ReadQcow2Head(bytes); head.has_value()) {
     image.format = "qcow2";
-    image.has_backing = BigEndian64(header + 8) != 0;
-    image.virtual_size = BigEndian64(header + 24);
+    image.has_backing = head->below_at != 0;
+    image.virtual_size = head->virtual_size;
   } else {
     image.format = "raw";
     image.virtual_size = image.file_size;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <optional>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
@@ -15,20 +16,13 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "controller/listeners/fd.h"
+#include "state/image_head.h"
 
 namespace rum {
 namespace {
 
 constexpr size_t kLookedAt = 4096;   // bytes
 constexpr size_t kQcow2Header = 72;  // bytes of version 2's
-constexpr uint64_t kExternalData =
-    4;  // incompatible feature of version 3: the data is in a file of its own
-
-uint64_t BigEndian(const std::string& bytes, size_t at, size_t size) {
-  uint64_t value = 0;
-  for (size_t i = at; i < at + size; ++i) value = value << 8 | static_cast<unsigned char>(bytes[i]);
-  return value;
-}
 
 absl::StatusOr<std::string> Beginning(int fd, const std::string& path) {
   std::string bytes(kLookedAt, 0);
@@ -73,16 +67,12 @@ std::string Described(const std::string& bytes) {
                       absl::BytesToHexString(bytes.substr(0, 8)));
 }
 
-absl::Status CheckQcow2(const std::string& header, const std::string& name, bool foreign) {
-  const uint64_t version = BigEndian(header, 4, 4);
-  if (version != 2 && version != 3) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, " is a qcow2 image of version ", version, ", which is not known here"));
+absl::Status CheckQcow2(const Qcow2Head& head, const std::string& name, bool foreign) {
+  if (head.version != 2 && head.version != 3) {
+    return absl::InvalidArgumentError(absl::StrCat(name, " is a qcow2 image of version ",
+                                                   head.version, ", which is not known here"));
   }
-  const bool layer = BigEndian(header, 8, 8) != 0;
-  const bool external =
-      version == 3 && header.size() >= 80 && (BigEndian(header, 72, 8) & kExternalData) != 0;
-  if (foreign && (layer || external)) {
+  if (foreign && (head.below_at != 0 || head.data_apart)) {
     return absl::InvalidArgumentError(
         absl::StrCat(name, " is a qcow2 image that stands on another file, which an image from ",
                      "elsewhere must not (qemu-img convert makes it whole)"));
@@ -108,9 +98,8 @@ absl::Status CheckDiskImage(const std::string& path, const std::string& name, bo
   if (!fd.ok()) return absl::ErrnoToStatus(errno, path);
   const absl::StatusOr<std::string> bytes = Beginning(fd.get(), path);
   if (!bytes.ok()) return bytes.status();
-  if (absl::StartsWith(*bytes, "QFI\xfb") && bytes->size() >= kQcow2Header) {
-    return CheckQcow2(*bytes, name, foreign);
-  }
+  const std::optional<Qcow2Head> head = ReadQcow2Head(*bytes);
+  if (head.has_value() && bytes->size() >= kQcow2Header) return CheckQcow2(*head, name, foreign);
   if (HasKnownContent(fd.get())) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat(name, " is not a disk image: it is ", Described(*bytes)));
