@@ -44,7 +44,7 @@ std::string Need(const char* name) {
 class Inside : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    world_ = new World(Need("RUM_TEST_URI"), FirstBoot::kShort);
+    world_ = new World(Need("RUM_TEST_URI"));
     fs::create_directory(world_->folder() + "/project/src");
     world_->file.more =
         "[[mounts]]\nsource = \"src\"\ntarget = \"/home/rum/src dir\"\ndefault = true\n";
