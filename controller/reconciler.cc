@@ -376,6 +376,7 @@ class Reconciliation {
     noted_ = true;
     if (execution.status.ok()) {
       if (action.has_start_domain()) started_ = true;
+      NoteDone(action, record_);
       return;
     }
     // A script would write below an empty target; but it may be what installs a missing mkfs.

@@ -145,6 +145,15 @@ bool NoteIntent(const Config& desired, const Observed& observed, const Action& a
   return !MessageDifferencer::Equals(before, *record);
 }
 
+void NoteDone(const Action& action, MachineRecord* record) {
+  if (!record->has_applied()) return;
+  for (const std::string& line : action.set_authorized_keys().add()) {
+    for (std::string& old : *record->mutable_applied()->mutable_ssh()->mutable_authorized_keys()) {
+      if (KeyWithoutComment(old) == KeyWithoutComment(line)) old = line;
+    }
+  }
+}
+
 bool NoteObserved(const Config& desired, const Observed& observed, bool converged, int64_t now_ms,
                   MachineRecord* record) {
   const MachineRecord before = *record;

@@ -20,6 +20,9 @@ bool NoteDesired(const Config& desired, MachineRecord* record);
 bool NoteIntent(const Config& desired, const Observed& observed, const Action& action,
                 MachineRecord* record);
 
+// After `action` was done: what the guest does not tell, which is what its keys may do.
+void NoteDone(const Action& action, MachineRecord* record);
+
 // Copies field by field into `applied` what is seen to hold. `converged`: no action is left, so
 // that the generation as a whole is applied.
 bool NoteObserved(const Config& desired, const Observed& observed, bool converged, int64_t now_ms,

@@ -65,6 +65,20 @@ TEST_F(ReconcilerTest, UpOnAnUnchangedMachineDoesNothing) {
   EXPECT_EQ(world_.disk->saves, saves);
 }
 
+// Of a key the guest tells no options, so that nobody sees there whether they hold.
+TEST_F(ReconcilerTest, OtherOptionsOfAKeyHoldOnceTheyAreSet) {
+  const std::string key =
+      "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJzzpIIkMdRmfnopXH6odGLyDS4kHRm511No822IvLRZ me";
+  for (const char* options : {"restrict ", "no-pty ", ""}) {
+    world_.file.more = "[ssh]\nauthorized_keys = [\"" + (options + key) + "\"]\n";
+    world_.Save();
+    if (machine_ == nullptr) GoUp();
+    const Seen seen = Apply(*machine_);
+    EXPECT_FALSE(seen.outcome.failed) << options << seen.outcome.error;
+    EXPECT_THAT(Apply(*machine_).done, IsEmpty()) << options;
+  }
+}
+
 TEST_F(ReconcilerTest, AnEditedFileIsAppliedAndTheRestIsListed) {
   GoUp();
   world_.guest->groups.insert("byhand");
