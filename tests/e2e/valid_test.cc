@@ -1,5 +1,5 @@
 // Valid files, drawn as in tests/controller/valid_files_test.cc, on one VM that goes on: what each
-// says holds, waits for a restart, or has a reason. By hand:
+// says holds, waits for a restart, or has a reason. 20 in CI; others by hand:
 //   RUM_TEST_FILES=50 RUM_TEST_SEED=7 tools/test //tests/e2e:valid_session_test
 #include <gtest/gtest.h>
 
