@@ -15,8 +15,8 @@ namespace rum {
 
 // Tells a client what happens, on a thread of its own: a client that has gone away, or that does
 // not read (`rum up | less`), holds up nothing. Results and progress all wait for it; of a script's
-// output at most 1 MiB does. One that reads slowly is waited for; one that has read nothing for a
-// while gets a line that says how much was left out.
+// output at most 1 MiB does. One that reads slowly is waited for; one that has read nothing for
+// five seconds gets a line that says how much was left out.
 class EventWriter {
  public:
   // `write` may block; false: the client is gone.
