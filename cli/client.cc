@@ -5,6 +5,7 @@
 #include <grpcpp/create_channel_posix.h>
 #include <grpcpp/grpcpp.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -17,6 +18,7 @@
 #include "controller/service/call_status.h"
 #include "controller/service/launch.h"
 #include "controller/service/own_socket.h"
+#include "state/identity.h"
 
 namespace rum {
 namespace {
@@ -64,6 +66,13 @@ absl::StatusOr<Connection> TryConnect() {
 
 }  // namespace
 
+Fd LockReplacing() {
+  Fd fd(open((RuntimeDir() + "/replace.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+             0600));
+  if (fd.ok()) flock(fd.get(), LOCK_EX);
+  return fd;
+}
+
 absl::Status StopController(std::unique_ptr<control::Control::Stub> stub) {
   control::InfoReply info;
   {
@@ -93,12 +102,17 @@ absl::StatusOr<std::unique_ptr<control::Control::Stub>> ConnectController(bool s
   grpc_init();
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
   bool tried = false;  // to have another one
+  Fd replacing;
   for (;;) {
     absl::StatusOr<Connection> connection = TryConnect();
     const bool usable = connection.ok() && connection->info.version() == kVersion;
     const bool current = usable && (tried || !connection->info.outdated());
     if (connection.ok() && (!start || current)) return std::move(connection->stub);
     if (!start || absl::IsPermissionDenied(connection.status())) return connection.status();
+    if (connection.ok() && !replacing.ok()) {
+      replacing = LockReplacing();
+      if (replacing.ok()) continue;
+    }
     // One of another version, or whose program was replaced, hands over to its successor; one that
     // is too old for that is stopped.
     absl::Status started = StartController(connection.ok());

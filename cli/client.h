@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "controller/listeners/fd.h"
 #include "controller/service/control.grpc.pb.h"
 
 namespace rum {
@@ -16,6 +17,11 @@ absl::StatusOr<std::unique_ptr<control::Control::Stub>> ConnectController(bool s
 
 // Asks the controller to end and waits until its process is gone.
 absl::Status StopController(std::unique_ptr<control::Control::Stub> stub);
+
+// Blocks until no other client is putting a new controller in the place of an old one, and keeps
+// the others from it for as long as the result lives: two at once would end the new controller too,
+// with what it does for whoever came first. Not ok, with nothing locked: there is no such folder.
+Fd LockReplacing();
 
 }  // namespace rum
 

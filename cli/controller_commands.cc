@@ -42,6 +42,7 @@ void Stop(Globals* globals) {
 }
 
 void RestartController(Globals* globals) {
+  const Fd replacing = LockReplacing();
   const absl::Status started = StartController(true);
   if (!started.ok()) return Fail(globals, std::string(started.message()));
   if (!globals->quiet) std::printf("controller restarted; machines went on running\n");
