@@ -52,6 +52,15 @@ std::string AutoType(virConnectPtr connection, const ConnectionFacts& facts) {
   return "kvm";
 }
 
+// https://libvirt.org/formatdomain.html#hypervisor-features: <tcg> since libvirt 8.0; QEMU knows
+// the option since 5.0.
+bool HasTcgCache(virConnectPtr connection) {
+  unsigned long libvirt = 0;  // NOLINT(google-runtime-int): libvirt's type
+  unsigned long qemu = 0;     // NOLINT(google-runtime-int)
+  return virConnectGetLibVersion(connection, &libvirt) == 0 && libvirt >= 8000000 &&
+         virConnectGetVersion(connection, &qemu) == 0 && qemu >= 5000000;
+}
+
 ConnectionFacts FactsOf(virConnectPtr connection) {
   ConnectionFacts facts;
   facts.uri = TakeText(virConnectGetURI(connection));
@@ -64,6 +73,7 @@ ConnectionFacts FactsOf(virConnectPtr connection) {
   const size_t host = facts.uri.find("://");
   facts.remote = host != std::string::npos && facts.uri.compare(host, 4, ":///") != 0;
   facts.auto_type = AutoType(connection, facts);
+  facts.tcg_cache = facts.kind != ConnectionKind::kTest && HasTcgCache(connection);
   return facts;
 }
 

@@ -23,7 +23,8 @@ struct ConnectionFacts {
   std::string uri;
   ConnectionKind kind = ConnectionKind::kSession;
   bool remote = false;
-  std::string auto_type;  // what domain_type "auto" means there: "kvm" or "qemu"
+  std::string auto_type;   // what domain_type "auto" means there: "kvm" or "qemu"
+  bool tcg_cache = false;  // a definition may say how much translated code QEMU keeps
 };
 
 // Keeps one connection to libvirt: opened when first needed, opened again when it died, with its

@@ -36,6 +36,7 @@ struct DomainParts {
   std::string channel_path;  // of the sockets, before "." and the channel's name; empty: libvirt's
   std::map<std::string, std::string> networks;  // libvirt's names; absent: as in the file
   bool vsock = false;                           // the host can talk to guests by vsock(7)
+  bool tcg_cache = false;                       // see ConnectionFacts
   bool started_default = false;       // libvirt's network "default" was off and had to be started
   std::set<std::string> own_volumes;  // that rum made for the machine: paths
   std::set<std::string> own_networks;

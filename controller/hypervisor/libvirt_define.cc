@@ -243,6 +243,7 @@ absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connecti
   parts.connection = facts.kind;
   const std::string& type = config.advanced().domain_type();
   parts.domain_type = type.empty() || type == "auto" ? facts.auto_type : type;
+  parts.tcg_cache = facts.tcg_cache;
   parts.uuid = DomainUuid(machine);
   if (found.persistent.has_value()) parts.uuid = found.persistent->uuid;
   if (!found.persistent.has_value() && found.live.has_value()) parts.uuid = found.live->uuid;

@@ -503,8 +503,18 @@ TEST(DomainEdit, AProcessorThatRumChoseFollowsTheDomainTypeAndTheUsersOwnDoesNot
   EXPECT_EQ(At(back, "//cpu/@mode"), "maximum");
   EXPECT_EQ(At(back, "//cpu/feature/@name"), "erms");
   EXPECT_THAT(ElementsAt(back, "//qemu:arg"), testing::SizeIs(4));
+  EXPECT_THAT(ElementsAt(back, "//features/tcg"), IsEmpty()) << "nor does each libvirt know it";
 
+  parts.tcg_cache = true;
+  const std::string emulated = Edit(kvm, parts);
+  EXPECT_EQ(At(emulated, "//features/tcg/tb-cache"), "131072");
+  EXPECT_EQ(At(emulated, "//features/tcg/tb-cache/@unit"), "KiB");
   parts.domain_type = "kvm";
+  EXPECT_EQ(ElementsAt(Edit(emulated, parts), "//features"), ElementsAt(kvm, "//features"))
+      << "libvirt refuses it there";
+  const std::string less = With(emulated, ">131072<", ">65536<");
+  EXPECT_EQ(ElementsAt(Edit(less, parts), "//features"), ElementsAt(less, "//features"));
+
   const std::string own = With(Definition("rum.xml"), "<cpu mode='maximum' check='none'>",
                                "<cpu mode='custom' match='exact' check='none'><model>x</model>");
   EXPECT_EQ(ElementsAt(Edit(own, parts), "//cpu"), ElementsAt(own, "//cpu"));
