@@ -25,7 +25,7 @@ bool Contains(const std::string& text, const std::string& part) {
 class Provisioning : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    world_ = new World(std::getenv("RUM_TEST_URI"));
+    world_ = new World(std::getenv("RUM_TEST_URI"), FirstBoot::kShort);
     world_->file.system = "echo system >> /var/log/system";
     world_->file.boot = "echo booted $RUM_BOOT_ID | tee -a /host/boots\ncat /proc/self/cgroup >&2";
     fs::create_directory(Boots().substr(0, Boots().rfind('/')));

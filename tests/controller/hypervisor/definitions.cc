@@ -43,6 +43,7 @@ DomainParts ShopParts() {
     parts.drive_paths[name] = volumes + ".drive.rum-" + name + ".qcow2";
   }
   parts.vsock = true;
+  parts.tcg_cache = true;
   return parts;
 }
 
