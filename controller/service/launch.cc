@@ -102,8 +102,11 @@ std::string ControllerUnit() {
       "Restart=on-failure\n"
       "# A restart keeps the listening sockets: nobody who connects meanwhile is refused.\n"
       "FileDescriptorStoreMax=4096\n"
-      "# Machines of qemu:///session go on when the controller ends.\n"
+      "# Machines of qemu:///session are in this unit's cgroup. They go on when the controller "
+      "ends,\n"
+      "# and it, with the others, when the kernel ends one for want of memory.\n"
       "KillMode=process\n"
+      "OOMPolicy=continue\n"
       "\n"
       "[Install]\n"
       "WantedBy=default.target\n");

@@ -250,6 +250,23 @@ TEST_F(ControllerTest, OneInTheForegroundStaysAndEndsBySignal) {
   }
 }
 
+// Session machines and libvirt's daemon are children of it: what bounds the unit would bound them,
+// and without new privileges QEMU's bridge helper, newuidmap and whatever else is setuid fail
+// there.
+TEST_F(ControllerTest, ItsUnitLeavesTheMachinesInItAlone) {
+  const std::string unit = rum_.Rum({"controller", "unit"}).out;
+  EXPECT_THAT(unit, HasSubstr("\nKillMode=process\n"));
+  EXPECT_THAT(unit, HasSubstr("\nOOMPolicy=continue\n")) << "the default ends all with one";
+  for (const char* bound : {"MemoryHigh", "MemoryMax", "TasksMax", "LimitNOFILE", "CPUQuota"}) {
+    EXPECT_THAT(unit, testing::Not(HasSubstr(bound)));
+  }
+  // In a user's instance all that seccomp does brings the first of these with it: systemd.exec(5).
+  for (const char* option : {"NoNewPrivileges", "SystemCall", "Restrict", "MemoryDeny",
+                             "LockPersonality", "Private", "Protect"}) {
+    EXPECT_THAT(unit, testing::Not(HasSubstr(option)));
+  }
+}
+
 TEST_F(ControllerTest, SaysWhyItCannotStart) {
   rum_.env["RUM_RUNTIME_DIR"] = rum_.runtime() + "/" + std::string(100, 'x');
   Result status = Status();

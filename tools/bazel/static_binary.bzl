@@ -3,16 +3,12 @@
 load("//tools/bazel:cc.bzl", "cc_binary")
 
 def static_binary(name, **kwargs):
-    """A cc_binary that is fully static, but for a sanitizer build: sanitizers need the shared C library."""
+    """A cc_binary that is fully static, at an address that each start chooses, but for a sanitizer build: sanitizers need the shared C library."""
     cc_binary(
         name = name,
-        features = select({
-            "//tools/bazel:sanitized": [],
-            "//conditions:default": ["fully_static_link"],
-        }),
         linkopts = select({
             "//tools/bazel:sanitized": [],
-            "//conditions:default": ["-static"],
+            "//conditions:default": ["-static-pie"],
         }),
         linkstatic = True,
         **kwargs
