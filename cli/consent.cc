@@ -51,6 +51,7 @@ void AddTrustOption(CLI::App* command, TrustWords* words) {
 grpc::Status AskTrust(const MachineClient& client, control::TrustRequest request,
                       control::TrustReply* reply) {
   request.set_config_path(client.identity.config_path);
+  request.set_default_uri(DefaultUri());
   grpc::ClientContext context;
   return client.stub->Trust(&context, request, reply);
 }

@@ -3,12 +3,14 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "cli/commands.h"
 #include "cli/render.h"
 #include "cli/terminal_text.h"
 #include "state/consent.h"
 #include "state/explain.h"
 #include "state/identity.h"
+#include "state/image_url.h"
 #include "state/problem_text.h"
 #include "state/surroundings.h"
 #include "state/toml_reader.h"
@@ -24,6 +26,15 @@ void SayWhatWillBeAsked(const std::string& config_path, const Config& config, bo
   }
 }
 
+// What a new machine is not made of, though one that has its disk goes on.
+void CheckDownload(ParsedConfig* parsed) {
+  constexpr char kBase[] = "image.base";
+  const Image& image = parsed->config.image();
+  if (!absl::StartsWithIgnoreCase(image.base(), "http:")) return;
+  const std::string problem = ChecksumProblem(image.base(), image.sha256());
+  if (!problem.empty()) parsed->problems.push_back({kBase, problem, parsed->sources[kBase]});
+}
+
 void Check(std::vector<std::string> files, Globals* globals) {
   if (!globals->machine.empty()) return Fail(globals, "check is about files: -c, or their names");
   if (files.empty()) files.push_back(globals->file);
@@ -34,7 +45,8 @@ void Check(std::vector<std::string> files, Globals* globals) {
       Fail(globals, std::string(identity.status().message()));
       continue;
     }
-    const ParsedConfig parsed = ReadTomlFile(identity->config_path);
+    ParsedConfig parsed = ReadTomlFile(identity->config_path);
+    if (parsed.problems.empty()) CheckDownload(&parsed);
     if (parsed.problems.empty()) {
       if (!globals->quiet) {
         std::printf("%s: ok\n", OneLine(file, utf8).c_str());

@@ -42,7 +42,9 @@ void ListImages(Globals* globals) {
 }
 
 // What the word, or else the file, names.
-bool Wanted(const std::string& word, Globals* globals, control::PullImageRequest* request) {
+bool Wanted(const std::string& word, const std::string& sha256, Globals* globals,
+            control::PullImageRequest* request) {
+  request->set_sha256(sha256);
   if (word.empty() && !globals->machine.empty())
     return Fail(globals, "name the image, or a file with -c: -m names a machine"), false;
   if (word.empty()) {
@@ -52,7 +54,7 @@ bool Wanted(const std::string& word, Globals* globals, control::PullImageRequest
     if (!parsed.problems.empty())
       return Fail(globals, RenderProblems(globals->file, parsed)), false;
     request->set_base(parsed.config.image().base());
-    request->set_sha256(parsed.config.image().sha256());
+    if (sha256.empty()) request->set_sha256(parsed.config.image().sha256());
     return true;
   }
   std::error_code error;
@@ -62,9 +64,9 @@ bool Wanted(const std::string& word, Globals* globals, control::PullImageRequest
   return true;
 }
 
-void Pull(const std::string& word, Globals* globals) {
+void Pull(const std::string& word, const std::string& sha256, Globals* globals) {
   control::PullImageRequest request;
-  if (!Wanted(word, globals, &request)) return;
+  if (!Wanted(word, sha256, globals, &request)) return;
   const auto stub = Reach(globals);
   if (stub == nullptr) return;
   grpc::ClientContext context;
@@ -123,7 +125,10 @@ void AddImageCommands(CLI::App* app, Globals* globals) {
   const auto word = std::make_shared<std::string>();
   CLI::App* pull = image->add_subcommand("pull", "fetch an image now; prints where it is");
   pull->add_option("IMAGE", *word, "a shorthand, a URL or a path; otherwise the file's image.base");
-  pull->callback([word, globals] { Pull(*word, globals); });
+  const auto sha256 = std::make_shared<std::string>();
+  pull->add_option("--sha256", *sha256,
+                   "what the image must match; needed for http:// from another host");
+  pull->callback([word, sha256, globals] { Pull(*word, *sha256, globals); });
   const auto name = std::make_shared<std::string>();
   CLI::App* remove = image->add_subcommand("delete", "delete one that no disk stands on");
   remove->add_option("NAME", *name, "as `rum image list` shows it")->required();

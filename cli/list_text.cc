@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "cli/terminal_text.h"
+#include "state/item_name.h"
 #include "state/place.h"
 #include "state/schema.h"
 
@@ -18,9 +19,9 @@ constexpr size_t kShortestId = 4;
 
 std::string PortText(const ForwardFacts& forward) {
   const bool everyday = forward.bind().empty() || forward.bind() == "127.0.0.1";
-  const bool v6 = forward.bind().find(':') != std::string::npos;
-  const std::string bind = v6 ? absl::StrCat("[", forward.bind(), "]") : forward.bind();
-  return absl::StrCat(everyday ? "" : bind + ":", forward.host(), "->", forward.guest());
+  return absl::StrCat(
+      everyday ? absl::StrCat(forward.host()) : HostPort(forward.bind(), forward.host()), "->",
+      forward.guest());
 }
 
 std::string Ports(const control::ListedMachine& machine) {

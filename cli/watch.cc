@@ -9,6 +9,7 @@
 
 #include "cli/client.h"
 #include "cli/render.h"
+#include "cli/terminal_text.h"
 #include "controller/service/call_status.h"
 
 namespace rum {
@@ -172,7 +173,7 @@ void FollowEvents(MachineClient* client, Interrupts* interrupts, const Globals& 
     if (status.ok()) continue;
     if (!globals.quiet)
       std::fprintf(stderr, "rum: %s; Ctrl+C still stops the machine\n",
-                   WhyItFailed(status).c_str());
+                   OneLine(WhyItFailed(status), StyleOf(globals.color).utf8).c_str());
     interrupts->Wait();
   }
 }

@@ -289,6 +289,10 @@ absl::StatusOr<Machine::TrustState> Controller::Trust(const std::string& config_
                                                       const Machine::TrustChange& change) {
   const MachineOr machine = Find(config_path);
   if (!machine.ok()) return machine.status();
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    own_uris_.insert(change.default_uri);
+  }
   absl::StatusOr<Machine::TrustState> state = (*machine)->Trust(change);
   if (change.any() && (*machine)->want_running()) loop_->WakeFirst((*machine)->identity().id);
   return state;

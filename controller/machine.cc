@@ -177,6 +177,7 @@ MachineRecord Machine::NewRecord() const {
   record.set_config_path(links_.machine().config_path);
   record.set_identity_rule(1);
   record.set_consent_known(true);
+  record.set_networks_known(true);
   return record;
 }
 
@@ -273,17 +274,27 @@ MachineStatus Machine::WithNotes(MachineStatus status, const MachineRecord& reco
   return status;
 }
 
-Machine::Wanted Machine::Desired(const std::vector<ConsentedValue>& also) const {
+Machine::Wanted Machine::Desired(const std::vector<ConsentedValue>& also,
+                                 const std::string& default_uri) const {
   const std::string& path = links_.machine().config_path;
-  const MachineRecord record = Snapshot();
+  MachineRecord record = Snapshot();
   const ParsedConfig parsed = ReadTomlFile(path);
   const bool good = parsed.problems.empty();
-  const Config& said = good ? parsed.config : record.desired();
-  Consent consent = ConsentOf(record);
-  consent.given.insert(consent.given.end(), also.begin(), also.end());
-  Withheld withheld =
-      Withhold(said, consent, LookAround(path, {&said, consent.in_force}, consent.given));
+  const Config said = good ? parsed.config : record.desired();
+  const auto consent = [&] {
+    Consent all = ConsentOf(record);
+    all.given.insert(all.given.end(), also.begin(), also.end());
+    return all;
+  };
+  Surroundings around = LookAround(path, {&said, consent().in_force}, consent().given);
+  Withheld withheld = Withhold(said, consent(), around);
   Wanted wanted;
+  if (NamesNetworks(said) && withheld.blocked_by.empty()) {
+    MachineRecord there = record;
+    ChooseLibvirt(withheld.config, default_uri, &there);
+    wanted.libvirt = AskNetworks(UriOf(withheld.config, there), &record, &around);
+    withheld = Withhold(said, consent(), around);
+  }
   if (!parsed.text.empty()) wanted.text_hash = Sha256Hex(parsed.text);
   wanted.config = std::move(withheld.config);
   wanted.asks = std::move(withheld.asks);
@@ -335,7 +346,7 @@ ApplyOutcome Machine::Apply(const ApplyOptions& asked, const EventSink& sink) {
     if (absl::Status taken = TakeWord(asked.trust); !taken.ok()) return ApplyOutcome::Failed(taken);
   }
   const absl::Time read_at = absl::Now();
-  Wanted wanted = Desired(asked.trust);
+  Wanted wanted = Desired(asked.trust, asked.default_uri);
   if (asked.recorded && made() && IsGone(links_.machine().config_path)) wanted.error.clear();
   if (!wanted.error.empty()) return ApplyOutcome::Failed(absl::InvalidArgumentError(wanted.error));
   if (absl::Status waits = MayApply(asked, wanted); !waits.ok())
@@ -346,10 +357,11 @@ ApplyOutcome Machine::Apply(const ApplyOptions& asked, const EventSink& sink) {
     const absl::StatusOr<std::string> key = keys_.Make(links_.machine());
     if (!key.ok()) return ApplyOutcome::Failed(key.status());
     // The file is another one by now, maybe.
-    wanted = Desired();
+    wanted = Desired({}, asked.default_uri);
     if (absl::Status waits = MayApply(asked, wanted); !waits.ok())
       return WithAsks(ApplyOutcome::Failed(waits), wanted.asks);
   }
+  if (!wanted.libvirt.ok()) return ApplyOutcome::Failed(wanted.libvirt);
   const Config& desired = wanted.config;
   ApplyOptions options = asked;
   options.asks = wanted.asks;
@@ -379,8 +391,7 @@ absl::Status Machine::Background(const EventSink& sink,
   std::unique_lock<std::timed_mutex> changing(changing_, std::try_to_lock);
   if (!changing.owns_lock()) return absl::AbortedError("the machine is being changed");
   if (absl::Status ready = Ready(); !ready.ok()) return ready;
-  MachineRecord record = Snapshot();
-  if (!record.want_running()) {
+  if (!want_running()) {
     PublishIfWatched();
     return absl::OkStatus();
   }
@@ -391,6 +402,7 @@ absl::Status Machine::Background(const EventSink& sink,
   const absl::Time read_at = absl::Now();
   const Wanted wanted = Desired();
   const Config& desired = wanted.config;
+  MachineRecord record = Snapshot();
   options.config_error = wanted.error;
   options.asks = wanted.asks;
   // Asked after it was read: before, a writer could begin in between.
@@ -400,6 +412,10 @@ absl::Status Machine::Background(const EventSink& sink,
     links_.Close();
     PublishIfWatched();
     return absl::FailedPreconditionError(wanted.blocked);
+  }
+  if (!wanted.libvirt.ok()) {
+    PublishIfWatched();
+    return wanted.libvirt;
   }
   options.revive = wanted.may_start;
   options.controller_started = !seen_;
@@ -462,7 +478,8 @@ absl::Status Machine::OnlyReport(const Config& desired, const ApplyOptions& opti
 absl::Status Machine::RestorePorts(const Observed& observed, const MachineRecord& record) {
   if (!observed.domain.running || links_.has_listeners()) return absl::OkStatus();
   std::vector<Forward> forwards;
-  for (const Port& port : ConsentedPorts(record.applied(), record)) {
+  const Surroundings around = LookAround(links_.machine().config_path, {&record.applied()});
+  for (const Port& port : ConsentedPorts(record.applied(), record, around)) {
     forwards.push_back({port.bind().empty() ? "127.0.0.1" : port.bind(),
                         static_cast<uint16_t>(port.host()), static_cast<uint16_t>(port.guest())});
   }
@@ -642,10 +659,16 @@ absl::StatusOr<GuestAccess> Machine::Guest() {
   return access;
 }
 
+// Asks nobody, so that a libvirt that hangs keeps no ssh.
+Ssh Machine::SshOfFile() const {
+  const ParsedConfig parsed = ReadTomlFile(links_.machine().config_path);
+  return parsed.problems.empty() ? parsed.config.ssh() : Snapshot().desired().ssh();
+}
+
 absl::StatusOr<SshAccess> Machine::SshToGuest() {
   absl::StatusOr<GuestAccess> guest = Guest();
   if (!guest.ok()) return guest.status();
-  return SshAccess{*std::move(guest), links_.machine(), Desired().config.ssh(),
+  return SshAccess{*std::move(guest), links_.machine(), SshOfFile(),
                    keys_.PrivatePath(links_.machine())};
 }
 

@@ -75,6 +75,7 @@ class Machine {
     std::vector<ConsentedValue> give;
     std::vector<std::string> revoke;  // see Means()
     bool revoke_all = false;
+    std::string default_uri;  // LIBVIRT_DEFAULT_URI of whoever asks
     bool any() const { return !give.empty() || !revoke.empty() || revoke_all; }
   };
   struct TrustState {
@@ -145,10 +146,18 @@ class Machine {
     std::string note;       // what is to be known with these
     std::string blocked;    // why nothing may be done, and no libvirt be asked; else empty
     bool may_start = true;  // its image, too, was consented to
+    absl::Status libvirt;   // why it could not say what the networks are that the file names
   };
   // The file's configuration with the machine's own key among the keys, and without what the user
-  // has not consented to; `also`: what he does just now.
-  Wanted Desired(const std::vector<ConsentedValue>& also = {}) const;
+  // has not consented to; `also`: what he does just now. Libvirt is asked where the file names
+  // networks; `default_uri`: see Status.
+  Wanted Desired(const std::vector<ConsentedValue>& also = {},
+                 const std::string& default_uri = "") const;
+  // Adds to `around` what libvirt knows of networks, and to the record what was joined before rum
+  // asked.
+  absl::Status AskNetworks(const std::string& uri, MachineRecord* record,
+                           Surroundings* around) const;
+  Ssh SshOfFile() const;
   absl::Status SaveWord(const MachineRecord& record);
   absl::Status TakeWord(const std::vector<ConsentedValue>& values);
   // Forwards that nobody consents to any more.

@@ -4,10 +4,52 @@
 
 #include "absl/time/clock.h"
 #include "controller/machine.h"
+#include "controller/observe.h"
 #include "controller/trust.h"
 #include "state/surroundings.h"
 
 namespace rum {
+namespace {
+
+// Those of libvirt's that a machine has joined, by its definitions; by its record where it has
+// none.
+std::set<std::string> JoinedBy(const DomainState& domain, const MachineRecord& record,
+                               const std::set<std::string>& of_others) {
+  std::set<std::string> joined;
+  for (const Config* config : {&domain.persistent, &domain.live}) {
+    for (const Interface& card : config->network().interfaces()) {
+      if (card.joined()) joined.insert(card.network());
+    }
+  }
+  const Config* const had = ConfigOf(record);
+  if (domain.defined || domain.running || had == nullptr) return joined;
+  for (const Interface& card : had->network().interfaces()) {
+    if (of_others.count(card.network()) > 0) joined.insert(card.network());
+  }
+  return joined;
+}
+
+}  // namespace
+
+absl::Status Machine::AskNetworks(const std::string& uri, MachineRecord* record,
+                                  Surroundings* around) const {
+  const absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor = links_.hypervisor(uri);
+  if (!hypervisor.ok()) return hypervisor.status();
+  absl::StatusOr<std::set<std::string>> networks =
+      (*hypervisor)->NetworksOfOthers(links_.machine());
+  if (!networks.ok()) return OfLibvirt(networks.status());
+  if (!record->networks_known()) {
+    const absl::StatusOr<DomainState> domain = (*hypervisor)->Inspect(links_.machine());
+    if (absl::IsPermissionDenied(domain.status())) return domain.status();  // says it all
+    if (!domain.ok()) return OfLibvirt(domain.status());
+    const std::lock_guard<std::mutex> lock(mutex_);
+    TakeNetworksOver(JoinedBy(*domain, record_, *networks), absl::ToUnixMillis(absl::Now()),
+                     &record_);
+    *record = record_;
+  }
+  around->networks = *std::move(networks);
+  return absl::OkStatus();
+}
 
 // Of a machine that was not made yet nothing is kept but a word that stands.
 absl::Status Machine::SaveWord(const MachineRecord& record) {
@@ -52,13 +94,14 @@ absl::StatusOr<Machine::TrustState> Machine::Trust(const TrustChange& change) {
   if (absl::Status ready = Ready(); !ready.ok()) return ready;
   if (change.any()) {
     const std::unique_lock<std::timed_mutex> changing = Turn({});
+    (void)Desired();  // what the machine has counts as consented first, and may be taken back then
     MachineRecord record = Snapshot();
     Give(change.give, absl::ToUnixMillis(absl::Now()), &record);
     const bool revoked = Revoke(change.revoke, change.revoke_all, &record);
     if (absl::Status saved = SaveWord(record); !saved.ok()) return saved;
     if (revoked) CloseWithheld(record);
   }
-  Wanted wanted = Desired();
+  Wanted wanted = Desired({}, change.default_uri);
   const MachineRecord record = Snapshot();
   return TrustState{std::move(wanted.asks),
                     {record.consented().begin(), record.consented().end()},
@@ -69,9 +112,11 @@ absl::StatusOr<Machine::TrustState> Machine::Trust(const TrustChange& change) {
 void Machine::CloseWithheld(const MachineRecord& record) {
   const std::shared_ptr<ListenerSet> listeners = links_.listeners();
   if (listeners == nullptr) return;
+  const Surroundings around =
+      LookAround(links_.machine().config_path, {&record.desired(), &record.applied()});
   std::vector<Forward> consented;
   for (const Config* config : {&record.desired(), &record.applied()}) {
-    for (const Port& port : ConsentedPorts(*config, record)) {
+    for (const Port& port : ConsentedPorts(*config, record, around)) {
       consented.push_back({port.bind().empty() ? "127.0.0.1" : port.bind(),
                            static_cast<uint16_t>(port.host()),
                            static_cast<uint16_t>(port.guest())});

@@ -13,6 +13,7 @@
 #include "state/authorized_key.h"
 #include "state/diff.h"
 #include "state/identity.h"
+#include "state/image_url.h"
 #include "state/item_name.h"
 #include "state/names.h"
 
@@ -179,8 +180,9 @@ class Planner {
     if (domain.image_drift.empty() || image_listed) return;
     Change* change = plan_.add_waiting();
     change->set_field(kImageField);
-    change->set_before(desired_.image().base());
-    change->set_after(absl::StrCat(desired_.image().base(), ", which is ",
+    const std::string image = ShownUrl(desired_.image().base());
+    change->set_before(image);
+    change->set_after(absl::StrCat(image, ", which is ",
                                    domain.image_drift == "gone" ? "gone" : "another file now"));
     change->set_effect(RECREATE);
     change->set_reason(absl::StrCat("the image under the disk was ",

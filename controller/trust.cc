@@ -7,6 +7,25 @@
 #include "controller/history.h"
 
 namespace rum {
+namespace {
+
+void CountAsConsented(const std::vector<Ask>& asks, int64_t now_ms, MachineRecord* record) {
+  for (const Ask& ask : asks) {
+    *record->add_consented() = ConsentTo(ask, 0);
+    Event event;
+    event.set_time_ms(now_ms);
+    event.set_kind(Event::SEEN);
+    event.set_field(ask.field);
+    event.set_after(ask.value);
+    event.set_why(absl::StrCat(
+        "counts as consented, for the machine had it before rum asked (`rum trust --revoke`): ",
+        ask.sentence));
+    event.set_by("command");
+    AddEvent(std::move(event), record);
+  }
+}
+
+}  // namespace
 
 Consent ConsentOf(const MachineRecord& record) {
   Consent consent;
@@ -16,10 +35,11 @@ Consent ConsentOf(const MachineRecord& record) {
 }
 
 google::protobuf::RepeatedPtrField<Port> ConsentedPorts(const Config& config,
-                                                        const MachineRecord& record) {
+                                                        const MachineRecord& record,
+                                                        const Surroundings& around) {
   Consent consent = ConsentOf(record);
   consent.in_force = nullptr;
-  return Withhold(config, consent, Surroundings()).config.ports();
+  return Withhold(config, consent, around).config.ports();
 }
 
 Item AskItem(const Ask& ask) {
@@ -77,18 +97,28 @@ void TakeConsentOver(const Surroundings& around, int64_t now_ms, MachineRecord* 
   record->set_consent_known(true);
   const Config* const had = ConfigOf(*record);
   if (had == nullptr) return;
-  for (const Ask& ask : Withhold(*had, Consent(), around).asks) {
-    *record->add_consented() = ConsentTo(ask, 0);
-    Event event;
-    event.set_time_ms(now_ms);
-    event.set_kind(Event::SEEN);
-    event.set_field(ask.field);
-    event.set_after(ask.value);
-    event.set_why(absl::StrCat(
-        "counts as consented, for the machine had it before rum asked (`rum trust --revoke`): ",
-        ask.sentence));
-    event.set_by("command");
-    AddEvent(std::move(event), record);
+  Surroundings known = around;
+  known.networks.emplace();  // see TakeNetworksOver()
+  CountAsConsented(Withhold(*had, Consent(), known).asks, now_ms, record);
+}
+
+void TakeNetworksOver(const std::set<std::string>& joined, int64_t now_ms, MachineRecord* record) {
+  if (record->networks_known()) return;
+  record->set_networks_known(true);
+  Config had;
+  for (const std::string& name : joined) {
+    had.mutable_network()->add_interfaces()->set_network(name);
+  }
+  Surroundings around;
+  around.networks = joined;
+  CountAsConsented(Withhold(had, Consent(), around).asks, now_ms, record);
+  for (Config* config : {record->has_desired() ? record->mutable_desired() : nullptr,
+                         record->has_applied() ? record->mutable_applied() : nullptr,
+                         record->has_last_live() ? record->mutable_last_live() : nullptr}) {
+    for (int i = 0; config != nullptr && i < config->network().interfaces_size(); ++i) {
+      Interface* const card = config->mutable_network()->mutable_interfaces(i);
+      if (joined.count(card->network()) > 0) card->set_joined(true);
+    }
   }
 }
 

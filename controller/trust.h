@@ -2,6 +2,7 @@
 #define RUM_CONTROLLER_TRUST_H_
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,8 @@ Consent ConsentOf(const MachineRecord& record);
 
 // Those of `config` that may be open.
 google::protobuf::RepeatedPtrField<Port> ConsentedPorts(const Config& config,
-                                                        const MachineRecord& record);
+                                                        const MachineRecord& record,
+                                                        const Surroundings& around);
 
 // What is asked, as an item of a report; its `wanted` is the value that consent is given to.
 Item AskItem(const Ask& ask);
@@ -31,6 +33,8 @@ bool Revoke(const std::vector<std::string>& words, bool all, MachineRecord* reco
 // A machine of a build that asked nobody goes on: what it was made by counts as consented, and its
 // history says so. Of a record that knows of consent nothing is taken.
 void TakeConsentOver(const Surroundings& around, int64_t now_ms, MachineRecord* record);
+// The same of networks, which libvirt alone knows: those that the machine has `joined`.
+void TakeNetworksOver(const std::set<std::string>& joined, int64_t now_ms, MachineRecord* record);
 // What TakeConsentOver() looks at: the configuration that the machine has. Null: it has none.
 const Config* ConfigOf(const MachineRecord& record);
 

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <sys/un.h>
 
 #include <algorithm>
 
@@ -94,9 +95,29 @@ std::string Ipv6Problem(const std::string& text, const std::string& scope, bool 
   return "";
 }
 
+std::string UnixProblem(const std::string& path) {
+  constexpr size_t kMost = sizeof(sockaddr_un::sun_path) - 1;
+  if (path.empty() || path.back() == '/') {
+    return "must be unix:PATH with the path of a file, such as \"unix:./app.sock\"";
+  }
+  const bool control =
+      std::any_of(path.begin(), path.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; });
+  if (control) return absl::StrCat("must have no control characters (got ", Quoted(path), ")");
+  if (path.size() > kMost) {
+    return absl::StrCat("must have a path of at most ", kMost, " bytes, as unix sockets have (got ",
+                        path.size(), ": ", path, ")");
+  }
+  return "";
+}
+
 }  // namespace
 
+bool IsUnixBind(const std::string& bind) { return absl::StartsWith(bind, kUnixBind); }
+
+std::string UnixPath(const std::string& bind) { return bind.substr(sizeof kUnixBind - 1); }
+
 std::string BindProblem(const std::string& address) {
+  if (IsUnixBind(address)) return UnixProblem(UnixPath(address));
   const size_t percent = address.find('%');
   const bool has_scope = percent != std::string::npos;
   const std::string plain = address.substr(0, percent);
@@ -119,6 +140,7 @@ bool IsLoopback(const std::string& address) {
 bool BindsCollide(const std::string& a, const std::string& b) {
   const auto both = [&](const char* x, const char* y) { return a == x && b == y; };
   if (a == b) return true;
+  if (IsUnixBind(a) || IsUnixBind(b)) return false;
   if (both("::", "0.0.0.0") || both("0.0.0.0", "::")) return false;
   if (a == "::" || b == "::") return true;
   const bool v4 = IsIpv4(a) && IsIpv4(b);

@@ -5,9 +5,14 @@
 
 namespace rum {
 
+// Of a unix socket in the place of an address: "unix:PATH".
+inline constexpr char kUnixBind[] = "unix:";
+bool IsUnixBind(const std::string& bind);
+std::string UnixPath(const std::string& bind);
+
 // Why no client could ever be heard at this address of the host, for a message after
 // "ports[0].bind "; empty: one could, where an interface has it. A link-local address has its
-// interface after a '%'.
+// interface after a '%'. A socket's path is absolute, as ResolvePaths() leaves it.
 std::string BindProblem(const std::string& address);
 
 // Whether two forwards of one host port exclude each other. "::" takes both families, but IPv6

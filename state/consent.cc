@@ -14,10 +14,20 @@ namespace rum {
 namespace {
 
 constexpr char kUriField[] = "advanced.libvirt_uri";
+constexpr char kUsualNetwork[] = "default";
+constexpr char kOwnNetwork[] = "one of the machine's own";
 constexpr char kReadOnly[] = "read-only ";  // no path begins so: they are absolute
 
 const std::string& KeyOf(const char* table) {
   return Config::descriptor()->FindFieldByName(table)->options().GetExtension(rum::key);
+}
+
+const Interface* CardIn(const Config* config, const std::string& network) {
+  if (config == nullptr) return nullptr;
+  for (const Interface& card : config->network().interfaces()) {
+    if (card.network() == network) return &card;
+  }
+  return nullptr;
 }
 
 class Withholding {
@@ -30,6 +40,7 @@ class Withholding {
   Withheld Run() {
     Uri();
     Images();
+    Networks();
     Mounts();
     Ports();
     return std::move(result_);
@@ -107,6 +118,45 @@ class Withholding {
         absl::StrCat("boots from ", PlainPath(image.path), why));
   }
 
+  bool MayJoin(const std::string& network) const {
+    return network == kUsualNetwork || Given(FieldOf(network), PlainPath(network));
+  }
+
+  static std::string FieldOf(const std::string& network) {
+    return ItemName("network.interfaces", {network});
+  }
+
+  // Whether libvirt has such a network. Where nobody asked it, what the machine has still counts.
+  bool IsThere(const std::string& network, const Interface* held) const {
+    if (around_.networks.has_value()) return around_.networks->count(network) > 0;
+    return held == nullptr ? network != kUsualNetwork : held->joined();
+  }
+
+  void Networks() {
+    if (!NamesNetworks(wanted_)) return;
+    Network* const network = result_.config.mutable_network();
+    network->clear_interfaces();
+    for (const Interface& card : wanted_.network().interfaces()) {
+      const Interface* const held = CardIn(consent_.in_force, card.network());
+      const bool there = IsThere(card.network(), held);
+      const bool may = !there || MayJoin(card.network());
+      const bool has_own = held != nullptr && !held->joined();
+      if (may || has_own) {
+        Interface* const kept = network->add_interfaces();
+        *kept = card;
+        kept->set_joined(there && may);
+      }
+      if (!may) AskToJoin(card.network(), has_own);
+    }
+  }
+
+  void AskToJoin(const std::string& network, bool has_own) {
+    const char* const doubt = around_.networks.has_value() ? "" : ", if there is one";
+    Add(FieldOf(network), has_own ? kOwnNetwork : "", PlainPath(network),
+        absl::StrCat("joins libvirt's network ", PlainPath(network), doubt,
+                     ", which rum did not make: the guest and all that is on it reach each other"));
+  }
+
   std::string FolderOf(const Mount& mount) const {
     const auto folder = around_.folders.find(mount.source());
     return folder == around_.folders.end() ? "" : folder->second;
@@ -172,12 +222,34 @@ class Withholding {
 
   static std::string ValueOf(const Port& port) {
     return absl::StrCat(port.auto_() ? absl::StrCat(port.bind(), " at any port")
-                                     : HostPort(port.bind(), port.host()),
+                                     : PlainPath(HostPort(port.bind(), port.host())),
                         " to guest port ", port.guest());
   }
 
   bool MayListen(const Port& port) const {
-    return port.bind().empty() || IsLoopback(port.bind()) || Given(FieldOf(port), ValueOf(port));
+    return port.bind().empty() || IsLoopback(port.bind()) || IsNearSocket(port.bind()) ||
+           Given(FieldOf(port), ValueOf(port));
+  }
+
+  bool IsNearSocket(const std::string& bind) const {
+    if (!IsUnixBind(bind)) return false;
+    const auto folder = around_.folders.find(FolderOfPath(UnixPath(bind)));
+    if (folder == around_.folders.end() || folder->second.empty()) return false;
+    return IsInside(folder->second, around_.project) ||
+           IsInside(folder->second, around_.repository) ||
+           IsInside(folder->second, around_.runtime);
+  }
+
+  static std::string SentenceOf(const Port& port) {
+    const std::string& bind = port.bind();
+    if (IsUnixBind(bind)) {
+      return absl::StrCat("makes the socket ", PlainPath(UnixPath(bind)),
+                          ": your programs that connect there reach guest port ", port.guest());
+    }
+    const bool all = bind == "0.0.0.0" || bind == "::";
+    return absl::StrCat("listens on ",
+                        all ? "all addresses of this host" : absl::StrCat("address ", bind),
+                        ": others in your network reach guest port ", port.guest());
   }
 
   const Port* InForce(const Port& wanted) const {
@@ -197,11 +269,7 @@ class Withholding {
       }
       const Port* held = InForce(port);
       if (held != nullptr) *result_.config.add_ports() = *held;
-      const bool all = port.bind() == "0.0.0.0" || port.bind() == "::";
-      Add(FieldOf(port), held == nullptr ? "" : ValueOf(*held), ValueOf(port),
-          absl::StrCat("listens on ",
-                       all ? "all addresses of this host" : absl::StrCat("address ", port.bind()),
-                       ": others in your network reach guest port ", port.guest()));
+      Add(FieldOf(port), held == nullptr ? "" : ValueOf(*held), ValueOf(port), SentenceOf(port));
     }
   }
 
@@ -216,6 +284,8 @@ class Withholding {
 Withheld Withhold(const Config& wanted, const Consent& consent, const Surroundings& around) {
   return Withholding(wanted, consent, around).Run();
 }
+
+bool NamesNetworks(const Config& config) { return config.network().interfaces_size() > 0; }
 
 std::string AskText(const Ask& ask) {
   return absl::StrCat(ask.field, ": ", ask.before, ask.before.empty() ? "" : " → ", ask.value, ": ",
@@ -241,7 +311,7 @@ bool Means(const std::string& word, const std::string& field) {
   if (word.empty()) return false;
   if (IsWithin(field, word) || IsWithin(word, field)) return true;
   // "mounts.source" is a field of all mounts.
-  const size_t dot = word.find('.');
+  const size_t dot = word.rfind('.');
   return word.find('[') == std::string::npos && dot != std::string::npos &&
          absl::StartsWith(field, absl::StrCat(word.substr(0, dot), "["));
 }

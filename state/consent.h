@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -39,8 +41,13 @@ struct Surroundings {
   std::string file;        // the file itself, which may be elsewhere by a link
   std::string repository;  // the top of the git work tree that holds it; empty: there is none
   std::string cache;       // where rum keeps images
-  std::map<std::string, std::string> folders;  // sources of mounts, to where they are without links
-  std::map<std::string, ImageFacts> images;    // local ones, by image.base
+  std::string runtime;     // $XDG_RUNTIME_DIR; empty: there is none
+  // Sources of mounts and folders of unix sockets, to where they are without links.
+  std::map<std::string, std::string> folders;
+  std::map<std::string, ImageFacts> images;  // local ones, by image.base
+  // Those of the libvirt that the machine is in, without what rum made for it. nullopt: it was not
+  // asked, so that any may be there.
+  std::optional<std::set<std::string>> networks;
 };
 
 struct Consent {
@@ -60,8 +67,12 @@ struct Withheld {
   bool guest_writes_file = false;  // a mount lets it
 };
 
-// Pure. Equal to `wanted` where everything that it asks is consented to.
+// Pure. Equal to `wanted` where everything that it asks is consented to, but for what is noted in
+// it: which interfaces join a network of libvirt's.
 Withheld Withhold(const Config& wanted, const Consent& consent, const Surroundings& around);
+
+// Whether Withhold() wants to know of networks.
+bool NamesNetworks(const Config& config);
 
 // "image.base: /srv/a.qcow2 → /etc/x: boots from …".
 std::string AskText(const Ask& ask);

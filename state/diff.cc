@@ -5,6 +5,7 @@
 
 #include <map>
 
+#include "state/image_url.h"
 #include "state/item_name.h"
 #include "state/schema.h"
 #include "state/size.h"
@@ -29,8 +30,10 @@ std::string ScalarText(const Message& message, const FieldDescriptor* field, int
                                                          : std::to_string(value);
     }
     default:
-      return index < 0 ? reflection->GetString(message, field)
-                       : reflection->GetRepeatedString(message, field, index);
+      if (index >= 0) return reflection->GetRepeatedString(message, field, index);
+      return field->options().GetExtension(rum::is_url)
+                 ? ShownUrl(reflection->GetString(message, field))
+                 : reflection->GetString(message, field);
   }
 }
 

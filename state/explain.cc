@@ -20,6 +20,7 @@ std::string Required(const google::protobuf::FieldOptions& options) {
 
 void Append(const FieldDescriptor& field, const std::string& path, const FieldMeaning& above,
             std::string* text) {
+  if (!IsKey(field)) return;
   const FieldMeaning meaning = above.Below(field);
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
     const Descriptor* table = TableOf(field);
@@ -89,7 +90,7 @@ absl::StatusOr<std::string> Explain(const std::string& field) {
     return text;
   }
   const auto fields = FieldsAlong(field);
-  if (fields.empty()) {
+  if (fields.empty() || !IsKey(*fields.back())) {
     const std::string near = NearestField(field, *Explain(""));
     return absl::NotFoundError(
         absl::StrCat("there is no field ", field,

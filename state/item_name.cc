@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "state/bind_address.h"
 #include "state/config.pb.h"
 
 namespace rum {
@@ -23,6 +24,7 @@ std::string KeyPart(const Message& element, const FieldDescriptor* field) {
 }
 
 std::string Joined(const std::vector<std::string>& parts) {
+  if (!parts.empty() && IsUnixBind(parts[0])) return parts[0];  // it has no port
   std::string text;
   for (const std::string& part : parts) {
     const bool bracketed = parts.size() > 1 && absl::StrContains(part, ":");

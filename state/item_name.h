@@ -18,7 +18,7 @@ std::string ItemName(const std::string& table, const std::vector<std::string>& k
 std::string ItemName(const std::string& table, const google::protobuf::Message& element,
                      const std::string& key_fields);
 
-// "127.0.0.1:8080", "[::1]:8080".
+// "127.0.0.1:8080", "[::1]:8080", "unix:/p/app.sock".
 std::string HostPort(const std::string& address, uint32_t port);
 
 // Whether `field` is `item` or a field of it: "ports[…].guest" of "ports[…]".

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "state/bind_address.h"
 #include "state/identity.h"
 #include "state/names.h"
 
@@ -18,6 +19,16 @@ std::string Absolute(const fs::path& folder, const std::string& text) {
   std::error_code error;
   const fs::path path = fs::weakly_canonical(folder / text, error);
   return error ? (folder / text).lexically_normal().string() : path.string();
+}
+
+// Of a file that may be a link and is meant itself.
+std::string AbsoluteName(const fs::path& folder, const std::string& text) {
+  const fs::path written =
+      text.rfind("~/", 0) == 0 ? fs::path(Absolute(folder, text)) : folder / text;
+  if (!written.has_filename() || written.filename() == "." || written.filename() == "..") {
+    return Absolute(folder, text) + "/";  // a folder: validation says so
+  }
+  return (fs::path(Absolute(folder, written.parent_path().string())) / written.filename()).string();
 }
 
 std::string RepositoryTop(const fs::path& folder) {
@@ -65,6 +76,10 @@ void ResolvePaths(const std::string& path, Config* config) {
   const fs::path folder = fs::path(path).parent_path();
   std::string* base = config->mutable_image()->mutable_base();
   if (!base->empty() && IsPath(folder, *base)) *base = Absolute(folder, *base);
+  for (Port& port : *config->mutable_ports()) {
+    if (!IsUnixBind(port.bind()) || UnixPath(port.bind()).empty()) continue;
+    port.set_bind(kUnixBind + AbsoluteName(folder, UnixPath(port.bind())));
+  }
   for (Mount& mount : *config->mutable_mounts()) {
     if (mount.source() == "git") {
       mount.set_source(RepositoryTop(folder));

@@ -4,6 +4,8 @@
 #include <sstream>
 #include <vector>
 
+#include "state/image_url.h"
+
 namespace rum {
 namespace {
 
@@ -42,7 +44,7 @@ std::string RenderProblems(const std::string& display_path, const ParsedConfig& 
     const std::string number = std::to_string(where.line);
     const std::string margin(number.size() < 5 ? 5 - number.size() : 0, ' ');
     const uint32_t column = std::max<uint32_t>(where.column, 1);
-    const std::string& line = lines[where.line - 1];
+    const std::string line = WithoutSecrets(lines[where.line - 1]);
     out << margin << number << " | " << line << "\n"
         << std::string(margin.size() + number.size(), ' ') << " | " << Indent(line, column - 1)
         << std::string(where.end_column > column ? where.end_column - column : 1, '^') << "\n";

@@ -55,6 +55,10 @@ FieldMeaning FieldMeaning::Below(const FieldDescriptor& field) const {
   return meaning;
 }
 
+bool IsKey(const FieldDescriptor& field) {
+  return !field.options().GetExtension(rum::noted_by_rum);
+}
+
 const Descriptor* TableOf(const FieldDescriptor& field) {
   const Descriptor* message = field.message_type();
   if (field.is_map()) message = message->FindFieldByName("value")->message_type();

@@ -22,6 +22,9 @@ struct FieldMeaning {
 // path. Names of maps' entries may be any.
 std::vector<const google::protobuf::FieldDescriptor*> FieldsAlong(const std::string& path);
 
+// Whether it is a key of the file; else rum itself notes it.
+bool IsKey(const google::protobuf::FieldDescriptor& field);
+
 // The message that a table of this field is; for a map, what it maps to. nullptr for a scalar.
 const google::protobuf::Descriptor* TableOf(const google::protobuf::FieldDescriptor& field);
 

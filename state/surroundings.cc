@@ -13,6 +13,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "state/bind_address.h"
 #include "state/identity.h"
 #include "state/image_head.h"
 
@@ -117,6 +118,10 @@ bool IsInside(const std::string& path, const std::string& folder) {
   return path.size() == folder.size() || folder.back() == '/' || path[folder.size()] == '/';
 }
 
+std::string FolderOfPath(const std::string& path) {
+  return std::filesystem::path(path).parent_path().string();
+}
+
 bool IsLocalImage(const std::string& base) {
   return absl::StartsWith(base, "/") || absl::StartsWithIgnoreCase(base, kFileScheme);
 }
@@ -134,10 +139,17 @@ Surroundings LookAround(const std::string& config_path, const std::vector<const 
   around.file = WithoutLinks(config_path);
   around.repository = RepositoryOf(around.project);
   around.cache = WithoutLinks(CacheDir());
+  const char* const runtime = std::getenv("XDG_RUNTIME_DIR");
+  if (runtime != nullptr && *runtime == '/') around.runtime = WithoutLinks(runtime);
   for (const Config* config : configs) {
     if (config == nullptr) continue;
     for (const Mount& mount : config->mounts()) {
       around.folders[mount.source()] = WithoutLinks(mount.source());
+    }
+    for (const Port& port : config->ports()) {
+      if (!IsUnixBind(port.bind())) continue;
+      const std::string folder = FolderOfPath(UnixPath(port.bind()));
+      around.folders[folder] = WithoutLinks(folder);
     }
     const std::string& base = config->image().base();
     if (IsLocalImage(base) && around.images.count(base) == 0) {

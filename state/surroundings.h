@@ -17,6 +17,8 @@ Surroundings LookAround(const std::string& config_path, const std::vector<const 
 // Whether `path` is the folder or inside it; both absolute and without links. False of an empty
 // folder.
 bool IsInside(const std::string& path, const std::string& folder);
+// Of an absolute path: all before its last component.
+std::string FolderOfPath(const std::string& path);
 // Whether image.base names a file of this host.
 bool IsLocalImage(const std::string& base);
 // The item, and what stands in its value between an image and what it is a layer over.

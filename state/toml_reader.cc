@@ -8,6 +8,7 @@
 #include <limits>
 #include <map>
 
+#include "state/bind_address.h"
 #include "state/defaults.h"
 #include "state/file.h"
 #include "state/names.h"
@@ -68,7 +69,7 @@ class Reader {
     for (const auto& [key, node] : table) {
       const std::string name(key.str());
       const FieldDescriptor* field = descriptor->FindFieldByName(name);
-      if (field == nullptr) {
+      if (field == nullptr || !IsKey(*field)) {
         UnknownKey(*descriptor, name, prefix + name, key.source());
       } else {
         result_->sources[prefix + name] = RangeOf(node.source());
@@ -80,6 +81,7 @@ class Reader {
       if (!field->options().GetExtension(rum::required) || table.contains(field->name())) continue;
       const auto* instead = table.get_as<bool>(field->options().GetExtension(rum::required_unless));
       if (instead != nullptr && instead->get()) continue;
+      if (StandsFor(field->options().GetExtension(rum::required_unless_begins), table)) continue;
       ReportMissing(*field, prefix, table);
     }
   }
@@ -89,10 +91,19 @@ class Reader {
     result_->problems.push_back({field, message, where});
   }
 
+  // `rule`: "FIELD=BEGINNING".
+  static bool StandsFor(const std::string& rule, const toml::table& table) {
+    const size_t equals = rule.find('=');
+    const auto* text = table.get_as<std::string>(rule.substr(0, equals));
+    return text != nullptr && text->get().rfind(rule.substr(equals + 1), 0) == 0;
+  }
+
   void UnknownKey(const Descriptor& descriptor, const std::string& name, const std::string& path,
                   const toml::source_region& source) {
     std::vector<std::string> names;
-    for (int i = 0; i < descriptor.field_count(); ++i) names.push_back(descriptor.field(i)->name());
+    for (int i = 0; i < descriptor.field_count(); ++i) {
+      if (IsKey(*descriptor.field(i))) names.push_back(descriptor.field(i)->name());
+    }
     const std::string near = Nearest(name, names);
     Report(path, "unknown key " + path + (near.empty() ? "" : " (did you mean `" + near + "`?)"),
            RangeOf(source));
@@ -248,6 +259,11 @@ class Reader {
       Report(at + ".guest",
              at + ".guest must be one port or a range as long as " + at + ".host (" +
                  std::to_string(count) + " ports, got " + std::to_string(guest->second) + ")",
+             result_->sources[at + ".guest"]);
+      return 0;
+    }
+    if (IsUnixBind(first.bind())) {
+      Report(at + ".guest", at + ".guest must be one port: a unix socket is one",
              result_->sources[at + ".guest"]);
       return 0;
     }

@@ -13,6 +13,7 @@
 #include "state/authorized_key.h"
 #include "state/bind_address.h"
 #include "state/guest_target.h"
+#include "state/image_url.h"
 #include "state/libvirt_uri.h"
 #include "state/names.h"
 #include "state/size.h"
@@ -81,7 +82,7 @@ class Validator {
   void CheckImageAndResources() {
     const Image& image = config_.image();
     if (image.base().empty()) Report("image.base", "image.base must not be empty");
-    CheckText("image.base", image.base());
+    CheckText("image.base", ShownUrl(image.base()));
     if (!image.sha256().empty() && !IsSha256(image.sha256())) {
       Report("image.sha256", "image.sha256 must be 64 hex digits (got " +
                                  std::to_string(image.sha256().size()) + " characters)");
@@ -175,7 +176,10 @@ class Validator {
     for (int i = 0; i < config_.ports_size(); ++i) {
       const Port& port = config_.ports(i);
       const std::string at = "ports[" + std::to_string(i) + "]";
-      if (!port.auto_()) {
+      const bool unix_socket = IsUnixBind(port.bind());
+      if (unix_socket) {
+        CheckUnixSocket(at, port);
+      } else if (!port.auto_()) {
         CheckPortNumber(at + ".host", port.host());
       } else if (sources_.count(at + ".host") > 0) {
         Report(at + ".host",
@@ -195,11 +199,25 @@ class Validator {
       for (const int j : same) {
         const Port& other = config_.ports(j);
         if (j == i || !BindsCollide(other.bind(), port.bind())) continue;
+        if (unix_socket) {
+          Report(at + ".bind",
+                 at + ".bind " + port.bind() + " is also that of ports[" + std::to_string(j) + "]");
+          break;
+        }
         Report(at + ".host", at + ".host " + std::to_string(port.host()) + " on " + port.bind() +
                                  " collides with ports[" + std::to_string(j) + "] on " +
                                  other.bind());
         break;
       }
+    }
+  }
+
+  void CheckUnixSocket(const std::string& at, const Port& port) {
+    if (sources_.count(at + ".host") > 0) {
+      Report(at + ".host", at + ".host must be left out: a unix socket has no port");
+    }
+    if (port.auto_()) {
+      Report(at + ".auto", at + ".auto must be left out: a unix socket has the path of its bind");
     }
   }
 

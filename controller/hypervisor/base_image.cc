@@ -11,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "state/image_head.h"
+#include "state/image_url.h"
 
 namespace rum {
 
@@ -25,7 +26,7 @@ absl::StatusOr<BaseImage> ProbeBaseImage(const std::string& base) {
   image.path = base;
   if (absl::StartsWith(base, "file://")) image.path = base.substr(7);
   if (!absl::StartsWith(image.path, "/")) {
-    return absl::InvalidArgumentError(absl::StrCat("image.base ", base, ": not a path"));
+    return absl::InvalidArgumentError(absl::StrCat("image.base ", ShownUrl(base), ": not a path"));
   }
   // The overlay names its base for good: by the real path, which does not move with a link.
   std::error_code error;

@@ -34,7 +34,7 @@ std::set<std::string> BaseImages::FilesOf(const Image& image) {
       cache_.List([] { return std::set<std::string>(); });
   if (!cached.ok()) return files;
   for (const CachedImage& entry : *cached) {
-    if (entry.url == source->url) files.insert(entry.path);
+    if (entry.IsOf(source->url)) files.insert(entry.path);
   }
   return files;
 }

@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include "state/identity.h"
+#include "state/image_url.h"
 
 namespace rum {
 namespace {
@@ -18,6 +19,7 @@ Config DefinitionFor(const Config& wanted, const std::optional<Config>& present)
   Config config = wanted;
   config.clear_provision();
   config.clear_ports();
+  if (config.has_image()) config.mutable_image()->set_base(ShownUrl(config.image().base()));
   if (!present.has_value()) return config;
   *config.mutable_image() = present->image();
   config.mutable_user()->set_name(present->user().name());

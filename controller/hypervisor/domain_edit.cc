@@ -52,7 +52,10 @@ void EditMetadata(xml_node domain, const DomainParts& parts) {
   Set(machine, "on-crash", kOnCrash);
   EditOwn(machine, "rum:volume", "path", parts.own_volumes);
   EditOwn(machine, "rum:network", "name", parts.own_networks);
-  const Config config = DefinitionFor(parts.config, std::nullopt);
+  Config config = DefinitionFor(parts.config, std::nullopt);
+  for (int i = 0; i < config.network().interfaces_size(); ++i) {
+    config.mutable_network()->mutable_interfaces(i)->clear_joined();  // the cards say it
+  }
   // One message has many texts.
   if (machine.child("rum:config") &&
       google::protobuf::util::MessageDifferencer::Equals(ReadOwnMetadata(domain).config, config)) {

@@ -6,6 +6,7 @@
 #include "controller/hypervisor/definition.h"
 #include "controller/hypervisor/domain_xml.h"
 #include "controller/hypervisor/own_devices.h"
+#include "state/image_url.h"
 
 namespace rum {
 namespace {
@@ -50,13 +51,25 @@ void ReadDisks(const OwnNodes& own, DomainFacts* facts) {
   }
 }
 
-// The name in rum.toml of the network that a card is on now; empty: it is on none.
-std::string NetworkOf(xml_node card, const DomainFacts& facts, const Network& said) {
+// The network that a card is on now, by its name in rum.toml; without a name: it is on none.
+Interface NetworkOf(xml_node card, const DomainFacts& facts, const Network& said) {
+  Interface found;
   const std::string name = card.child("source").attribute("network").value();
   for (const Interface& interface : said.interfaces()) {
-    if (name == OwnNetworkName(facts.machine_id, interface.network())) return interface.network();
+    if (name == OwnNetworkName(facts.machine_id, interface.network())) {
+      found.set_network(interface.network());
+      return found;
+    }
   }
-  return name;
+  found.set_network(name);
+  found.set_joined(!name.empty());
+  return found;
+}
+
+// Of a card that somebody put elsewhere.
+bool HadOwn(const DomainFacts& facts, const std::string& network) {
+  return !facts.own_volumes.has_value() ||
+         facts.own_networks.count(OwnNetworkName(facts.machine_id, network)) > 0;
 }
 
 void ReadCards(const OwnNodes& own, DomainFacts* facts) {
@@ -65,32 +78,39 @@ void ReadCards(const OwnNodes& own, DomainFacts* facts) {
   network->set_nat(false);
   network->clear_interfaces();
   std::map<std::string, Interface> known;
-  std::map<std::string, std::string> found;  // networks that cards are on, by alias
+  std::map<std::string, Interface> found;  // networks that cards are on, by alias
   for (const Interface& interface : said.interfaces()) known[interface.network()] = interface;
   for (const auto& [alias, card] : own) {
     if (card.name() != std::string("interface")) continue;
-    const std::string name = NetworkOf(card, *facts, said);
+    const Interface on = NetworkOf(card, *facts, said);
     if (alias != kNatAlias) {
-      found[alias] = name;
-    } else if (name == "default" || card.attribute("type").value() != std::string("network")) {
+      found[alias] = on;
+    } else if (on.network() == "default" ||
+               card.attribute("type").value() != std::string("network")) {
       network->set_nat(true);
     }
   }
-  const auto take = [&](const std::string& name) {
+  const auto take = [&](const std::string& name, bool joined) {
     auto it = known.find(name);
     Interface* interface = network->add_interfaces();
     if (it != known.end()) *interface = it->second;
     interface->set_network(name);
+    interface->set_joined(joined);
   };
   for (const Interface& interface : said.interfaces()) {  // in the order of the file
     auto it = found.find(CardAlias("network:" + interface.network()));
     if (it == found.end()) continue;
     // On none: somebody put it on a bridge, say, which is for him to know.
-    take(it->second.empty() ? interface.network() : it->second);
+    const Interface& on = it->second;
+    if (on.network().empty()) {
+      take(interface.network(), !HadOwn(*facts, interface.network()));
+    } else {
+      take(on.network(), on.joined());
+    }
     found.erase(it);
   }
-  for (const auto& [alias, name] : found) {
-    if (!name.empty()) take(name);
+  for (const auto& [alias, on] : found) {
+    if (!on.network().empty()) take(on.network(), on.joined());
   }
 }
 
@@ -137,6 +157,10 @@ void ReadMetadata(xml_node domain, DomainFacts* facts) {
   OwnMetadata said = ReadOwnMetadata(domain);
   facts->machine_id = std::move(said.machine_id);
   facts->config = std::move(said.config);
+  // Of a build that wrote it as it was.
+  if (facts->config.has_image()) {
+    facts->config.mutable_image()->set_base(ShownUrl(facts->config.image().base()));
+  }
 }
 
 }  // namespace

@@ -96,6 +96,10 @@ class Hypervisor {
   // Undefines the domain, with its snapshots, and deletes what rum made for the machine and nobody
   // stands on; names it, and what it kept.
   virtual absl::StatusOr<Removal> Remove(const MachineIdentity& machine) = 0;
+  // The networks of this libvirt, by name, without what rum made for the machine; none where a
+  // machine cannot join any.
+  virtual absl::StatusOr<std::set<std::string>> NetworksOfOthers(
+      const MachineIdentity& machine) = 0;
   // The files of this host that disks, of rum's and of others, are layers over.
   virtual absl::StatusOr<std::set<std::string>> ImagesInUse() = 0;
   // A connected stream socket to a channel of the running domain; the caller owns it. NotFound: the

@@ -54,6 +54,17 @@ std::set<std::string> DiskPathsOf(const DomainFacts& facts) {
   return paths;
 }
 
+// Where nothing is made: libvirt's names by what is noted alone.
+std::map<std::string, std::string> NominalNetworks(const MachineIdentity& machine,
+                                                   const Config& config) {
+  std::map<std::string, std::string> names;
+  for (const Interface& interface : config.network().interfaces()) {
+    const std::string& name = interface.network();
+    names[name] = interface.joined() ? name : OwnNetworkName(machine.id, name);
+  }
+  return names;
+}
+
 void ClearSizes(Config* config) {
   config->mutable_resources()->clear_disk();
   for (auto& [name, drive] : *config->mutable_drives()) drive.clear_size();
@@ -267,7 +278,9 @@ absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connecti
     if (!off.ok()) return off.status();
     parts.started_default = *off;
   }
-  if (!IsTest()) {
+  if (IsTest()) {
+    parts.networks = NominalNetworks(machine, config);
+  } else {
     parts.own_volumes = ledger->volumes();
     parts.own_networks = ledger->networks();
   }

@@ -169,6 +169,18 @@ absl::StatusOr<DomainState> LibvirtHypervisor::Inspect(const MachineIdentity& ma
   return state;
 }
 
+absl::StatusOr<std::set<std::string>> LibvirtHypervisor::NetworksOfOthers(
+    const MachineIdentity& machine) {
+  absl::StatusOr<ConnectionHandle> connection = connection_.Get();
+  if (!connection.ok()) return connection.status();
+  const ConnectionFacts facts = connection_.facts();
+  if (facts.kind == ConnectionKind::kSession) return std::set<std::string>();
+  absl::StatusOr<std::set<std::string>> names = NetworkNames(connection->get());
+  if (!names.ok()) return connection_.Judge(names.status());
+  for (const std::string& own : Ledger(machine.id, facts.uri).networks()) names->erase(own);
+  return names;
+}
+
 std::string LibvirtHypervisor::ImageDrift(const DomainFacts& facts) {
   if (facts.base_mark.empty() || connection_.facts().remote) return "";
   const std::string now = ImageMark(facts.base_path);

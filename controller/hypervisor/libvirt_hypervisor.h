@@ -65,6 +65,7 @@ class LibvirtHypervisor : public Hypervisor {
   absl::StatusOr<DomainState> Inspect(const MachineIdentity& machine) override;
   absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh,
                       const Onlooker& onlooker) override;
+  absl::StatusOr<std::set<std::string>> NetworksOfOthers(const MachineIdentity& machine) override;
   absl::StatusOr<std::set<std::string>> ImagesInUse() override;
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override;

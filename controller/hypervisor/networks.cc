@@ -44,6 +44,14 @@ absl::StatusOr<NetworkFacts> FactsOf(virNetworkPtr network, unsigned flags) {
 
 }  // namespace
 
+absl::StatusOr<std::set<std::string>> NetworkNames(virConnectPtr connection) {
+  const absl::StatusOr<std::vector<NetworkHandle>> all = AllNetworks(connection);
+  if (!all.ok()) return all.status();
+  std::set<std::string> names;
+  for (const NetworkHandle& network : *all) names.insert(virNetworkGetName(network.get()));
+  return names;
+}
+
 Networks::Networks(MachineIdentity machine, ConnectionHandle connection, bool remote,
                    Ledger* ledger)
     : machine_(std::move(machine)),
@@ -110,12 +118,20 @@ absl::StatusOr<HostNetwork> Networks::Wanted(const Interface& interface) {
   return wanted;
 }
 
+// One that went meanwhile keeps no machine from its start.
+absl::StatusOr<bool> Networks::Joins(const Interface& interface) {
+  if (!interface.joined()) return false;
+  const absl::StatusOr<NetworkHandle> there = FindNetwork(connection_.get(), interface.network());
+  if (!there.ok()) return there.status();
+  return *there != nullptr;
+}
+
 absl::StatusOr<std::map<std::string, std::string>> Networks::Make(const Config& config) {
   std::map<std::string, std::string> names;
   for (const Interface& interface : config.network().interfaces()) {
-    absl::StatusOr<NetworkHandle> libvirts = FindNetwork(connection_.get(), interface.network());
-    if (!libvirts.ok()) return libvirts.status();
-    if (*libvirts) {
+    const absl::StatusOr<bool> joins = Joins(interface);
+    if (!joins.ok()) return joins.status();
+    if (*joins) {
       names[interface.network()] = interface.network();
       continue;
     }

@@ -16,8 +16,11 @@
 
 namespace rum {
 
-// The host-only networks of one machine. A [[network.interfaces]] that names a network of libvirt's
-// joins that one; any other name stands for a network of the machine's own.
+// Of all that this libvirt has.
+absl::StatusOr<std::set<std::string>> NetworkNames(virConnectPtr connection);
+
+// The host-only networks of one machine. A [[network.interfaces]] that is noted as joined is on
+// libvirt's network of that name; any other name stands for a network of the machine's own.
 class Networks {
  public:
   // `ledger` outlives it.
@@ -40,6 +43,7 @@ class Networks {
 
  private:
   absl::StatusOr<std::vector<Subnet>> UsedByOthersThan(const std::string& name);
+  absl::StatusOr<bool> Joins(const Interface& interface);
   absl::StatusOr<HostNetwork> Wanted(const Interface& interface);
   absl::Status StartOne(const std::string& name);
   bool IsOwn(const std::string& name) const { return ledger_->networks().count(name) > 0; }

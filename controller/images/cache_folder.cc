@@ -98,7 +98,7 @@ std::vector<CacheFolder::Entry> CacheFolder::VersionsOf(const std::string& key,
     if (!absl::StartsWith(name, key + "-")) continue;
     Entry entry;
     entry.hold = FileLock::Shared(Path(name + "/lock"));
-    if (entry.hold && Load(name, &entry) && entry.about.url() == url) versions.push_back(entry);
+    if (entry.hold && Load(name, &entry) && IsOfUrl(entry.about, url)) versions.push_back(entry);
   }
   std::stable_sort(versions.begin(), versions.end(), [](const Entry& a, const Entry& b) {
     return a.about.fetched_ms() > b.about.fetched_ms();
@@ -171,7 +171,9 @@ absl::StatusOr<CacheFolder::Entry> CacheFolder::Add(const std::string& key,
 }
 
 absl::Status CacheFolder::Save(const Entry& entry) const {
-  return SaveJson(entry.about, Path(entry.name + "/entry.json"));
+  CacheEntry about = entry.about;
+  if (about.url_hash().empty()) SetUrl(about.url(), &about);
+  return SaveJson(about, Path(entry.name + "/entry.json"));
 }
 
 absl::Status CacheFolder::Remove(const std::string& name) const {

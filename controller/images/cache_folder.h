@@ -11,8 +11,23 @@
 #include "controller/images/cache.pb.h"
 #include "controller/images/checksums.h"
 #include "controller/images/file_lock.h"
+#include "state/identity.h"
+#include "state/image_url.h"
 
 namespace rum {
+
+// `About`: CacheEntry or PartialDownload, of which a file that others may come to read tells no
+// secret: its `url` is ShownUrl(), and it is known again by the hash of the whole.
+template <typename About>
+void SetUrl(const std::string& url, About* about) {
+  about->set_url(ShownUrl(url));
+  about->set_url_hash(Sha256Hex(url));
+}
+template <typename About>
+bool IsOfUrl(const About& about, const std::string& url) {
+  // Of a build that wrote it as it was.
+  return about.url_hash().empty() ? about.url() == url : about.url_hash() == Sha256Hex(url);
+}
 
 // How the cache lies on the disk. Per URL:
 //

@@ -14,8 +14,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "controller/images/cache_folder.h"
 #include "controller/images/durable_file.h"
-#include "controller/images/location.h"
 #include "controller/listeners/fd.h"
 
 namespace rum {
@@ -57,7 +57,7 @@ class Part {
     fd_ = Fd(open(request_.part.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
     struct stat file;
     if (!fd_.ok() || fstat(fd_.get(), &file) != 0) return absl::ErrnoToStatus(errno, request_.part);
-    if (!LoadJson(AboutPath(request_.part), &about_) || about_.url() != request_.url ||
+    if (!LoadJson(AboutPath(request_.part), &about_) || !IsOfUrl(about_, request_.url) ||
         about_.format() != 1 || about_.if_range().empty()) {
       return absl::OkStatus();
     }
@@ -161,7 +161,7 @@ class Part {
     if (ftruncate(fd_.get(), 0) != 0) return absl::ErrnoToStatus(errno, request_.part);
     about_.Clear();
     about_.set_format(1);
-    about_.set_url(request_.url);
+    SetUrl(request_.url, &about_);
     about_.mutable_validator()->set_etag(reply.etag);
     about_.mutable_validator()->set_last_modified(reply.last_modified);
     about_.set_if_range(StrongValidator(reply));
@@ -197,7 +197,9 @@ absl::Status WhyNoVersion(const HttpReply& reply) {
 // One exchange. Aborted: the part is of no use, ask once more without it.
 absl::StatusOr<Download> Exchange(const DownloadRequest& request, Part* part, Progress* progress) {
   const bool continued = part->offset() > 0;
-  const HttpRequest get{request.url, part->Conditions(),
+  const HttpRequest get{request.url,
+                        request.has_checksum,
+                        part->Conditions(),
                         [&](const HttpReply& reply) { return part->Begin(reply); },
                         [&](std::string_view bytes) { return part->Write(bytes); },
                         [&](int64_t speed) {
@@ -259,11 +261,9 @@ absl::StatusOr<std::string> DownloadText(const std::string& url, const HttpLimit
     text.append(bytes);
     return absl::OkStatus();
   };
-  const HttpRequest get{url,
-                        {},
-                        [](const HttpReply&) { return absl::OkStatus(); },
-                        append,
-                        [&progress](int64_t) { return progress.GoOn(); }};
+  const HttpRequest get{url,    false,
+                        {},     [](const HttpReply&) { return absl::OkStatus(); },
+                        append, [&progress](int64_t) { return progress.GoOn(); }};
   const absl::StatusOr<HttpReply> reply = HttpGet(get, limits);
   if (!reply.ok()) return reply.status();
   if (reply->status != 200) return WhyNoVersion(*reply);

@@ -57,6 +57,12 @@ class Fetcher {
     if (absl::Status status = LockUrl(folder); !status.ok()) return status;
     const std::vector<Entry> versions = cache_->VersionsOf(key_, url_);
     const Entry* const newest = versions.empty() ? nullptr : &versions.front();
+    const std::string unsafe = location_.secure ? "" : ChecksumProblem(url_, source_.sha256);
+    if (!unsafe.empty()) {
+      if (newest == nullptr) return absl::FailedPreconditionError(unsafe);
+      progress_.Say(CachedCopyText(absl::FailedPreconditionError(unsafe)));
+      return Given(*newest);
+    }
     absl::StatusOr<ExpectedSum> expected = Expected();
     if (!expected.ok()) {
       if (newest == nullptr || !IsNetworkTrouble(expected.status())) return expected.status();
@@ -225,7 +231,7 @@ class Fetcher {
       std::filesystem::remove_all(*ready, error);
       return status;
     }
-    about->set_url(url_);
+    SetUrl(url_, about);
     about->set_sha256(sums->sha256);
     about->set_sha512(sums->sha512);
     about->set_fetched_ms(NowMs());

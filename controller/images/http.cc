@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "controller/images/location.h"
+#include "state/image_url.h"
 
 namespace rum {
 namespace {
@@ -118,6 +119,8 @@ absl::StatusOr<HttpReply> Perform(CURL* curl, const HttpRequest& request, const 
   char detail[CURL_ERROR_SIZE] = {};
   exchange.reply.url = url;
   curl_easy_setopt(curl, CURLOPT_URL, url.c_str());
+  // What needs no network goes through no proxy.
+  curl_easy_setopt(curl, CURLOPT_NOPROXY, IsLoopbackUrl(url) ? "*" : nullptr);
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, OnBody);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, &exchange);
@@ -151,7 +154,7 @@ absl::StatusOr<HttpReply> HttpGet(const HttpRequest& request, const HttpLimits& 
     std::string next;
     absl::StatusOr<HttpReply> reply = Perform(curl.get(), request, url, &next);
     if (!reply.ok() || next.empty()) return reply;
-    if (absl::Status status = MayRedirect(url, next); !status.ok()) return status;
+    if (absl::Status status = MayRedirect(url, next, request.checked); !status.ok()) return status;
     url = next;
   }
   return absl::UnavailableError(

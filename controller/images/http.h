@@ -37,6 +37,7 @@ struct HttpReply {
 
 struct HttpRequest {
   std::string url;                   // http or https
+  bool checked = false;              // the body is compared with a checksum: see MayRedirect
   std::vector<std::string> headers;  // "Name: value"
   // Called once before the body of a reply that is 200 or 206, even when it is empty; other bodies
   // are thrown away. An error ends the exchange and is what HttpGet gives.

@@ -13,6 +13,8 @@
 #include "controller/images/download.h"
 #include "controller/images/durable_file.h"
 #include "controller/images/fetch.h"
+#include "state/identity.h"
+#include "state/image_url.h"
 
 namespace rum {
 namespace {
@@ -37,7 +39,9 @@ CachedImage Described(const CacheFolder& cache, const std::string& name) {
   CacheFolder::Entry entry;
   image.name = name;
   image.whole = cache.Load(name, &entry);
-  image.url = entry.about.url();
+  image.url = ShownUrl(entry.about.url());
+  image.url_hash =
+      entry.about.url_hash().empty() ? Sha256Hex(entry.about.url()) : entry.about.url_hash();
   image.path = entry.image;
   image.bytes = BytesOnDisk(entry.image);
   image.fetched = absl::FromUnixMillis(entry.about.fetched_ms());
@@ -50,7 +54,7 @@ CachedImage DescribedPart(const CacheFolder& cache, const std::string& key) {
   image.name = key + kPart;
   image.path = cache.PartOf(key);
   LoadJson(image.path + ".json", &about);
-  image.url = about.url();
+  image.url = ShownUrl(about.url());
   image.bytes = BytesOnDisk(image.path);
   image.fetched = ModificationTime(image.path);
   return image;
@@ -111,6 +115,10 @@ void Sweep(const CacheFolder& cache) {
 }
 
 }  // namespace
+
+bool CachedImage::IsOf(const std::string& whole_url) const {
+  return url_hash == Sha256Hex(whole_url);
+}
 
 void MakeReadOnly(const std::string& path) {
   struct stat file;

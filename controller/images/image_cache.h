@@ -38,8 +38,10 @@ void MakeReadOnly(const std::string& path);
 // An entry of the cache.
 struct CachedImage {
   std::string name;  // unique in the cache; what Delete() takes
-  std::string url;
+  std::string url;   // as it may be shown
   std::string path;
+  std::string url_hash;  // see CacheEntry
+  bool IsOf(const std::string& whole_url) const;
   uint64_t bytes = 0;  // on the disk
   absl::Time fetched;
   bool whole = false;   // false: a download that broke off and can go on

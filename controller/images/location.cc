@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "state/image_url.h"
 
 namespace rum {
 namespace {
@@ -58,6 +59,7 @@ absl::StatusOr<Location> LocationOf(const std::string& url) {
     location.path = path;
   } else if (scheme == "http" || scheme == "https") {
     location.remote = true;
+    location.secure = scheme == "https";
     location.url = url;
   } else {
     return bad;
@@ -65,15 +67,7 @@ absl::StatusOr<Location> LocationOf(const std::string& url) {
   return location;
 }
 
-std::string ShownUrl(const std::string& url) {
-  const ParsedUrl parsed(url);
-  if (parsed.Part(CURLUPART_USER).empty() && parsed.Part(CURLUPART_PASSWORD).empty()) return url;
-  curl_url_set(parsed.handle.get(), CURLUPART_USER, nullptr, 0);
-  curl_url_set(parsed.handle.get(), CURLUPART_PASSWORD, nullptr, 0);
-  return parsed.Part(CURLUPART_URL);
-}
-
-absl::Status MayRedirect(const std::string& from, const std::string& to) {
+absl::Status MayRedirect(const std::string& from, const std::string& to, bool checked) {
   const std::string before = SchemeOf(from), after = SchemeOf(to);
   const std::string text =
       absl::StrCat(ShownUrl(from), " redirects to ", ShownUrl(to), ", which is not followed: ");
@@ -82,6 +76,10 @@ absl::Status MayRedirect(const std::string& from, const std::string& to) {
   }
   if (before == "https" && after == "http") {
     return absl::UnavailableError(absl::StrCat(text, "it would leave https"));
+  }
+  if (after == "http" && !checked && IsLoopbackUrl(from) && !IsLoopbackUrl(to)) {
+    return absl::UnavailableError(
+        absl::StrCat(text, "it would leave this host without a checksum"));
   }
   return absl::OkStatus();
 }

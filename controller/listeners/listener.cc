@@ -12,6 +12,9 @@
 #include "absl/strings/str_cat.h"
 #include "controller/listeners/inherited.h"
 #include "controller/listeners/io_thread.h"
+#include "controller/listeners/socket_file.h"
+#include "state/bind_address.h"
+#include "state/item_name.h"
 
 namespace rum {
 namespace {
@@ -29,8 +32,26 @@ constexpr auto kDownHolds = std::chrono::milliseconds(500);
 constexpr int kMostAccepts = 64;
 
 std::string Where(const std::string& bind, uint16_t port) {
-  const bool v6 = bind.find(':') != std::string::npos;
-  return v6 ? absl::StrCat("port [", bind, "]:", port) : absl::StrCat("port ", bind, ":", port);
+  return absl::StrCat("port ", HostPort(bind, port));
+}
+
+absl::Status SocketError(const std::string& where, int error, const std::string& owner) {
+  switch (error) {
+    case ENOTSOCK:
+      return absl::UnavailableError(
+          absl::StrCat(where,
+                       ": a file that rum did not make has this path, and stays: move it "
+                       "away, or name another path"));
+    case EADDRINUSE:
+      return absl::UnavailableError(absl::StrCat(
+          where, ": in use by ", owner.empty() ? "another program that listens there" : owner));
+    case EEXIST:
+      return absl::InvalidArgumentError(absl::StrCat(where, ": listed twice"));
+    case EINVAL:
+      return absl::InvalidArgumentError(absl::StrCat(where, ": not the path of a unix socket"));
+    default:
+      return absl::UnavailableError(absl::StrCat(where, ": ", std::strerror(error)));
+  }
 }
 
 // By hand, for Asio's sockets would be inherited by every child of this process, and a child that
@@ -72,6 +93,14 @@ std::vector<Fd> GiveUpListening() {
 }
 
 std::string MachineAt(const std::string& bind, uint16_t port) {
+  if (IsUnixBind(bind)) {
+    return OnIoThread([&]() -> std::string {
+      for (const Listener* listener : OpenListeners()) {
+        if (listener->bind() == bind) return listener->machine();
+      }
+      return "";
+    });
+  }
   const auto address = ParseAddress(bind);
   if (!address) return "";
   return OnIoThread([&]() -> std::string {
@@ -92,6 +121,7 @@ std::string MachineAt(const std::string& bind, uint16_t port) {
 
 absl::Status BindError(const Forward& forward, int error, const std::string& owner) {
   const std::string where = Where(forward.bind, forward.host);
+  if (IsUnixBind(forward.bind)) return SocketError(where, error, owner);
   const std::string why = std::strerror(error);
   switch (error) {
     case EINVAL:
@@ -127,10 +157,15 @@ Listener::Listener(const Forward& forward, const GuestRoute& route,
 
 int Listener::Open() {
   error_code error;
-  const asio::ip::address address = asio::ip::make_address(bind_, error);
-  if (error || host_ == 0) return EINVAL;
   Fd fd;
-  if (const int failed = MakeSocket(tcp::endpoint(address, host_), &fd); failed != 0) return failed;
+  if (IsUnixBind(bind_)) {
+    if (const int failed = ListenAtPath(UnixPath(bind_), &fd); failed != 0) return failed;
+  } else {
+    const asio::ip::address address = asio::ip::make_address(bind_, error);
+    if (error || host_ == 0) return EINVAL;
+    const int failed = MakeSocket(tcp::endpoint(address, host_), &fd);
+    if (failed != 0) return failed;
+  }
   socket_.assign(fd.get(), error);
   if (error) return error.value();
   fd.Release();
@@ -247,9 +282,14 @@ void Listener::Probe(const std::function<void()>& done) {
   });
 }
 
+bool Listener::Lost() const {
+  return IsUnixBind(bind_) && socket_.is_open() && !IsOwnSocketFile(UnixPath(bind_));
+}
+
 void Listener::StopAccepting() {
   OpenListeners().erase(this);
   error_code ignored;
+  if (IsUnixBind(bind_) && socket_.is_open()) RemoveOwnSocketFile(UnixPath(bind_));
   socket_.close(ignored);
   pause_.cancel(ignored);
   accepting_ = absl::OkStatus();

@@ -30,11 +30,13 @@ class Listener : public std::enable_shared_from_this<Listener> {
 
   int Open();  // 0 or an errno; also opens a draining one again
   void Retarget(uint16_t guest) { guest_ = guest; }
-  void Drain();  // stops accepting; connections may go on for the drain time
-  void Close();  // and every connection, at once
-  Fd GiveUp();   // stops accepting and leaves the socket open; connections go on
+  void Drain();       // stops accepting; connections may go on for the drain time
+  void Close();       // and every connection, at once
+  Fd GiveUp();        // stops accepting and leaves the socket open; connections go on
+  bool Lost() const;  // of a unix socket: its file is not there any more
   bool idle() const { return relays_.empty(); }
   ListeningSocket where() const;
+  const std::string& bind() const { return bind_; }
   const std::string& machine() const { return route_.machine; }
 
   // Asks whether the guest's port is reached, unless that is known; `done` is called once, at once

@@ -8,31 +8,37 @@
 #include <map>
 #include <mutex>
 #include <set>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "controller/listeners/io_thread.h"
 #include "controller/listeners/listener.h"
 #include "controller/listeners/listener_set_options.h"
 #include "controller/listeners/port_owner.h"
+#include "state/bind_address.h"
 
 namespace rum {
 namespace {
 
-// An address in any spelling is one listener.
-using Key = boost::asio::ip::tcp::endpoint;
+// An address in any spelling is one listener; of a unix socket, its path.
+using Key = std::pair<std::string, boost::asio::ip::tcp::endpoint>;
 
 Key KeyOf(const Forward& forward) {
+  if (IsUnixBind(forward.bind)) return {forward.bind, {}};
   boost::system::error_code error;
-  return {boost::asio::ip::make_address(forward.bind, error), forward.host};
+  return {"", {boost::asio::ip::make_address(forward.bind, error), forward.host}};
 }
 
 bool IsValid(const Forward& forward) {
+  if (IsUnixBind(forward.bind)) return BindProblem(forward.bind).empty() && forward.host == 0;
   boost::system::error_code error;
   boost::asio::ip::make_address(forward.bind, error);
   return !error && forward.host != 0;
 }
 
 bool IsAny(const Forward& forward, bool v6) {
-  const auto address = KeyOf(forward).address();
+  if (IsUnixBind(forward.bind)) return false;
+  const auto address = KeyOf(forward).second.address();
   return address.is_v6() == v6 && address.is_unspecified();
 }
 
@@ -51,13 +57,17 @@ struct Failure {
   int error = 0;  // 0: all of the forward's could
   std::string bind = {};
 
-  // Somebody holds the port, or the address is not there yet: that passes by itself.
-  bool passes() const { return error == EADDRINUSE || error == EADDRNOTAVAIL; }
+  // Somebody holds the port or the path, or the address or the folder is not there yet: that passes
+  // by itself.
+  bool passes() const {
+    return error == EADDRINUSE || error == EADDRNOTAVAIL || error == ENOTSOCK || error == ENOENT;
+  }
 };
 
 std::string OwnerOf(const Failure& failure, uint16_t port) {
   if (failure.error != EADDRINUSE) return "";
   std::string machine = MachineAt(failure.bind, port);
+  if (IsUnixBind(failure.bind)) return machine;
   return machine.empty() ? PortOwner(failure.bind, port) : machine;
 }
 
@@ -201,8 +211,13 @@ class AsioListenerSet : public ListenerSet {
   int Open(const Forward& forward) {
     const Key key = KeyOf(forward);
     if (const auto kept = listeners_.find(key); kept != listeners_.end()) {
-      kept->second->Retarget(forward.guest);
-      return 0;
+      if (!kept->second->Lost()) {
+        kept->second->Retarget(forward.guest);
+        return 0;
+      }
+      kept->second->Drain();
+      draining_.insert(*kept);
+      listeners_.erase(kept);
     }
     // One that was removed a moment ago comes back with its connections.
     const auto back = draining_.find(key);
@@ -253,6 +268,10 @@ class AsioListenerSet : public ListenerSet {
                     std::chrono::steady_clock::time_point* newest) {
     const ForwardCounters& counters = listener.counters();
     state->bound.Update(listener.accepting());
+    if (listener.Lost()) {
+      state->bound.Update(absl::UnavailableError(
+          absl::StrCat("port ", state->forward.bind, ": its file is gone from its path")));
+    }
     state->open_connections += counters.open_connections;
     state->bytes_in += counters.bytes_in;
     state->bytes_out += counters.bytes_out;

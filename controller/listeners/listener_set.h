@@ -14,7 +14,8 @@
 namespace rum {
 
 struct Forward {
-  std::string bind = "127.0.0.1";  // IPv4 or IPv6 literal; `::` takes both: see ListenerSet
+  // IPv4 or IPv6 literal; `::` takes both: see ListenerSet. Or "unix:PATH", with host 0.
+  std::string bind = "127.0.0.1";
   uint16_t host = 0;
   uint16_t guest = 0;
   friend bool operator==(const Forward&, const Forward&) = default;
@@ -53,6 +54,9 @@ struct GuestRoute {
 };
 
 // The host ports of one machine. Thread-safe; sockets live on the one io thread of the process.
+//
+// A unix socket is a file of mode 0600 that goes with its forward. What else has its path is never
+// removed (socket_file.h).
 //
 // `::` is all addresses of both families: its IPv4 clients are accepted by a socket of their own on
 // 0.0.0.0, unless a forward of 0.0.0.0 with that port stands beside it, whose they are then. So

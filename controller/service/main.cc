@@ -9,6 +9,7 @@
 
 #include "agent-api/standard_streams.h"
 #include "controller/service/process.h"
+#include "controller/shown_text.h"
 
 int main(int argc, char** argv) {
   rum::HoldStandardStreams();
@@ -21,6 +22,6 @@ int main(int argc, char** argv) {
   if (ready_fd >= 0) fcntl(ready_fd, F_SETFD, FD_CLOEXEC);
   const absl::Status status = rum::RunController(ready_fd, replace);
   if (status.ok()) return 0;
-  std::fprintf(stderr, "rum: %s\n", std::string(status.message()).c_str());
+  std::fprintf(stderr, "rum: %s\n", rum::OneLine(std::string(status.message()), true).c_str());
   return 1;
 }

@@ -28,9 +28,11 @@
 #include "controller/listeners/forward_path.h"
 #include "controller/listeners/inherited.h"
 #include "controller/listeners/listener_set.h"
+#include "controller/listeners/socket_file.h"
 #include "controller/listeners/stream_carrier.h"
 #include "controller/service/handover.h"
 #include "controller/service/launch.h"
+#include "controller/service/log_format.h"
 #include "controller/service/metrics_page.h"
 #include "controller/service/own_socket.h"
 #include "controller/service/server.h"
@@ -71,6 +73,7 @@ void SetUpLog() {
   if (std::getenv("JOURNAL_STREAM") != nullptr) {
     spdlog::default_logger()->sinks().push_back(std::make_shared<spdlog::sinks::stderr_sink_mt>());
   }
+  spdlog::set_formatter(MakeLogFormat());
   const char* level = std::getenv("RUM_LOG");
   const auto known = spdlog::level::from_str(level != nullptr ? level : "info");
   // It calls what it does not know "off", too.
@@ -198,8 +201,10 @@ int WaitForEnd(Controller* controller) {
   while (true) {
     if (!heirless && (controller->Settled() || absl::Now() > deadline)) {
       heirless = true;
-      if (const size_t left = TakeInherited().size(); left > 0)
-        spdlog::info("closed sockets that no machine wants any more count={}", left);
+      const std::vector<Fd> left = TakeInherited();
+      RemoveFilesOf(left);
+      if (!left.empty())
+        spdlog::info("closed sockets that no machine wants any more count={}", left.size());
     }
     const timespec soon = absl::ToTimespec(absl::Milliseconds(50));
     const int signal = heirless ? sigwaitinfo(&ends, nullptr) : sigtimedwait(&ends, nullptr, &soon);

@@ -12,6 +12,7 @@ grpc::Status ServeTrust(Controller* controller, const control::TrustRequest& req
   change.give.assign(request.give().begin(), request.give().end());
   change.revoke.assign(request.revoke().begin(), request.revoke().end());
   change.revoke_all = request.revoke_all();
+  change.default_uri = request.default_uri();
   const absl::StatusOr<Machine::TrustState> state =
       controller->Trust(request.config_path(), change);
   if (!state.ok()) return ToGrpc(state.status());

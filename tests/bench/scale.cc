@@ -105,6 +105,9 @@ class GatedHypervisor : public Hypervisor {
   absl::StatusOr<Removal> Remove(const MachineIdentity& machine) override {
     return real_->Remove(machine);
   }
+  absl::StatusOr<std::set<std::string>> NetworksOfOthers(const MachineIdentity& machine) override {
+    return real_->NetworksOfOthers(machine);
+  }
   absl::StatusOr<std::set<std::string>> ImagesInUse() override { return real_->ImagesInUse(); }
   // There is no channel: whoever opens one learns from `opened` whose it would be.
   absl::StatusOr<int> OpenChannel(const MachineIdentity& machine, GuestChannel) override {

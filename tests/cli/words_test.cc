@@ -129,6 +129,28 @@ TEST_F(WordsTest, CheckPrintsEveryProblemOfEveryFileUnderTheNameThatWasTyped) {
   EXPECT_THAT(check.err, Not(HasSubstr(rum_.project())));
 }
 
+// A machine that has its disk goes on with such a file; no new one is made of it.
+TEST_F(WordsTest, CheckRefusesAnImageThatWhoeverIsOnTheWayCanExchange) {
+  const auto with = [](const std::string& image) {
+    return "[image]\n" + image + "\n[resources]\ncpus = 1\nmemory_mb = 512\n";
+  };
+  rum_.Write("rum.toml", with("base = \"http://u:s3cret@example.org/a.qcow2\""));
+  const Result check = rum_.Rum({"check"});
+  EXPECT_EQ(check.exit_status, 1);
+  EXPECT_EQ(check.out, "");
+  EXPECT_THAT(check.err,
+              HasSubstr("rum.toml:2:8: error: image.sha256 is missing: whoever is on "
+                        "the way can send another image than http://example.org/a.qcow2"));
+  EXPECT_THAT(check.err, Not(HasSubstr("s3cret")));
+  for (const std::string& image :
+       {"base = \"http://example.org/a.qcow2\"\nsha256 = \"" + std::string(64, 'a') + "\"",
+        std::string("base = \"http://127.0.0.1:8000/a.qcow2\""),
+        std::string("base = \"https://example.org/a.qcow2\"")}) {
+    rum_.Write("rum.toml", with(image));
+    EXPECT_EQ(rum_.Rum({"check"}).exit_status, 0) << image;
+  }
+}
+
 TEST_F(WordsTest, CheckOfWhatIsNoFile) {
   std::filesystem::create_directory(rum_.project() + "/folder.toml");
   const Result check = rum_.Rum({"check", "folder.toml", "nowhere/x.toml"});

@@ -27,6 +27,9 @@ class LentHypervisor : public Hypervisor {
                       const Onlooker& onlooker) override {
     return lent_->Define(machine, config, fresh, onlooker);
   }
+  absl::StatusOr<std::set<std::string>> NetworksOfOthers(const MachineIdentity& machine) override {
+    return lent_->NetworksOfOthers(machine);
+  }
   absl::StatusOr<std::set<std::string>> ImagesInUse() override { return lent_->ImagesInUse(); }
   absl::Status Start(const MachineIdentity& machine) override { return lent_->Start(machine); }
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override {
@@ -84,6 +87,7 @@ LinkSources FakeWorld::Sources() {
   sources.hypervisor =
       [this](const std::string& uri) -> absl::StatusOr<std::shared_ptr<Hypervisor>> {
     if (on_connect) on_connect(uri);
+    if (const auto other = elsewhere.find(uri); other != elsewhere.end()) return other->second;
     if (libvirt != nullptr) return libvirt;
     return hypervisor;
   };

@@ -33,7 +33,26 @@ constexpr char kOpen[] = "[[ports]]\nhost = 9000\nguest = 90\nbind = \"0.0.0.0\"
 constexpr char kOpenField[] = "ports[0.0.0.0:9000]";
 constexpr char kRemote[] = "[advanced]\nlibvirt_uri = \"qemu+ssh://me@vm.example.org/system\"\n";
 
-class TrustTest : public testing::Test {
+constexpr char kLab[] = "network.interfaces[lab]";
+
+std::string CardOn(const std::string& network) {
+  return absl::StrCat("[[network.interfaces]]\nnetwork = \"", network, "\"\n");
+}
+
+std::vector<std::string> JoinedBy(const Config& config) {
+  std::vector<std::string> joined;
+  for (const Interface& card : config.network().interfaces()) {
+    if (card.joined()) joined.push_back(card.network());
+  }
+  return joined;
+}
+
+// A socket's path has an end soon.
+struct ShortPaths {
+  ShortPaths() { setenv("TEST_TMPDIR", "/tmp", 1); }
+};
+
+class TrustTest : private ShortPaths, public testing::Test {
  protected:
   TrustTest() {
     home_ = absl::StrCat(std::getenv("TEST_TMPDIR"), "/home.XXXXXX");
@@ -194,6 +213,162 @@ TEST_F(TrustTest, ALibvirtElsewhereIsNotAskedBeforeTheUsersWord) {
   EXPECT_FALSE(machine_->Background({}).ok());
   EXPECT_EQ(machine_->Status().phase(), MachineStatus::UNREACHABLE);
   EXPECT_THAT(asked_, IsEmpty());
+}
+
+TEST_F(TrustTest, ANetworkThatRumDidNotMakeIsJoinedWithTheUsersWordAlone) {
+  const auto joined = [this] {
+    return JoinedBy(world_.hypervisor->Inspect(world_.identity)->persistent);
+  };
+  world_.hypervisor->SetNetworks({"default", "lab"});
+  GoUp();
+  Write(CardOn("lab") + CardOn("lan") + CardOn("default"));
+  EXPECT_TRUE(machine_->Background({}).ok());
+  EXPECT_THAT(joined(), ElementsAre("default"));
+  EXPECT_THAT(AskOf(kLab).text(), HasSubstr("joins libvirt's network lab, which rum did not make"));
+  EXPECT_EQ(AskOf("network.interfaces[lan]").field(), "") << "rum makes it";
+  EXPECT_EQ(Synced(), "ConsentRequired");
+  EXPECT_FALSE(Apply(*machine_).outcome.failed) << "the rest goes on";
+  EXPECT_THAT(joined(), ElementsAre("default"));
+  EXPECT_FALSE(Apply(*machine_, Trusting(*machine_)).outcome.failed);
+  EXPECT_THAT(joined(), ElementsAre("lab", "default"));
+  Machine::TrustChange revoke;
+  revoke.revoke = {"network"};
+  EXPECT_EQ(machine_->Trust(revoke)->asks.size(), 1u);
+  EXPECT_TRUE(machine_->Background({}).ok());
+  EXPECT_THAT(joined(), ElementsAre("default")) << "from the next start on";
+}
+
+TEST_F(TrustTest, ANetworkThatSomebodyMakesLaterUnderTheNameOfTheMachinesOwnIsNotJoined) {
+  Write(CardOn("lan"));
+  GoUp();
+  world_.hypervisor->SetNetworks({"lan"});
+  EXPECT_TRUE(machine_->Background({}).ok());
+  EXPECT_FALSE(Apply(*machine_, Up()).outcome.failed);
+  const Config next = world_.hypervisor->Inspect(world_.identity)->persistent;
+  EXPECT_EQ(next.network().interfaces_size(), 1) << "it keeps its own";
+  EXPECT_THAT(JoinedBy(next), IsEmpty());
+  EXPECT_EQ(AskOf("network.interfaces[lan]").observed(), "one of the machine's own");
+}
+
+TEST_F(TrustTest, ASocketOfTheProjectNeedsNoWordAndComesBackWithTheController) {
+  const std::string near = absl::StrCat("unix:", world_.folder(), "/app.sock");
+  const std::string far = absl::StrCat("unix:", home_, "/secret/app.sock");
+  const auto sockets = [this] {
+    std::lock_guard<std::mutex> lock(world_.host->mutex);
+    std::vector<std::string> binds;
+    for (const auto& [bind, forward] : world_.host->sockets) binds.push_back(bind);
+    return binds;
+  };
+  const std::string both = absl::StrCat("[[ports]]\nguest = 80\nbind = \"unix:./app.sock\"\n",
+                                        "[[ports]]\nguest = 81\nbind = \"", far, "\"\n");
+  for (const bool automatic : {true, false}) {
+    world_.file.auto_reconcile = automatic;
+    Write(both);
+    GoUp();
+    EXPECT_THAT(sockets(), ElementsAre(near));
+    EXPECT_EQ(AskOf(absl::StrCat("ports[", far, "]")).wanted(), far + " to guest port 81");
+    EXPECT_FALSE(Apply(*machine_, Trusting(*machine_)).outcome.failed);
+    EXPECT_THAT(sockets(), testing::UnorderedElementsAre(near, far));
+    machine_.reset();
+    EXPECT_THAT(sockets(), IsEmpty());
+    machine_ = world_.NewMachine();
+    EXPECT_TRUE(machine_->Background({}).ok());
+    EXPECT_THAT(sockets(), testing::UnorderedElementsAre(near, far));
+    Machine::TrustChange revoke;
+    revoke.revoke_all = true;
+    EXPECT_TRUE(machine_->Trust(revoke).ok());
+    EXPECT_THAT(sockets(), ElementsAre(near)) << "closed at once";
+    EXPECT_FALSE(machine_->Destroy({}).failed);
+    EXPECT_THAT(sockets(), IsEmpty());
+  }
+}
+
+TEST_F(TrustTest, ALibvirtThatDoesNotAnswerChangesNoNetworkAndIsNamed) {
+  world_.hypervisor->SetNetworks({"lab"});
+  Write(CardOn("lab") + CardOn("lan"));
+  machine_ = world_.NewMachine();
+  EXPECT_FALSE(Apply(*machine_, Trusting(*machine_, Up())).outcome.failed);
+  world_.hypervisor->FailAll(absl::UnavailableError("libvirtd went"));
+  EXPECT_EQ(machine_->Background({}).code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(Apply(*machine_).outcome.error, HasSubstr("libvirtd went"));
+  EXPECT_EQ(AskOf(kLab).field(), "") << "nothing new is asked";
+  world_.hypervisor->FailAll(absl::OkStatus());
+  EXPECT_TRUE(machine_->Background({}).ok());
+  EXPECT_THAT(JoinedBy(world_.hypervisor->Inspect(world_.identity)->persistent),
+              ElementsAre("lab"));
+}
+
+// As the build before left it: consent was known, and networks were joined without a question.
+TEST_F(TrustTest, AMachineThatJoinedANetworkBeforeRumAskedGoesOnAndSaysIt) {
+  world_.hypervisor->SetNetworks({"lab", "lan", "other"});
+  Write(CardOn("lab") + CardOn("lan"));
+  machine_ = world_.NewMachine();
+  ApplyOptions up = Trusting(*machine_, Up());
+  up.trust.pop_back();  // it has a network of its own of that name
+  Write(CardOn("lab"));
+  EXPECT_FALSE(Apply(*machine_, up).outcome.failed);
+  world_.hypervisor->EditPersistent(world_.identity, [](Config* config) {
+    config->mutable_network()->add_interfaces()->set_network("lan");
+  });
+  machine_.reset();
+  MachineRecord& record = world_.disk->records[world_.identity.id];
+  record.clear_networks_known();
+  record.clear_consented();
+  for (Config* config : {record.mutable_desired(), record.mutable_applied()})
+    config->mutable_network()->mutable_interfaces(0)->clear_joined();
+  record.mutable_desired()->mutable_network()->add_interfaces()->set_network("lan");
+  const int64_t generation = record.generation();
+  Write(CardOn("lab") + CardOn("lan"));
+  machine_ = world_.NewMachine();
+  world_.hypervisor->FailAll(absl::UnavailableError("libvirtd went"));
+  EXPECT_FALSE(machine_->Background({}).ok());
+  world_.hypervisor->FailAll(absl::OkStatus());
+  EXPECT_TRUE(machine_->Background({}).ok());
+  const Config next = world_.hypervisor->Inspect(world_.identity)->persistent;
+  EXPECT_EQ(next.network().interfaces_size(), 2);
+  EXPECT_THAT(JoinedBy(next), ElementsAre("lab"));
+  EXPECT_EQ(world_.Record().generation(), generation) << "the file did not change";
+  const absl::StatusOr<Machine::TrustState> state = machine_->Trust({});
+  ASSERT_EQ(state->consented.size(), 1u);
+  EXPECT_EQ(state->consented[0].field(), kLab);
+  EXPECT_EQ(state->consented[0].given_ms(), 0);
+  ASSERT_EQ(state->asks.size(), 1u);
+  EXPECT_EQ(state->asks[0].field, "network.interfaces[lan]");
+}
+
+TEST_F(TrustTest, WhatWasJoinedBeforeCanBeTakenBackAsTheFirstThing) {
+  world_.hypervisor->SetNetworks({"lab"});
+  Write(CardOn("lab"));
+  machine_ = world_.NewMachine();
+  EXPECT_FALSE(Apply(*machine_, Trusting(*machine_, Up())).outcome.failed);
+  machine_.reset();
+  MachineRecord& record = world_.disk->records[world_.identity.id];
+  record.clear_networks_known();
+  record.clear_consented();
+  machine_ = world_.NewMachine();
+  Machine::TrustChange revoke;
+  revoke.revoke_all = true;
+  EXPECT_THAT(machine_->Trust(revoke)->consented, IsEmpty());
+  EXPECT_TRUE(machine_->Background({}).ok());
+  EXPECT_EQ(AskOf(kLab).field(), kLab);
+}
+
+// A new machine is made in the libvirt of whoever says `up`: its networks count.
+TEST_F(TrustTest, NetworksAreThoseOfTheLibvirtThatTheMachineIsMadeIn) {
+  const auto other = std::make_shared<FakeHypervisor>();
+  other->SetNetworks({"lab"});
+  world_.elsewhere["qemu:///other"] = other;
+  Write(CardOn("lab"));
+  machine_ = world_.NewMachine();
+  EXPECT_THAT(machine_->Trust({})->asks, IsEmpty());
+  Machine::TrustChange there;
+  there.default_uri = "qemu:///other";
+  EXPECT_EQ(machine_->Trust(there)->asks.size(), 1u);
+  ApplyOptions up = Up();
+  up.default_uri = "qemu:///other";
+  const Seen seen = Apply(*machine_, up);
+  EXPECT_EQ(seen.outcome.plan.asks_size(), 1);
+  EXPECT_EQ(other->Inspect(world_.identity)->persistent.network().interfaces_size(), 0);
 }
 
 TEST_F(TrustTest, AnImageThatIsLaidOverAnotherFileStartsNothing) {
@@ -375,6 +550,7 @@ class HostileFile : public TrustTest {
  protected:
   HostileFile() {
     const std::string& project = world_.folder();
+    world_.hypervisor->SetNetworks({"default", "company", "rum-0123456789ab.lan"});
     fs::permissions(home_ + "/secret", fs::perms(0700));
     std::ofstream(home_ + "/secret/private.img") << "key";
     fs::create_directory_symlink(home_ + "/secret", project + "/folder-link");
@@ -396,12 +572,14 @@ class HostileFile : public TrustTest {
       std::lock_guard<std::mutex> lock(world_.host->mutex);
       for (const auto& [port, forward] : world_.host->open)
         EXPECT_TRUE(IsLoopback(forward.bind)) << port;
+      EXPECT_TRUE(world_.host->sockets.empty());
     }
     const absl::StatusOr<DomainState> domain = world_.hypervisor->Inspect(world_.identity);
     for (const Config* config : {&domain->persistent, &domain->live}) {
       for (const Mount& mount : config->mounts())
         EXPECT_TRUE(IsInside(mount.source(), world_.folder())) << mount.source();
       EXPECT_THAT(config->image().base(), testing::AnyOf("", "debian-12"));
+      EXPECT_THAT(JoinedBy(*config), IsEmpty());
     }
   }
 };

@@ -103,6 +103,7 @@ void AddFields(const Descriptor& table, const std::string& prefix, std::set<std:
   for (int i = 0; i < table.field_count(); ++i) {
     const FieldDescriptor& field = *table.field(i);
     const std::string name = prefix + field.name();
+    if (!IsKey(field)) continue;
     if (const Descriptor* below = TableOf(field); below != nullptr) {
       AddFields(*below, name + ".", fields);
     } else if (Waits(EffectOf(name))) {

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "state/config.pb.h"
+#include "state/schema.h"
 
 namespace rum {
 namespace {
@@ -78,6 +79,7 @@ void TomlGrammar::Write(const Descriptor& table, const std::string& header) {
   const std::string name = path.substr(0, path.find(']'));
   for (int i = 0; i < table.field_count(); ++i) {
     const FieldDescriptor& field = *table.field(i);
+    if (!IsKey(field)) continue;
     if (field.type() == FieldDescriptor::TYPE_MESSAGE) {
       WriteBelow(field, name.empty() ? field.name() : name + "." + field.name());
     } else {

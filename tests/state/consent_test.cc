@@ -10,7 +10,9 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <set>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "state/surroundings.h"
@@ -51,8 +53,10 @@ class ConsentTest : public testing::Test {
     return parsed.config;
   }
   Withheld Judge(const Config& wanted, const Consent& consent = Consent()) const {
-    return Withhold(wanted, consent,
-                    LookAround(project_ + "/rum.toml", {&wanted, consent.in_force}, consent.given));
+    Surroundings around =
+        LookAround(project_ + "/rum.toml", {&wanted, consent.in_force}, consent.given);
+    around.networks = networks_;
+    return Withhold(wanted, consent, around);
   }
   Withheld Judge(const std::string& more) const { return Judge(Read(more)); }
   std::vector<std::string> Asked(const Config& wanted, const Consent& consent = Consent()) const {
@@ -85,7 +89,12 @@ class ConsentTest : public testing::Test {
 
   std::string root_;
   std::string project_;
+  std::optional<std::set<std::string>> networks_ = std::set<std::string>{"default", "lab"};
 };
+
+std::string CardOn(const std::string& network) {
+  return absl::StrCat("[[network.interfaces]]\nnetwork = \"", network, "\"\n");
+}
 
 std::string MountOf(const std::string& source, bool readonly = false) {
   return absl::StrCat("[[mounts]]\nsource = \"", source,
@@ -182,6 +191,39 @@ TEST_F(ConsentTest, AnAddressThatOthersReachIsAskedAbout) {
   EXPECT_EQ(withheld.config.ports(0).host(), 1u);
 }
 
+std::string SocketAt(const std::string& path, int guest = 80) {
+  return absl::StrCat("[[ports]]\nguest = ", guest, "\nbind = \"unix:", path, "\"\n");
+}
+
+TEST_F(ConsentTest, ASocketOutsideOfTheProjectIsAskedAbout) {
+  fs::create_directory(root_ + "/run");
+  setenv("XDG_RUNTIME_DIR", (root_ + "/run").c_str(), 1);
+  fs::create_directory_symlink("../secret", project_ + "/out");
+  for (const std::string& near :
+       {std::string("./app.sock"), std::string("src/new/app.sock"), root_ + "/run/app.sock"}) {
+    EXPECT_THAT(Asked(SocketAt(near)), IsEmpty()) << near;
+  }
+  const std::string secret = root_ + "/home/secret/app.sock";
+  const std::vector<std::string> asked = {absl::StrCat(
+      "ports[unix:", secret, "]: unix:", secret, " to guest port 80: makes the socket ", secret,
+      ": your programs that connect there reach guest port 80")};
+  for (const std::string& far : {secret, std::string("~/secret/app.sock"),
+                                 std::string("../secret/app.sock"), std::string("out/app.sock")}) {
+    EXPECT_EQ(Asked(SocketAt(far)), asked) << far;
+    EXPECT_EQ(Judge(SocketAt(far)).config.ports_size(), 0);
+  }
+  const Consent consent = To(Judge(SocketAt(secret)).asks);
+  EXPECT_THAT(Asked(Read(SocketAt(secret)), consent), IsEmpty());
+  EXPECT_EQ(Asked(Read(SocketAt(secret, 22)), consent).size(), 1u);
+  unsetenv("XDG_RUNTIME_DIR");
+  EXPECT_EQ(Asked(SocketAt(root_ + "/run/app.sock")).size(), 1u);
+  // A folder that is exchanged for a link afterwards.
+  const Config inside = Read(SocketAt("src/app.sock"));
+  fs::remove(project_ + "/src");
+  fs::create_directory_symlink("../secret", project_ + "/src");
+  EXPECT_EQ(Asked(inside).size(), 1u);
+}
+
 TEST_F(ConsentTest, ALibvirtOfAnotherHostIsAskedAboutBeforeAnythingIsDone) {
   const Withheld withheld =
       Judge("[advanced]\nlibvirt_uri = \"qemu+ssh://me@vm.example.org:22/system\"\n");
@@ -190,6 +232,73 @@ TEST_F(ConsentTest, ALibvirtOfAnotherHostIsAskedAboutBeforeAnythingIsDone) {
   EXPECT_THAT(withheld.blocked_by, ElementsAre("advanced.libvirt_uri"));
   EXPECT_EQ(withheld.config.advanced().libvirt_uri(), "");
   EXPECT_EQ(Asked("[advanced]\nlibvirt_uri = \"qemu+tls://vm/system\"\n").size(), 1u);
+}
+
+TEST_F(ConsentTest, ANetworkThatRumDidNotMakeIsAskedAbout) {
+  const Config wanted = Read(CardOn("lab") + CardOn("lan") + CardOn("default"));
+  const Withheld withheld = Judge(wanted);
+  ASSERT_EQ(withheld.asks.size(), 1u);
+  EXPECT_EQ(AskText(withheld.asks[0]),
+            "network.interfaces[lab]: lab: joins libvirt's network lab, which rum did not make: "
+            "the guest and all that is on it reach each other");
+  const auto& cards = withheld.config.network().interfaces();
+  ASSERT_EQ(cards.size(), 2) << "the others go on";
+  EXPECT_EQ(cards[0].network(), "lan");
+  EXPECT_FALSE(cards[0].joined()) << "the machine's own is made";
+  EXPECT_EQ(cards[1].network(), "default");
+  EXPECT_TRUE(cards[1].joined());
+  const Withheld given = Judge(wanted, To(withheld.asks));
+  EXPECT_THAT(given.asks, IsEmpty());
+  ASSERT_EQ(given.config.network().interfaces_size(), 3);
+  EXPECT_TRUE(given.config.network().interfaces(0).joined());
+  EXPECT_EQ(Asked(Read(CardOn("lab") + CardOn("net2")), To(withheld.asks)).size(), 0u);
+  networks_->insert("net2");
+  EXPECT_EQ(Asked(Read(CardOn("lab") + CardOn("net2")), To(withheld.asks)).size(), 1u)
+      << "another network is another value";
+}
+
+TEST_F(ConsentTest, ANetworkOfTheMachinesOwnStaysThatWhenSomebodyMakesAnotherOfItsName) {
+  const Config had = Judge(CardOn("lan")).config;
+  networks_->insert("lan");
+  Consent consent;
+  consent.in_force = &had;
+  const Withheld withheld = Judge(had, consent);
+  ASSERT_EQ(withheld.asks.size(), 1u);
+  EXPECT_EQ(withheld.asks[0].before, "one of the machine's own");
+  EXPECT_TRUE(Same(withheld.config, had));
+  EXPECT_TRUE(Judge(had, To(withheld.asks, &had)).config.network().interfaces(0).joined());
+}
+
+TEST_F(ConsentTest, ANetworkIsLeftWhenConsentIsTakenBackOrTheNetworkIsGone) {
+  const Config wanted = Read(CardOn("lab"));
+  Consent consent = To(Judge(wanted).asks);
+  const Config had = Judge(wanted, consent).config;
+  consent.in_force = &had;
+  EXPECT_TRUE(Same(Judge(wanted, consent).config, had));
+  const std::vector<ConsentedValue> given = std::exchange(consent.given, {});
+  EXPECT_EQ(Judge(wanted, consent).asks.size(), 1u);
+  EXPECT_EQ(Judge(wanted, consent).config.network().interfaces_size(), 0);
+  consent.given = given;
+  networks_->erase("lab");
+  EXPECT_FALSE(Judge(wanted, consent).config.network().interfaces(0).joined()) << "its own then";
+}
+
+TEST_F(ConsentTest, WhereLibvirtWasNotAskedAnyNetworkMayBeThereAndNothingChanges) {
+  const Config own = Judge(CardOn("lan")).config;
+  const Config wanted = Read(CardOn("lab"));
+  Consent joins = To(Judge(wanted).asks);
+  const Config joined = Judge(wanted, joins).config;
+  networks_.reset();
+  EXPECT_THAT(Asked(wanted),
+              ElementsAre(HasSubstr("joins libvirt's network lab, if there is one")));
+  EXPECT_EQ(Judge(wanted).config.network().interfaces_size(), 0);
+  EXPECT_THAT(Asked(CardOn("default")), IsEmpty());
+  Consent held;
+  held.in_force = &own;
+  EXPECT_TRUE(Same(Judge(Read(CardOn("lan")), held).config, own));
+  EXPECT_THAT(Asked(Read(CardOn("lan")), held), IsEmpty());
+  joins.in_force = &joined;
+  EXPECT_TRUE(Same(Judge(wanted, joins).config, joined));
 }
 
 TEST_F(ConsentTest, AnImageThatReadsMoreThanItselfIsAskedAbout) {
@@ -313,6 +422,10 @@ TEST_F(ConsentTest, WordsOfAUserMeanItemsTablesAndFields) {
   for (const char* word : {"", "mount", "mounts[/dat]", "mounts[/other].source", "ports.bind"})
     EXPECT_FALSE(Means(word, "mounts[/data]")) << word;
   EXPECT_TRUE(Means("image", "image.base"));
+  for (const char* word : {"network", "network.interfaces", "network.interfaces[lab].network",
+                           "network.interfaces.network"})
+    EXPECT_TRUE(Means(word, "network.interfaces[lab]")) << word;
+  EXPECT_FALSE(Means("network.nat", "network.interfaces[lab]"));
   EXPECT_FALSE(Means("image.sha256", "image.base"));
 }
 
@@ -335,6 +448,7 @@ TEST_F(ConsentTest, EveryFieldThatReachesTheHostIsJudged) {
       {"ports.bind", {Read(PortAt("127.0.0.1")), Read(PortAt("0.0.0.0"))}},
       {"mounts.source", {Read(MountOf(".")), Read(MountOf("~/secret"))}},
       {"mounts.readonly", {reads, Read(MountOf("~/secret"))}},
+      {"network.interfaces.network", {Read(""), Read(CardOn("lab"))}},
       {"advanced.libvirt_uri",
        {Read(""), Read("[advanced]\nlibvirt_uri = \"qemu+ssh://vm/system\"\n")}},
   };
@@ -349,6 +463,12 @@ TEST_F(ConsentTest, EveryFieldThatReachesTheHostIsJudged) {
     EXPECT_FALSE(Same(Judge(change.second, consent).config, change.second)) << field;
   }
   EXPECT_EQ(marked, known);
+}
+
+// Without what is noted in it.
+Config AsRead(Config config) {
+  for (Interface& card : *config.mutable_network()->mutable_interfaces()) card.clear_joined();
+  return config;
 }
 
 class ConsentProperty : public ConsentTest {};
@@ -373,16 +493,18 @@ RC_GTEST_FIXTURE_PROP(ConsentProperty, ConsentToWhatIsAskedIsConsentToTheFile, (
     }
     const auto uri = *rc::gen::element<std::string>("qemu:///system", "qemu+ssh://vm/system");
     absl::StrAppend(&more, "[advanced]\nlibvirt_uri = \"", uri, "\"\n");
+    if (*rc::gen::arbitrary<bool>()) absl::StrAppend(&more, CardOn("lab"));
     return Read(more, *rc::gen::element<std::string>("debian-12", "./layer.qcow2"));
   };
-  const Config had = any_file();
+  Config had = any_file();
+  for (Interface& card : *had.mutable_network()->mutable_interfaces()) card.set_joined(true);
   const Config wanted = any_file();
   const bool made = *rc::gen::arbitrary<bool>();
   const std::vector<Ask> had_asks = Judge(had).asks;
   Consent consent =
       To(*rc::gen::arbitrary<bool>() ? had_asks : std::vector<Ask>(), made ? &had : nullptr);
   const Withheld before = Judge(wanted, consent);
-  if (before.asks.empty()) RC_ASSERT(Same(before.config, wanted));
+  if (before.asks.empty()) RC_ASSERT(Same(AsRead(before.config), wanted));
   // What is let through asks nothing itself.
   if (before.blocked_by.empty() && before.may_start) {
     const Withheld again = Judge(before.config, consent);
@@ -393,7 +515,7 @@ RC_GTEST_FIXTURE_PROP(ConsentProperty, ConsentToWhatIsAskedIsConsentToTheFile, (
   const Withheld after = Judge(wanted, consent);
   RC_ASSERT(after.asks.empty());
   RC_ASSERT(after.blocked_by.empty());
-  RC_ASSERT(Same(after.config, wanted));
+  RC_ASSERT(Same(AsRead(after.config), wanted));
 }
 
 }  // namespace

@@ -95,6 +95,9 @@ std::vector<Case> AllFields() {
       {"network.interfaces.ip",
        [](Config* c) { c->mutable_network()->mutable_interfaces(0)->set_ip("10.1.0.7"); },
        "network.interfaces[lan].ip:  -> 10.1.0.7 [restart; " + card + "]\n"},
+      {"network.interfaces.joined",
+       [](Config* c) { c->mutable_network()->mutable_interfaces(0)->set_joined(true); },
+       "network.interfaces[lan].joined: false -> true [restart; " + card + "]\n"},
       {"provision.system.script",
        [](Config* c) { c->mutable_provision()->mutable_system()->set_script("true"); },
        "provision.system.script:  -> true [live, opt-in; a system script is meant to run once and "

@@ -36,5 +36,14 @@ TEST(ItemName, IsWithinItselfAndItsTableAndNothingThatBeginsAlike) {
   EXPECT_FALSE(IsWithin("ports", "ports[x]"));
 }
 
+TEST(ItemName, ASocketHasNoPort) {
+  Port port;
+  port.set_bind("unix:/p/app.sock");
+  port.set_guest(80);
+  EXPECT_EQ(ItemName("ports", port, "bind,host"), "ports[unix:/p/app.sock]");
+  EXPECT_EQ(ItemName("ports", {port.bind(), "0"}), "ports[unix:/p/app.sock]");
+  EXPECT_EQ(HostPort(port.bind(), 0), "unix:/p/app.sock");
+}
+
 }  // namespace
 }  // namespace rum

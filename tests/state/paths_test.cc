@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -44,6 +45,30 @@ class Paths : public testing::Test {
 
   fs::path top_;
 };
+
+TEST_F(Paths, OfASocketIsTheNameItselfInTheFolderThatItIsIn) {
+  const auto bind = [this](const std::string& text) {
+    Config config;
+    config.add_ports()->set_bind(text);
+    ResolvePaths(top_ / "repo/a/rum.toml", &config);
+    return config.ports(0).bind();
+  };
+  setenv("HOME", top_.c_str(), 1);
+  const std::string there = "unix:" + (top_ / "repo/a/app.sock").string();
+  fs::create_symlink("elsewhere", top_ / "repo/a/app.sock");
+  fs::create_directory_symlink("../a", top_ / "repo/a/here");
+  for (const char* text :
+       {"unix:app.sock", "unix:./app.sock", "unix:b/../app.sock", "unix:here/app.sock"}) {
+    EXPECT_EQ(bind(text), there) << text;
+  }
+  EXPECT_EQ(bind(there), there);
+  EXPECT_EQ(bind("unix:~/x.sock"), "unix:" + (top_ / "x.sock").string());
+  EXPECT_EQ(bind("unix:new/x.sock"), "unix:" + (top_ / "repo/a/new/x.sock").string());
+  for (const char* folder : {"unix:.", "unix:..", "unix:b/", "unix:/"})
+    EXPECT_EQ(bind(folder).back(), '/') << folder;
+  EXPECT_EQ(bind("unix:"), "unix:");
+  EXPECT_EQ(bind("::1"), "::1");
+}
 
 TEST_F(Paths, AreRelativeToTheFile) {
   EXPECT_EQ(Source("."), top_ / "repo/a");

@@ -336,6 +336,36 @@ TEST_P(Suite, KnowsWhyAMachineIsAsItIs) {
   }
 }
 
+// By what is noted, whatever libvirt has: a network that somebody made meanwhile is not joined.
+TEST_P(Suite, JoinsANetworkOfOthersWhereThatIsNotedAndElseMakesItsOwn) {
+  Config config = SomeConfig();
+  Interface* const card = config.mutable_network()->add_interfaces();
+  card->set_network("theirs");
+  const auto of_others = [&] {
+    const auto networks = hypervisor_->NetworksOfOthers(machine_);
+    EXPECT_TRUE(networks.ok()) << networks.status();
+    return networks.ok() ? *networks : std::set<std::string>();
+  };
+  if (!GetParam().network) {
+    EXPECT_THAT(of_others(), testing::IsEmpty());
+    EXPECT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr).code(),
+              absl::StatusCode::kFailedPrecondition);
+    return;
+  }
+  EXPECT_EQ(of_others().count("theirs"), 0u);
+  GetParam().network(hypervisor_.get(), "theirs", true);
+  EXPECT_EQ(of_others().count("theirs"), 1u);
+  for (const bool joined : {false, true, false}) {
+    card->set_joined(joined);
+    ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr), absl::OkStatus());
+    ExpectEqual(Look(machine_).persistent, DefinitionFor(config, std::nullopt));
+    EXPECT_EQ(of_others().count("theirs"), 1u);
+  }
+  EXPECT_EQ(hypervisor_->Remove(machine_)->kept.size(), 0u);
+  EXPECT_EQ(of_others().count("theirs"), 1u);
+  GetParam().network(hypervisor_.get(), "theirs", false);
+}
+
 TEST_P(Suite, HasNoChannelToAMachineThatIsOff) {
   EXPECT_EQ(hypervisor_->OpenChannel(machine_, GuestChannel::kAgent).status().code(),
             absl::StatusCode::kUnavailable);

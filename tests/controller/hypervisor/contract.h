@@ -29,6 +29,8 @@ struct Contractor {
   std::function<bool(Hypervisor* hypervisor, const MachineIdentity& machine,
                      const std::string& what)>
       hand;
+  // Somebody else makes a network of that name, or removes it; null: no machine here joins any.
+  std::function<void(Hypervisor* hypervisor, const std::string& name, bool there)> network;
 };
 
 class HypervisorContract : public testing::TestWithParam<Contractor> {};

@@ -2,6 +2,7 @@
 
 #include <libvirt/libvirt.h>
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,12 @@ bool FakeHand(Hypervisor* hypervisor, const MachineIdentity& machine, const std:
   return true;
 }
 
+void FakeNetwork(Hypervisor* hypervisor, const std::string& name, bool there) {
+  std::set<std::string> networks;
+  if (there) networks.insert(name);
+  static_cast<FakeHypervisor*>(hypervisor)->SetNetworks(networks);
+}
+
 // Through a connection of its own; all in this process have the same machines.
 bool TestDriverHand(Hypervisor*, const MachineIdentity& machine, const std::string& what) {
   virConnectPtr connection = virConnectOpen("test:///default");
@@ -44,7 +51,7 @@ bool TestDriverHand(Hypervisor*, const MachineIdentity& machine, const std::stri
 const std::vector<Contractor>& Contractors() {
   static const auto* const all = new std::vector<Contractor>{
       {"Fake", [](auto on_event) { return std::make_unique<FakeHypervisor>(on_event); },
-       "/images/debian-12.qcow2", "/images/debian-13.qcow2", true, nullptr, FakeHand},
+       "/images/debian-12.qcow2", "/images/debian-13.qcow2", true, nullptr, FakeHand, FakeNetwork},
       {"LibvirtTestDriver",
        [](auto on_event) {
          auto made = ConnectLibvirt("test:///default", "", on_event);
@@ -55,7 +62,11 @@ const std::vector<Contractor>& Contractors() {
        [](const std::string& domain, const auto& edit) {
          return EditInLibvirt("test:///default", domain, edit);
        },
-       TestDriverHand},
+       TestDriverHand,
+       [](Hypervisor*, const std::string& name, bool there) {
+         there ? DefineTheirNetwork("test:///default", name)
+               : UndefineTheirNetwork("test:///default", name);
+       }},
   };
   return *all;
 }

@@ -20,7 +20,9 @@ DomainParts ShopParts() {
   Interface* lan = config.mutable_network()->add_interfaces();
   lan->set_network("lan");
   lan->set_ip("192.168.50.9");
-  config.mutable_network()->add_interfaces()->set_network("lab");
+  Interface* lab = config.mutable_network()->add_interfaces();
+  lab->set_network("lab");
+  lab->set_joined(true);
   config.mutable_user()->set_name("rum");
   Mount* mount = config.add_mounts();
   mount->set_source("/home/ada/shop");

@@ -90,8 +90,10 @@ DomainParts SomeParts() {
   parts.networks.clear();
   for (const char* name : {"net1", "net 2/ä", "a-name-that-is-longer-than-an-alias-may-be"}) {
     if (*rc::gen::arbitrary<bool>()) continue;
-    config.mutable_network()->add_interfaces()->set_network(name);
-    if (*rc::gen::arbitrary<bool>()) parts.networks[name] = OwnNetworkName("0123456789ab", name);
+    Interface* const card = config.mutable_network()->add_interfaces();
+    card->set_network(name);
+    card->set_joined(*rc::gen::arbitrary<bool>());
+    if (!card->joined()) parts.networks[name] = OwnNetworkName("0123456789ab", name);
   }
   config.clear_mounts();
   for (const char* target : {"/src", "/a b", "/srv/x"}) {

@@ -348,8 +348,12 @@ TEST(DomainEdit, ACardThatSomebodyPutOnABridgeStaysThere) {
   };
   bridge("default");
   bridge("lab");
-  ExpectSays(xml, ShopParts());
   EXPECT_EQ(Edit(xml, ShopParts()), xml);
+  // Whose network it was on, what rum made tells; a definition of before that was noted does not.
+  DomainParts unknown = ShopParts();
+  unknown.config.mutable_network()->mutable_interfaces(1)->set_joined(false);
+  ExpectSays(xml, unknown);
+  ExpectSays(With(xml, "<rum:config>", "<rum:volume path='/v'/><rum:config>"), ShopParts());
 }
 
 TEST(DomainEdit, WhatSomebodyGaveRumsDevicesStays) {

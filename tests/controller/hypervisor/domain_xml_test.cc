@@ -85,6 +85,7 @@ DomainParts RandomParts(unsigned seed) {
     Interface* interface = config.mutable_network()->add_interfaces();
     interface->set_network(absl::StrCat(random.Text(), i));
     interface->set_ip(random.Text());
+    interface->set_joined(true);
   }
   for (unsigned i = random.Below(4); i > 0; --i) {
     Mount* mount = config.add_mounts();
@@ -146,6 +147,38 @@ TEST(DomainXml, KeepsPortsAndScriptsOut) {
   parts.config.add_ports()->set_host(8080);
   parts.config.mutable_provision()->mutable_system()->set_script("secret");
   EXPECT_EQ(MakeDomainXml(parts), before);
+}
+
+TEST(DomainXml, HasNothingThatOpensTheUrlOfTheImage) {
+  DomainParts parts = SomeParts();
+  parts.config.mutable_image()->set_base("https://ada:s3cret@example.org/a.qcow2?token=s3cret");
+  const std::string xml = MakeDomainXml(parts);
+  EXPECT_EQ(xml.find("s3cret"), std::string::npos) << xml;
+  EXPECT_EQ(ReadBack(xml).image().base(), "https://example.org/a.qcow2?token=***");
+  // A build before wrote it as it was.
+  std::string old = xml;
+  old.replace(old.find("https://example.org"), 8, "https://ada:s3cret@");
+  EXPECT_EQ(ReadBack(old).image().base(), "https://example.org/a.qcow2?token=***");
+  const auto edited = EditDomainXml(old, parts);
+  ASSERT_TRUE(edited.ok()) << edited.status();
+  EXPECT_EQ(edited->find("s3cret"), std::string::npos) << *edited;
+}
+
+TEST(DomainXml, SeesWhichNetworksAreJoined) {
+  DomainParts parts = SomeParts();
+  parts.connection = ConnectionKind::kSystem;
+  for (const char* name : {"lan", "lab"}) {
+    parts.config.mutable_network()->add_interfaces()->set_network(name);
+  }
+  parts.config.mutable_network()->mutable_interfaces(1)->set_joined(true);
+  parts.networks["lan"] = OwnNetworkName(parts.identity.id, "lan");
+  const std::string xml = MakeDomainXml(parts);
+  EXPECT_EQ(xml.find("joined"), std::string::npos) << "the cards say it";
+  EXPECT_TRUE(MessageDifferencer::Equals(ReadBack(xml), parts.config));
+  // A card that somebody put on another one.
+  std::string moved = xml;
+  moved.replace(moved.find(parts.networks["lan"]), parts.networks["lan"].size(), "other");
+  EXPECT_TRUE(ReadBack(moved).network().interfaces(0).joined());
 }
 
 TEST(DomainXml, SurvivesHostileNames) {

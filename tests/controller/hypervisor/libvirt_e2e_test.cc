@@ -773,6 +773,10 @@ bool Hand(Hypervisor*, const MachineIdentity& machine, const std::string& what) 
   return true;
 }
 
+void Network(Hypervisor*, const std::string& name, bool there) {
+  there ? DefineTheirNetwork(Uri(), name) : UndefineTheirNetwork(Uri(), name);
+}
+
 }  // namespace
 
 const std::vector<Contractor>& Contractors() {
@@ -781,7 +785,7 @@ const std::vector<Contractor>& Contractors() {
        [](const std::string& domain, const auto& edit) {
          return EditInLibvirt(Uri(), domain, edit);
        },
-       Hand}};
+       Hand, Uri() == "qemu:///system" ? Network : nullptr}};
   return *all;
 }
 

@@ -28,4 +28,23 @@ std::string EditInLibvirt(const std::string& uri, const std::string& domain,
   return xml;
 }
 
+void DefineTheirNetwork(const std::string& uri, const std::string& name) {
+  virConnectPtr connection = virConnectOpen(uri.c_str());
+  ASSERT_NE(connection, nullptr) << virGetLastErrorMessage();
+  const std::string xml = "<network><name>" + name + "</name></network>";
+  EXPECT_TRUE(NetworkHandle(virNetworkDefineXML(connection, xml.c_str())))
+      << virGetLastErrorMessage();
+  virConnectClose(connection);
+}
+
+void UndefineTheirNetwork(const std::string& uri, const std::string& name) {
+  virConnectPtr connection = virConnectOpen(uri.c_str());
+  ASSERT_NE(connection, nullptr) << virGetLastErrorMessage();
+  {
+    const NetworkHandle network(virNetworkLookupByName(connection, name.c_str()));
+    if (network != nullptr) EXPECT_EQ(virNetworkUndefine(network.get()), 0);
+  }
+  virConnectClose(connection);
+}
+
 }  // namespace rum

@@ -11,6 +11,10 @@ namespace rum {
 std::string EditInLibvirt(const std::string& uri, const std::string& domain,
                           const std::function<void(std::string* xml)>& edit);
 
+// `virsh net-define` by somebody, of an isolated network without addresses; and his net-undefine.
+void DefineTheirNetwork(const std::string& uri, const std::string& name);
+void UndefineTheirNetwork(const std::string& uri, const std::string& name);
+
 }  // namespace rum
 
 #endif  // RUM_TESTS_CONTROLLER_HYPERVISOR_LIBVIRT_EDIT_H_

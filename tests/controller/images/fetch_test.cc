@@ -1,6 +1,10 @@
 // A plain download, and what the cache makes of it the next time.
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "tests/controller/images/world.h"
 
@@ -121,6 +125,117 @@ TEST_F(Fetched, WhatIsNowhereIsAnErrorAndLeavesNothing) {
   EXPECT_TRUE(absl::IsNotFound(Fetch("file:///nowhere/debian.qcow2").status()));
   EXPECT_TRUE(absl::IsUnavailable(Fetch("http://127.0.0.1:1/debian.qcow2").status()));
   EXPECT_TRUE(List().empty());
+}
+
+// Reached as through a proxy, so that the host may have any name.
+class FetchedFromAfar : public Fetched {
+ protected:
+  FetchedFromAfar() { setenv("http_proxy", server_.Url("").c_str(), 1); }
+  ~FetchedFromAfar() override { unsetenv("http_proxy"); }
+
+  const std::string url_ = "http://images.example/debian.qcow2";
+  const std::string image_ = Qcow2(1000);
+  std::string etag_ = "\"1\"";
+  HttpServer server_{[this](const Asked& asked, int) {
+    Served served{.body = image_, .etag = etag_};
+    if (asked.target == "/away") served = {.status = 302, .location = url_};
+    return served;
+  }};
+};
+
+TEST_F(FetchedFromAfar, AnImageOverHttpNeedsAChecksum) {
+  const absl::Status refused = Fetch(url_).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+  EXPECT_TRUE(absl::StrContains(std::string(refused.message()), "image.sha256 is missing"));
+  EXPECT_TRUE(server_.log().empty()) << "nobody is asked";
+  EXPECT_FALSE(Fetch("http:/images.example/debian.qcow2://").ok());
+  EXPECT_TRUE(server_.log().empty());
+  EXPECT_FALSE(Fetch({url_, Sha256("other"), ""}).ok());
+  const auto fetched = Fetch({url_, Sha256(image_), ""});
+  ASSERT_TRUE(fetched.ok()) << fetched.status();
+  EXPECT_EQ(Bytes(fetched->path), image_);
+}
+
+TEST_F(FetchedFromAfar, WhatIsInTheCacheAlreadyIsTakenAsItIs) {
+  const auto first = Fetch({url_, Sha256(image_), ""});
+  ASSERT_TRUE(first.ok()) << first.status();
+  etag_ = "\"2\"";
+  const size_t asked = server_.log().size();
+  const auto again = Fetch(url_);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->path, first->path);
+  EXPECT_EQ(server_.log().size(), asked);
+  EXPECT_TRUE(Said("using the cached copy of debian.qcow2: image.sha256 is missing")) << SaidText();
+}
+
+TEST_F(FetchedFromAfar, NoServerOfThisHostLeadsElsewhereWithoutAChecksum) {
+  const absl::Status refused = Fetch(server_.Url("/away")).status();
+  EXPECT_TRUE(absl::StrContains(std::string(refused.message()), "would leave this host"))
+      << refused;
+  EXPECT_TRUE(server_.log(url_).empty());
+  const auto fetched = Fetch({server_.Url("/away"), Sha256(image_), ""});
+  EXPECT_TRUE(fetched.ok()) << fetched.status();
+}
+
+// Neither in a name of a file nor in its bytes.
+TEST_F(Fetched, NothingThatOpensAUrlIsWrittenToTheCacheOrSaid) {
+  HttpServer server([&](const Asked& asked, int number) {
+    Served served{.body = Qcow2(100000), .etag = "\"1\""};
+    if (asked.target.find("broken") != std::string::npos) served.cut_after = 40000;
+    if (asked.target.find("none") != std::string::npos) served.status = 404;
+    if (number % 2 == 1) served.status = 503;
+    return served;
+  });
+  const std::string url = server.Url("");
+  const auto secret = [&](const std::string& target) {
+    return absl::StrCat("http://ada:s3cret@", url.substr(7), target, "?token=s3cret&version=1");
+  };
+  for (const char* target : {"/a.qcow2", "/a.qcow2", "/broken", "/broken", "/none"}) {
+    const auto fetched = Fetch(secret(target));
+    said_.push_back(std::string(fetched.status().message()));
+  }
+  EXPECT_EQ(SaidText().find("s3cret"), std::string::npos) << SaidText();
+  for (const std::string& file : Files()) {
+    EXPECT_EQ(file.find("s3cret"), std::string::npos);
+    EXPECT_EQ(Bytes(file).find("s3cret"), std::string::npos) << file;
+  }
+  const std::vector<CachedImage> images = List();
+  const auto listed = [&](const std::string& target) {
+    return std::find_if(images.begin(), images.end(), [&](const CachedImage& image) {
+      return image.url == absl::StrCat(url, target, "?token=***&version=1");
+    });
+  };
+  ASSERT_NE(listed("/a.qcow2"), images.end());
+  EXPECT_NE(listed("/broken"), images.end());
+  EXPECT_TRUE(listed("/a.qcow2")->IsOf(secret("/a.qcow2")));
+  EXPECT_FALSE(listed("/a.qcow2")->IsOf(listed("/a.qcow2")->url));
+  EXPECT_EQ(server.log()[0].header("authorization"), "Basic YWRhOnMzY3JldA==");
+}
+
+// As the build before wrote it: whole.
+TEST_F(Fetched, AnEntryOfABuildThatWroteTheWholeUrlIsFoundAndLosesItsSecret) {
+  const std::string image = Qcow2(100000);
+  HttpServer server([&](const Asked&, int) { return Served{.body = image, .etag = "\"1\""}; });
+  const std::string url = server.Url("/a.qcow2?token=s3cret");
+  const auto first = Fetch(url);
+  ASSERT_TRUE(first.ok()) << first.status();
+  const std::string about =
+      (std::filesystem::path(first->path).parent_path() / "entry.json").string();
+  std::string text = Bytes(about);
+  const size_t shown = text.find("token=***");
+  ASSERT_NE(shown, std::string::npos) << text;
+  text.replace(shown, 9, "token=s3cret");
+  const size_t hash = text.find("\"url_hash\"");
+  ASSERT_NE(hash, std::string::npos) << text;
+  const size_t before = text.rfind(',', hash);  // it is the last one
+  text.replace(before, text.find('}', hash) - before, "");
+  Write(about, text);
+  EXPECT_EQ(List()[0].url, server.Url("/a.qcow2?token=***"));
+  const auto again = Fetch(url);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->path, first->path);
+  EXPECT_EQ(server.log()[1].status, 304);
+  EXPECT_EQ(Bytes(about).find("s3cret"), std::string::npos);
 }
 
 TEST_F(Fetched, WhatIsNotAUrlOrAnAbsolutePathIsRefused) {

@@ -56,6 +56,11 @@ void FakeHypervisor::MakeSnapshot(const MachineIdentity& machine, const std::str
   domains_[machine.domain_name()].snapshots.push_back(name);
 }
 
+void FakeHypervisor::SetNetworks(const std::set<std::string>& of_others) {
+  Lock lock(mutex_);
+  networks_ = of_others;
+}
+
 void FakeHypervisor::Hold(const MachineIdentity& machine, DomainCause cause) {
   Lock lock(mutex_);
   DomainState& domain = domains_[machine.domain_name()];
@@ -118,11 +123,21 @@ absl::Status FakeHypervisor::Define(const MachineIdentity& machine, const Config
   if (keep) old = domain.persistent;
   if (keep && domain.running) old = WithSizesOf(domain.live, *std::move(old));
   domain.persistent = DefinitionFor(config, old);
+  for (int i = 0; i < config.network().interfaces_size(); ++i) {
+    Interface* const card = domain.persistent.mutable_network()->mutable_interfaces(i);
+    card->set_joined(card->joined() && networks_.count(card->network()) > 0);
+  }
   domain.defined = true;
   changes_.push_back(fresh == Fresh::kDiskAndDrives ? "define with fresh drives" : "define");
   lock.unlock();
   Tell(machine);
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::set<std::string>> FakeHypervisor::NetworksOfOthers(const MachineIdentity&) {
+  Lock lock(mutex_);
+  if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
+  return networks_;
 }
 
 absl::StatusOr<std::set<std::string>> FakeHypervisor::ImagesInUse() {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,7 @@ class FakeHypervisor : public Hypervisor {
   void PowerOff(const MachineIdentity& machine, DomainCause cause = DomainCause::kDestroyed);
   void MakeSnapshot(const MachineIdentity& machine, const std::string& name);
   void Hold(const MachineIdentity& machine, DomainCause cause);  // one that is on; kNone: lets go
+  void SetNetworks(const std::set<std::string>& of_others);
   // Root disks made for the machine so far: a reset makes one more.
   int DisksMade(const MachineIdentity& machine);
   // The names of the calls that change something, in order.
@@ -43,6 +45,7 @@ class FakeHypervisor : public Hypervisor {
   absl::StatusOr<DomainState> Inspect(const MachineIdentity& machine) override;
   absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh,
                       const Onlooker& onlooker) override;
+  absl::StatusOr<std::set<std::string>> NetworksOfOthers(const MachineIdentity& machine) override;
   absl::StatusOr<std::set<std::string>> ImagesInUse() override;
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override;
@@ -58,6 +61,7 @@ class FakeHypervisor : public Hypervisor {
   std::mutex mutex_;
   std::map<std::string, DomainState> domains_;  // by domain name
   std::map<std::string, int> disks_made_;
+  std::set<std::string> networks_;  // of others
   std::vector<std::string> changes_;
   std::string uri_;
   absl::Status fail_next_;

@@ -16,9 +16,10 @@ namespace rum {
 // A host's ports in memory.
 struct FakeHost {
   std::mutex mutex;
-  std::set<uint16_t> taken;          // by other programs
-  std::map<uint16_t, Forward> open;  // by rum
-  int opened = 0;                    // sockets bound so far: an untouched forward is bound once
+  std::set<uint16_t> taken;                // by other programs
+  std::map<uint16_t, Forward> open;        // by rum
+  std::map<std::string, Forward> sockets;  // unix sockets of rum's, by bind
+  int opened = 0;  // sockets bound so far: an untouched forward is bound once
 };
 
 // Listeners on a FakeHost; they close when the set goes, as sockets do with their process.
