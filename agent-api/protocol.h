@@ -10,7 +10,7 @@
 //   that it does not know passes over it; a call that it does not know is Unimplemented.
 // * kProtocol grows by one when a host has to know whether the agent understands something, and the
 //   host asks before it uses that (2: Copy, Upgrade, ReadHostKeys, ExecStart.input_window and
-//   timeout_ms; 3: CopyStart.resume).
+//   timeout_ms; 3: CopyStart.resume; 4: ObserveRequest.stream_secret).
 // * A host replaces an older agent, or another build of the same version, at the beginning of a
 //   session, before anything else is done in it; one of protocol 1 has no Upgrade and is replaced
 //   at the next boot. Until then, or if that fails, it works with what the agent understands, down
@@ -19,9 +19,10 @@
 //   (kOldestHost); an older host than that refuses the session and says that rum must be updated.
 namespace rum {
 
-inline constexpr uint32_t kProtocol = 3;
+inline constexpr uint32_t kProtocol = 4;
 inline constexpr uint32_t kOldestAgent = 1;
 inline constexpr uint32_t kOldestHost = 1;
+inline constexpr uint32_t kTakesStreamSecret = 4;
 inline constexpr char kAgentVersion[] = "0.1.0";
 
 struct AgentBuild {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "agent-api/steady_now.h"
 #include "cli/client.h"
 #include "cli/last_lines.h"
 #include "cli/list_text.h"
@@ -89,7 +90,7 @@ absl::StatusOr<control::ApplyReport> Follow(grpc::ClientReader<control::ApplyEve
       case control::ApplyEvent::kProgress:
         std::fputs(last_lines.Erase().c_str(), stderr);
         if (!globals.quiet)
-          std::fputs(progress.Next(event.progress(), absl::Now()).c_str(), stderr);
+          std::fputs(progress.Next(event.progress(), SteadyNow()).c_str(), stderr);
         break;
       case control::ApplyEvent::kResult:
         *report.add_results() = event.result();

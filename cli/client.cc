@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "agent-api/call_deadline.h"
 #include "controller/service/call_status.h"
 #include "controller/service/launch.h"
 #include "controller/service/own_socket.h"
@@ -57,7 +58,7 @@ absl::StatusOr<Connection> TryConnect() {
   connection.stub =
       control::Control::NewStub(grpc::CreateInsecureChannelFromFd("rum-controller", *fd));
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kPatience);
+  context.set_deadline(After(kPatience));
   const grpc::Status status =
       connection.stub->Info(&context, control::InfoRequest(), &connection.info);
   if (status.ok()) return connection;
@@ -77,7 +78,7 @@ absl::Status StopController(std::unique_ptr<control::Control::Stub> stub) {
   control::InfoReply info;
   {
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + kPatience);
+    context.set_deadline(After(kPatience));
     const grpc::Status status = stub->Info(&context, control::InfoRequest(), &info);
     if (!status.ok()) return absl::UnavailableError(WhyItFailed(status));
   }
@@ -85,7 +86,7 @@ absl::Status StopController(std::unique_ptr<control::Control::Stub> stub) {
   {
     grpc::ClientContext context;
     control::StopReply reply;
-    context.set_deadline(std::chrono::system_clock::now() + kPatience);
+    context.set_deadline(After(kPatience));
     stub->Stop(&context, control::StopRequest(), &reply);
   }
   stub.reset();  // the controller waits a moment for connections to end

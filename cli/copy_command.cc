@@ -20,6 +20,7 @@
 #include "agent-api/files/destination.h"
 #include "agent-api/files/tree_reader.h"
 #include "agent-api/files/tree_writer.h"
+#include "agent-api/steady_now.h"
 #include "cli/apply_stream.h"
 #include "cli/commands.h"
 #include "cli/copy_progress.h"
@@ -108,7 +109,7 @@ class CopyCall {
   void Show(const agent::CopyMessage& message) {
     if (!shows_progress_) return;
     const std::lock_guard<std::mutex> guard(mutex_);
-    std::fputs(progress_.Next(message, absl::Now()).c_str(), stderr);
+    std::fputs(progress_.Next(message, SteadyNow()).c_str(), stderr);
   }
 
   void StopWriting() {  // gRPC takes it once

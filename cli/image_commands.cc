@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/strings/match.h"
+#include "agent-api/steady_now.h"
 #include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/progress_text.h"
@@ -77,7 +78,7 @@ void Pull(const std::string& word, const std::string& sha256, Globals* globals) 
   while (reader->Read(&event)) {
     if (event.has_path()) path = event.path();
     if (event.has_progress() && !globals->quiet)
-      std::fputs(progress.Next(event.progress(), absl::Now()).c_str(), stderr);
+      std::fputs(progress.Next(event.progress(), SteadyNow()).c_str(), stderr);
   }
   const grpc::Status called = reader->Finish();
   if (!called.ok()) return Fail(globals, WhyItFailed(called));

@@ -7,6 +7,7 @@
 #include <thread>
 #include <utility>
 
+#include "agent-api/call_deadline.h"
 #include "cli/client.h"
 #include "cli/render.h"
 #include "cli/terminal_text.h"
@@ -15,8 +16,6 @@
 namespace rum {
 namespace {
 
-using std::chrono::system_clock;
-
 constexpr char kHomeAndErase[] = "\033[H\033[J";
 constexpr size_t kEventsOnScreen = 5;
 constexpr int kAllOfHistory = 1 << 20;
@@ -24,7 +23,7 @@ constexpr std::chrono::milliseconds kBetweenControllers{200};
 
 int64_t NowMs() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
-             system_clock::now().time_since_epoch())
+             std::chrono::system_clock::now().time_since_epoch())
       .count();
 }
 
@@ -60,7 +59,7 @@ bool Holds(const std::string& type, const MachineStatus& status) {
 }  // namespace
 
 grpc::Status Hear(const control::WatchRequest& request, MachineClient* client,
-                  system_clock::time_point deadline, Interrupts* interrupts,
+                  gpr_timespec deadline, Interrupts* interrupts,
                   const std::function<bool(const control::WatchEvent&)>& hear) {
   for (;;) {
     grpc::ClientContext context;
@@ -104,13 +103,13 @@ void WatchStatus(MachineClient* client, Globals* globals) {
     std::fflush(stdout);
     return std::ferror(stdout) == 0;
   };
-  const grpc::Status status = Hear(request, client, system_clock::time_point::max(), nullptr,
-                                   [&](const control::WatchEvent& event) {
-                                     if (event.has_status()) last = event.status();
-                                     if (event.has_happened()) events.push_back(event.happened());
-                                     if (events.size() > kEventsOnScreen) events.pop_front();
-                                     return last.id().empty() || show();
-                                   });
+  const grpc::Status status =
+      Hear(request, client, Never(), nullptr, [&](const control::WatchEvent& event) {
+        if (event.has_status()) last = event.status();
+        if (event.has_happened()) events.push_back(event.happened());
+        if (events.size() > kEventsOnScreen) events.pop_front();
+        return last.id().empty() || show();
+      });
   if (!status.ok()) Fail(globals, WhyItFailed(status));
 }
 
@@ -122,12 +121,12 @@ void WaitForCondition(const std::string& condition, std::chrono::milliseconds ti
   request.set_follow(true);
   MachineStatus last;
   bool holds = false;
-  const grpc::Status status = Hear(request, client, system_clock::now() + timeout, nullptr,
-                                   [&](const control::WatchEvent& event) {
-                                     last = event.status();
-                                     holds = Holds(condition, last);
-                                     return !holds;
-                                   });
+  const grpc::Status status =
+      Hear(request, client, After(timeout), nullptr, [&](const control::WatchEvent& event) {
+        last = event.status();
+        holds = Holds(condition, last);
+        return !holds;
+      });
   if (!holds && status.error_code() != grpc::StatusCode::DEADLINE_EXCEEDED)
     return Fail(globals, WhyItFailed(status));
   if (globals->output == "json") {
@@ -150,12 +149,12 @@ void ShowEvents(bool follow, Globals* globals) {
   request.set_events(true);
   request.set_history(kAllOfHistory);
   request.set_follow(follow);
-  const grpc::Status status = Hear(request, &client, system_clock::time_point::max(), nullptr,
-                                   [&](const control::WatchEvent& event) {
-                                     request.set_history(0);  // a next controller has told it
-                                     Print(event.happened(), *globals);
-                                     return std::ferror(stdout) == 0;
-                                   });
+  const grpc::Status status =
+      Hear(request, &client, Never(), nullptr, [&](const control::WatchEvent& event) {
+        request.set_history(0);  // a next controller has told it
+        Print(event.happened(), *globals);
+        return std::ferror(stdout) == 0;
+      });
   if (!status.ok()) Fail(globals, WhyItFailed(status));
 }
 
@@ -165,11 +164,11 @@ void FollowEvents(MachineClient* client, Interrupts* interrupts, const Globals& 
   request.set_events(true);
   request.set_follow(true);
   while (!interrupts->any()) {
-    const grpc::Status status = Hear(request, client, system_clock::time_point::max(), interrupts,
-                                     [&](const control::WatchEvent& event) {
-                                       if (!globals.quiet) Print(event.happened(), globals);
-                                       return true;
-                                     });
+    const grpc::Status status =
+        Hear(request, client, Never(), interrupts, [&](const control::WatchEvent& event) {
+          if (!globals.quiet) Print(event.happened(), globals);
+          return true;
+        });
     if (status.ok()) continue;
     if (!globals.quiet)
       std::fprintf(stderr, "rum: %s; Ctrl+C still stops the machine\n",

@@ -1,6 +1,8 @@
 #ifndef RUM_CLI_WATCH_H_
 #define RUM_CLI_WATCH_H_
 
+#include <grpc/support/time.h>
+
 #include <chrono>
 #include <functional>
 #include <string>
@@ -13,7 +15,7 @@ namespace rum {
 // or `interrupts` (may be null) had one. A controller that ends meanwhile, as in an upgrade, is
 // followed by its successor. Ok: `hear` had enough, or an interrupt came.
 grpc::Status Hear(const control::WatchRequest& request, MachineClient* client,
-                  std::chrono::system_clock::time_point deadline, Interrupts* interrupts,
+                  gpr_timespec deadline, Interrupts* interrupts,
                   const std::function<bool(const control::WatchEvent&)>& hear);
 
 // `rum status --watch`: on a terminal one picture that is drawn anew when something changes, with

@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
+#include "agent-api/steady_now.h"
 #include "controller/script_action.h"
 #include "controller/storage.h"
 #include "state/names.h"
@@ -189,7 +189,7 @@ Execution Execute(const Action& action, const ActionTargets& targets) {
   ActionResult& result = execution.result;
   *result.mutable_action() = action;
   std::string message;
-  const absl::Time begin = absl::Now();
+  const absl::Time begin = SteadyNow();
   switch (action.kind_case()) {
     case Action::kDefineDomain:
       execution.status = Define(action.define_domain(), targets, &message);
@@ -223,7 +223,7 @@ Execution Execute(const Action& action, const ActionTargets& targets) {
       execution.status = absl::InvalidArgumentError("an action without a kind");
       break;
   }
-  result.set_duration_ms(absl::ToInt64Milliseconds(absl::Now() - begin));
+  result.set_duration_ms(absl::ToInt64Milliseconds(SteadyNow() - begin));
   result.set_ok(execution.status.ok());
   result.set_message(execution.status.ok() ? message : std::string(execution.status.message()));
   result.set_needs_new_file(absl::IsInvalidArgument(execution.status) ||

@@ -7,9 +7,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <utility>
+
+#include "agent-api/steady_now.h"
 
 namespace rum {
 namespace {
@@ -21,11 +22,6 @@ constexpr absl::Duration kReadAnyway = absl::Seconds(1);
 constexpr absl::Duration kLook = absl::Seconds(2);
 constexpr uint32_t kEnds = IN_CLOSE_WRITE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM;
 constexpr uint32_t kEvents = kEnds | IN_MODIFY | IN_CREATE | IN_ATTRIB | IN_MOVE_SELF | IN_ONLYDIR;
-
-// By a clock that nobody sets.
-absl::Time Now() {
-  return absl::UnixEpoch() + absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
-}
 
 // A name that has just come is empty until whoever made it writes: a link is not, nor is a file
 // that was made elsewhere.
@@ -84,7 +80,7 @@ bool FileWatch::BeingWritten(const std::string& path) {
   const auto pending = pending_.find(path);
   if (pending == pending_.end() || !pending->second.writing()) return false;
   const auto watched = files_.find(path);
-  return watched == files_.end() || Now() >= watched->second.read_anyway_until;
+  return watched == files_.end() || SteadyNow() >= watched->second.read_anyway_until;
 }
 
 void FileWatch::Wake() {
@@ -100,7 +96,7 @@ void FileWatch::Watch() {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       Read();
-      const absl::Time now = Now();
+      const absl::Time now = SteadyNow();
       if (now >= next_look_) LookAround(now);
       due = TakeDue(now);
       timeout = WaitMs(now);
@@ -117,7 +113,7 @@ void FileWatch::Watch() {
 void FileWatch::Read() {
   alignas(inotify_event) char buffer[16384];
   for (ssize_t size; (size = read(inotify_, buffer, sizeof(buffer))) > 0;) {
-    const absl::Time now = Now();
+    const absl::Time now = SteadyNow();
     for (ssize_t at = 0; at < size;) {
       const auto* event = reinterpret_cast<const inotify_event*>(buffer + at);
       at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);

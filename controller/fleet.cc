@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "agent-api/steady_now.h"
 #include "controller/fleet_looks.h"
 #include "controller/hypervisor/domain_xml.h"
 #include "spdlog/spdlog.h"
@@ -220,10 +221,10 @@ RunEnd Controller::RunKey(const std::string& id) {
                    result.action().field(), result.message());
     }
   };
-  const absl::Time begin = absl::Now();
+  const absl::Time begin = SteadyNow();
   absl::Status status = machine->Background(
       log, [&] { return watch_->BeingWritten(machine->identity().config_path); });
-  metrics_.Reconciled(status, absl::Now() - begin, actions);
+  metrics_.Reconciled(status, SteadyNow() - begin, actions);
   if (!status.ok()) {
     spdlog::debug("reconcile failed machine={} error=\"{}\"", machine->identity().name,
                   std::string(status.message()));
@@ -231,7 +232,7 @@ RunEnd Controller::RunKey(const std::string& id) {
   if (!machine->want_running()) return status;
   const bool told = watch_->Add(machine->identity().config_path) && machine->GuestPushes();
   const absl::Duration until_start =
-      std::max(machine->next_start() - absl::Now(), kLeastUntilStart);
+      std::max(machine->next_start() - absl::Now(), kLeastUntilStart);  // as recorded
   if (until_start < absl::Hours(1)) return {status, std::min(until_start, parts_.poll)};
   return told ? RunEnd(status) : RunEnd(status, parts_.poll);
 }

@@ -3,6 +3,8 @@
 #include <chrono>
 #include <utility>
 
+#include "agent-api/threads.h"
+
 namespace rum {
 
 Controller::Looks::~Looks() {
@@ -12,6 +14,7 @@ Controller::Looks::~Looks() {
 std::map<std::string, Controller::Looks::Seen> Controller::Looks::Ask(
     const std::vector<std::shared_ptr<Machine>>& machines, absl::Duration patience) {
   std::map<std::string, std::shared_ptr<Look>> asked;
+  std::map<std::string, Seen> seen;
   std::unique_lock<std::mutex> lock(mutex_);
   for (const std::shared_ptr<Machine>& machine : machines) {
     const std::string id = machine->identity().id;
@@ -22,7 +25,7 @@ std::map<std::string, Controller::Looks::Seen> Controller::Looks::Ask(
     }
     if (look == nullptr) {
       look = std::make_shared<Look>();
-      look->thread = std::thread([this, machine, look = look.get()] {
+      absl::StatusOr<std::thread> thread = StartThread([this, machine, look = look.get()] {
         Seen seen;
         seen.status = machine->Status(nullptr, &seen.libvirt_answered);
         std::lock_guard<std::mutex> done(mutex_);
@@ -30,6 +33,12 @@ std::map<std::string, Controller::Looks::Seen> Controller::Looks::Ask(
         look->done = true;
         ended_.notify_all();
       });
+      if (!thread.ok()) {
+        seen[id].status.set_error(std::string(thread.status().message()));
+        under_way_.erase(id);
+        continue;
+      }
+      look->thread = *std::move(thread);
     }
     asked[id] = look;
   }
@@ -40,7 +49,6 @@ std::map<std::string, Controller::Looks::Seen> Controller::Looks::Ask(
     return true;
   };
   ended_.wait_for(lock, absl::ToChronoMilliseconds(patience), all_done);
-  std::map<std::string, Seen> seen;
   for (const auto& [id, look] : asked) {
     if (look->done) seen[id] = look->seen;
   }

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "agent-api/steady_now.h"
 #include "controller/observe.h"
 
 namespace rum {
@@ -136,14 +137,20 @@ void MachineLinks::FitAgent(const DomainState& domain,
         on_change_);
   }
   // A restart that nobody saw may have given the domain another one.
-  if (sources_.forwards && (fresh || slot_->vsock_cid != domain.vsock_cid)) {
+  const bool other = slot_->vsock_cid != domain.vsock_cid || slot_->forwards.carrier == nullptr;
+  if (sources_.forwards && (fresh || other)) {
     std::swap(dropped_way, slot_->forwards);
     slot_->vsock_cid = domain.vsock_cid;
     slot_->forwards = sources_.forwards(
         [hypervisor, machine = machine()] {
           return hypervisor->OpenChannel(machine, GuestChannel::kForward);
         },
-        domain.vsock_cid);
+        domain.vsock_cid,
+        [weak = std::weak_ptr(slot_)]() -> std::string {
+          const auto slot = weak.lock();
+          const auto agent = slot != nullptr ? slot->Get() : nullptr;
+          return agent != nullptr ? agent->StreamSecret() : "";
+        });
   }
 }
 
@@ -167,13 +174,13 @@ absl::StatusOr<Observed> MachineLinks::LookOnce(const Config& desired,
 
 absl::StatusOr<Observed> MachineLinks::Look(const Config& desired, const MachineRecord& record,
                                             absl::Duration patience) {
-  const absl::Time deadline = absl::Now() + patience;
+  const absl::Time deadline = SteadyNow() + patience;
   while (true) {
     absl::StatusOr<Observed> observed = LookOnce(desired, record);
     if (!observed.ok() || observed->guest.has_value() || !observed->domain.running) return observed;
     if (observed->domain.paused) return observed;           // until somebody goes on with it
     if (!observed->guest_refused.empty()) return observed;  // it would say the same again
-    const absl::Duration left = deadline - absl::Now();
+    const absl::Duration left = deadline - SteadyNow();
     if (left <= absl::ZeroDuration() || stopping()) return observed;
     std::shared_ptr<GuestAgent> agent = this->agent();
     // In slices, so that a domain that dies meanwhile is noticed.

@@ -29,8 +29,11 @@ struct ForwardWay {
   std::shared_ptr<Carrier> carrier;
   std::shared_ptr<void> keeper;  // the carrier is closed when it goes
 };
-// `vsock_cid`: see DomainState.
-using ForwardFactory = std::function<ForwardWay(ChannelOpener open, uint32_t vsock_cid)>;
+// `vsock_cid`: see DomainState. `stream_secret`: see GuestAgent; it may be asked on any thread, and
+// not by the factory itself. What it gives is without a carrier where threads or descriptors have
+// run out: it is asked again.
+using ForwardFactory = std::function<ForwardWay(ChannelOpener open, uint32_t vsock_cid,
+                                                std::function<std::string()> stream_secret)>;
 
 struct LinkSources {
   HypervisorSource hypervisor;

@@ -11,6 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "agent-api/steady_now.h"
+#include "agent-api/threads.h"
 #include "controller/auto_ports.h"
 #include "controller/history.h"
 #include "controller/restart_policy.h"
@@ -98,7 +100,7 @@ void NoteStopped(absl::Time begun, MachineRecord* record) {
   event.set_after("stopped");
   event.set_why("Stopped the machine");
   event.set_by("command");
-  event.set_took_ms(absl::ToInt64Milliseconds(absl::Now() - begun));
+  event.set_took_ms(absl::ToInt64Milliseconds(SteadyNow() - begun));
   record->set_phase(MachineStatus::Phase_Name(MachineStatus::STOPPED));
   record->set_phase_since_ms(event.time_ms());
   AddEvent(std::move(event), record);
@@ -345,7 +347,7 @@ ApplyOutcome Machine::Apply(const ApplyOptions& asked, const EventSink& sink) {
   if (!asked.dry_run) {
     if (absl::Status taken = TakeWord(asked.trust); !taken.ok()) return ApplyOutcome::Failed(taken);
   }
-  const absl::Time read_at = absl::Now();
+  const absl::Time read_at = SteadyNow();
   Wanted wanted = Desired(asked.trust, asked.default_uri);
   if (asked.recorded && made() && IsGone(links_.machine().config_path)) wanted.error.clear();
   if (!wanted.error.empty()) return ApplyOutcome::Failed(absl::InvalidArgumentError(wanted.error));
@@ -399,7 +401,7 @@ absl::Status Machine::Background(const EventSink& sink,
   options.retry_failed = false;
   options.agent_patience = absl::ZeroDuration();
   options.boot_patience = absl::ZeroDuration();
-  const absl::Time read_at = absl::Now();
+  const absl::Time read_at = SteadyNow();
   const Wanted wanted = Desired();
   const Config& desired = wanted.config;
   MachineRecord record = Snapshot();
@@ -558,7 +560,7 @@ ApplyOutcome Machine::Down(const EventSink& sink, bool force) {
       links_.hypervisor(UriOf(desired, record));
   if (!hypervisor.ok()) return ApplyOutcome::Failed(hypervisor.status());
   if (sink.progress) sink.progress("stopping the machine");
-  const absl::Time begun = absl::Now();
+  const absl::Time begun = SteadyNow();
   absl::Status stopped = (*hypervisor)->Stop(links_.machine(), kStopGrace);
   if (!stopped.ok()) return ApplyOutcome::Failed(stopped);
   NoteStopped(begun, &record);
@@ -616,9 +618,12 @@ absl::Status Machine::Stands() const {
   if (!hypervisor.ok()) return absl::OkStatus();  // the agent may answer all the same
   const auto told = std::make_shared<std::promise<absl::StatusOr<DomainState>>>();
   std::future<absl::StatusOr<DomainState>> answer = told->get_future();
-  std::thread([told, hypervisor = *hypervisor, machine = links_.machine()] {
-    told->set_value(hypervisor->Inspect(machine));
-  }).detach();
+  absl::StatusOr<std::thread> asking =
+      StartThread([told, hypervisor = *hypervisor, machine = links_.machine()] {
+        told->set_value(hypervisor->Inspect(machine));
+      });
+  if (!asking.ok()) return asking.status();
+  asking->detach();
   if (answer.wait_for(kLibvirtPatience) != std::future_status::ready) return absl::OkStatus();
   const absl::StatusOr<DomainState> domain = answer.get();
   if (!domain.ok() || (domain->running && !domain->paused)) return absl::OkStatus();
@@ -643,8 +648,8 @@ absl::StatusOr<GuestAccess> Machine::Guest() {
     }
   }
   absl::Status there = agent->WaitConnected(kAgentPatience);
-  const absl::Time limit = absl::Now() + kArrivalPatience;
-  while (!there.ok() && agent->Arriving() && absl::Now() < limit) {
+  const absl::Time limit = SteadyNow() + kArrivalPatience;
+  while (!there.ok() && agent->Arriving() && SteadyNow() < limit) {
     there = agent->WaitConnected(absl::Seconds(1));
   }
   if (!there.ok()) {

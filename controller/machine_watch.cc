@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "absl/time/clock.h"
+#include "agent-api/steady_now.h"
 #include "controller/machine.h"
 
 namespace rum {
@@ -43,7 +43,7 @@ void Machine::NoteNextTry(absl::Time at) {
 
 void Machine::PublishIfWatched() {
   if (!feed_.watched()) return;
-  const absl::Time read_at = absl::Now();
+  const absl::Time read_at = SteadyNow();
   feed_.Publish(Status(), read_at);
 }
 

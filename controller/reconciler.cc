@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "agent-api/steady_now.h"
 #include "controller/executor.h"
 #include "controller/failpoint.h"
 #include "controller/history.h"
@@ -271,10 +272,10 @@ class Reconciliation {
     if (!desired_.network().wait_for_ip()) return true;
     const absl::Duration patience =
         absl::Seconds(static_cast<double>(desired_.network().ip_wait_timeout_s()));
-    const absl::Time deadline = absl::Now() + patience;
+    const absl::Time deadline = SteadyNow() + patience;
     bool said = false;
     while (observed_.guest.has_value() && !HasAddress() && !links_.stopping()) {
-      if (absl::Now() >= deadline) {
+      if (SteadyNow() >= deadline) {
         const std::string error =
             absl::StrCat("the machine has no address after ", absl::FormatDuration(patience),
                          " (network.ip_wait_timeout_s; network.wait_for_ip = false does not wait)");

@@ -8,6 +8,9 @@
 namespace rum {
 namespace {
 
+// By so much clocks are corrected all the time.
+constexpr int64_t kClockSlackMs = 60 * 1000;
+
 bool Crashed(const MachineRecord& record, DomainCause cause) {
   // Why a first start failed was said to whoever asked for it.
   if (cause == DomainCause::kStartFailed) return record.restarts() > 0;
@@ -55,8 +58,10 @@ RestartVerdict JudgeRestart(const Config& desired, const MachineRecord& record,
     return verdict;
   }
   // Of a start that failed the ending before it is the one that is noted.
-  verdict.due_ms =
-      std::max(ended_ms, record.last_restart_ms()) + (kFirstPauseMs << (verdict.number - 1));
+  const int64_t begin_ms = std::max(ended_ms, record.last_restart_ms());
+  const int64_t pause_ms = kFirstPauseMs << (verdict.number - 1);
+  // Of a time to come nobody knows how long ago it was: the host's clock was set back meanwhile.
+  verdict.due_ms = begin_ms > now_ms + kClockSlackMs ? now_ms : begin_ms + pause_ms;
   verdict.what = now_ms < verdict.due_ms ? RestartVerdict::kWait : RestartVerdict::kStart;
   return verdict;
 }

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "agent-api/steady_now.h"
 #include "controller/history.h"
 #include "controller/restart_policy.h"
 #include "controller/standing.h"
@@ -42,14 +43,14 @@ Revival Revive(MachineLinks& links, StateStore& store, const Config& desired,
   if (!revival.status.ok()) return revival;
   const absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor =
       links.hypervisor(UriOf(desired, *record));
-  const absl::Time begin = absl::Now();
+  const absl::Time begin = SteadyNow();
   revival.status = hypervisor.ok() ? (*hypervisor)->Start(links.machine()) : hypervisor.status();
   const Standing was = StandingOf(observed);
   ActionResult result;
   result.mutable_action()->set_field("domain");
   result.mutable_action()->mutable_start_domain();
   result.set_ok(revival.status.ok());
-  result.set_duration_ms(absl::ToInt64Milliseconds(absl::Now() - begin));
+  result.set_duration_ms(absl::ToInt64Milliseconds(SteadyNow() - begin));
   result.set_message(
       revival.status.ok()
           ? absl::StrCat("Started the machine again (", verdict.number, " of ", kMostRestarts,

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "agent-api/threads.h"
 
 namespace rum {
 namespace {
@@ -12,6 +13,9 @@ using Lock = std::unique_lock<std::mutex>;
 
 // Events during a back-off bring the next try at most this near.
 constexpr std::chrono::seconds kLeastPauseForEvents{1};
+
+// Of a system that gives no thread now.
+constexpr std::chrono::seconds kUntilThreads{1};
 
 constexpr absl::Duration kNever = absl::Hours(24 * 365);  // an infinite one has no place on a clock
 
@@ -23,9 +27,11 @@ bool MayRetry(const absl::Status& status) {
 
 RunLoop::RunLoop(std::function<RunEnd(const std::string& key)> run, RunLoopOptions options)
     : run_(std::move(run)), options_(std::move(options)), random_(std::random_device()()) {
-  Lock lock(mutex_);
-  for (int i = 0; i < options_.workers; ++i) AddWorker();
   dispatcher_ = std::thread([this] { Dispatch(); });
+  // Workers that cannot be had now come later.
+  Lock lock(mutex_);
+  while (static_cast<int>(workers_.size()) < options_.workers && AddWorker()) {
+  }
 }
 
 void RunLoop::Wake(const std::string& name) {
@@ -135,10 +141,16 @@ void RunLoop::Enqueue(Key& key, bool first) {
   if (static_cast<int>(queue_.size()) > idle_) dispatch_.notify_one();
 }
 
-void RunLoop::AddWorker() {
+bool RunLoop::AddWorker() {
   workers_.emplace_back();
   const auto self = std::prev(workers_.end());
-  *self = std::thread([this, self] { Work(self); });
+  absl::StatusOr<std::thread> worker = StartThread([this, self] { Work(self); });
+  if (worker.ok()) {
+    *self = *std::move(worker);
+  } else {
+    workers_.erase(self);
+  }
+  return worker.ok();
 }
 
 void RunLoop::Work(std::list<std::thread>::iterator self) {
@@ -189,7 +201,7 @@ void RunLoop::Dispatch() {
       Enqueue(key, false);
     }
     Time next = timeline_.empty() ? Time::max() : timeline_.begin()->first;
-    if (static_cast<int>(queue_.size()) > idle_) next = std::min(next, GrowIfStuck(now));
+    if (static_cast<int>(queue_.size()) > idle_) next = std::min(next, GrowIfNeeded(now));
     if (next == Time::max()) {
       dispatch_.wait(lock);
     } else {
@@ -211,14 +223,11 @@ int RunLoop::Stuck(Time now) const {
   return stuck;
 }
 
-RunLoop::Time RunLoop::GrowIfStuck(Time now) {
+RunLoop::Time RunLoop::GrowIfNeeded(Time now) {
   const int stuck = Stuck(now);
   const int all = static_cast<int>(workers_.size());
   if (all >= options_.most_workers) return Time::max();
-  if (all - stuck < options_.workers) {
-    AddWorker();
-    return now;
-  }
+  if (all - stuck < options_.workers) return AddWorker() ? now : now + kUntilThreads;
   // What goes on, or is about to begin, may get stuck.
   const bool none = stuck == static_cast<int>(runs_.size());
   const Time begin = none ? now : *std::next(runs_.begin(), stuck);

@@ -63,6 +63,7 @@ struct RunLoopStats {
 // there are more threads, up to a limit.
 class RunLoop {
  public:
+  // Throws std::system_error if there is not even a thread that keeps the time.
   explicit RunLoop(std::function<RunEnd(const std::string& key)> run, RunLoopOptions options = {});
   ~RunLoop() { Stop(); }
   RunLoop(const RunLoop&) = delete;
@@ -98,10 +99,10 @@ class RunLoop {
   // All of them need the lock, except Work and Dispatch, which take it.
   void Work(std::list<std::thread>::iterator self);
   void Dispatch();
-  void AddWorker();
+  bool AddWorker();  // false: there is no thread for it now
   void JoinEnded();
-  // Adds a worker if stuck ones are in the way. Returns when to look again.
-  Time GrowIfStuck(Time now);
+  // Adds a worker if there are too few, or stuck ones are in the way. Returns when to look again.
+  Time GrowIfNeeded(Time now);
   int Stuck(Time now) const;
   Key& Named(const std::string& name);
   void Plan(Key& key, Time at);

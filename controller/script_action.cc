@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "agent-api/steady_now.h"
 #include "controller/run_store.h"
 #include "controller/script_ledger.h"
 #include "controller/standing.h"
@@ -71,7 +72,7 @@ class Listener {
 
   // The run goes on without it, or its guest goes down in the middle of it.
   absl::Status AwaitSession() {
-    const absl::Time now = absl::Now();
+    const absl::Time now = SteadyNow();
     if (heard_) lost_ = now;
     heard_ = false;
     if (std::exchange(told_, true) == false && targets_.onlooker.say) {
@@ -79,7 +80,7 @@ class Listener {
     }
     // A session that breaks at once is not to be asked in a spin.
     absl::SleepFor(std::min(kSessionPause, targets_.session_patience));
-    while (absl::Now() - lost_ < targets_.session_patience) {
+    while (SteadyNow() - lost_ < targets_.session_patience) {
       if (targets_.stopping && targets_.stopping()) break;
       if (targets_.agent->WaitConnected(kSessionSlice).ok()) return absl::OkStatus();
       const absl::StatusOr<DomainState> domain = targets_.hypervisor.Inspect(targets_.machine);
@@ -112,7 +113,7 @@ class Listener {
 absl::Status RunScript(const Action::RunScript& script, const ActionTargets& targets,
                        std::string* message, Execution* execution) {
   if (targets.agent == nullptr) return absl::UnavailableError("script: no agent");
-  const absl::Time begin = absl::Now();
+  const absl::Time begin = SteadyNow();
   Listener listener(script, targets);
   const absl::StatusOr<agent::ScriptRun> run = listener.Run();
   if (!run.ok()) {
@@ -122,7 +123,7 @@ absl::Status RunScript(const Action::RunScript& script, const ActionTargets& tar
   }
   *message =
       absl::StrFormat("%s %s provisioning script (%.1f s)", script.rerun() ? "Re-ran" : "Ran",
-                      script.kind(), absl::ToDoubleSeconds(absl::Now() - begin));
+                      script.kind(), absl::ToDoubleSeconds(SteadyNow() - begin));
   if (Succeeded(*run)) return absl::OkStatus();
   // The outcome is the script's, not the call's: a status of 1 is a failed action.
   execution->result.set_output_tail(listener.tail());

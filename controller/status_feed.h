@@ -8,8 +8,8 @@
 #include <mutex>
 #include <variant>
 
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "agent-api/steady_now.h"
 #include "controller/plan.pb.h"
 #include "state/record.pb.h"
 
@@ -33,7 +33,7 @@ class StatusFeed {
     friend class StatusFeed;
     void Push(News news);
 
-    const absl::Time begun_ = absl::Now();
+    const absl::Time begun_ = SteadyNow();
     mutable std::mutex mutex_;
     std::condition_variable changed_;
     std::deque<News> news_;

@@ -24,7 +24,6 @@ bool IsGone(int error) { return error == ENODEV || error == EPIPE || error == EC
 
 std::string ServeGuestLink(int port, int wake, const std::function<void(int)>& on_session) {
   std::string current;
-  std::string error;
   Pump* link = nullptr;
   Pump pump(port, [&](FrameKind kind, const std::string& nonce) {
     if (kind == FrameKind::kBye && nonce == current) {
@@ -35,10 +34,8 @@ std::string ServeGuestLink(int port, int wake, const std::function<void(int)>& o
     if (nonce != current) {
       int ours = -1;
       int theirs = -1;
-      if (!SocketPair(&ours, &theirs)) {
-        error = std::string("socketpair: ") + std::strerror(errno);
-        return;
-      }
+      // Out of descriptors, for a while: without an answer the host asks again.
+      if (!SocketPair(&ours, &theirs)) return;
       link->SetSession(ours);
       current = nonce;
       link->SendControl(FrameKind::kAck, nonce);
@@ -51,7 +48,7 @@ std::string ServeGuestLink(int port, int wake, const std::function<void(int)>& o
   // A host that talks to an agent of before learns that it is gone.
   pump.SendControl(FrameKind::kReset, NewNonce());
   bool suspect = false;
-  while (error.empty()) {
+  for (;;) {
     pollfd stop{wake, POLLIN, 0};
     if (poll(&stop, 1, 0) == 1) return "";
     const Pump::Event event = pump.Step(suspect ? 1000 : -1, wake);
@@ -71,7 +68,6 @@ std::string ServeGuestLink(int port, int wake, const std::function<void(int)>& o
     suspect = event == Pump::Event::kChannelClosed ||
               (suspect && event == Pump::Event::kTimeout && pump.has_session());
   }
-  return error;
 }
 
 // It may fall into the middle of what the link is writing, from which the host's end recovers.

@@ -3,20 +3,6 @@
 #include <algorithm>
 
 namespace rum {
-namespace {
-
-enum Http2Frame : unsigned char {
-  kData = 0,
-  kHeaders = 1,
-  kSettings = 4,
-  kPushPromise = 5,
-  kPing = 6,
-  kContinuation = 9,
-};
-constexpr unsigned char kAckFlag = 1;
-constexpr unsigned char kEndHeaders = 4;
-
-}  // namespace
 
 bool Http2Gate::Feed(const char* data, size_t size) {
   for (size_t at = 0; at < size && !bad_;) {
@@ -35,19 +21,26 @@ bool Http2Gate::Feed(const char* data, size_t size) {
 }
 
 bool Http2Gate::TakeHead() {
-  left_ = size_t{head_[0]} << 16 | size_t{head_[1]} << 8 | head_[2];
-  const unsigned char type = head_[3];
-  const unsigned char flags = head_[4];
-  if (type == kData) return true;  // the windows of streams bound it
-  if (left_ > kMostOther || type == kPushPromise) return false;
-  if (type == kHeaders || type == kContinuation) {
-    headers_ += left_ + kHead;
+  Http2Head head;
+  head.size = left_ = size_t{head_[0]} << 16 | size_t{head_[1]} << 8 | head_[2];
+  head.type = head_[3];
+  head.flags = head_[4];
+  for (size_t i = 5; i < kHead; ++i) head.stream = head.stream << 8 | head_[i];
+  head.stream &= 0x7fffffff;  // the first bit means nothing
+  return MayPass(head) && (!judge_ || judge_(head));
+}
+
+bool Http2Gate::MayPass(const Http2Head& head) {
+  if (head.type == Http2Head::kData) return true;  // the windows of streams bound it
+  if (head.size > kMostOther || head.type == Http2Head::kPushPromise) return false;
+  if (head.type == Http2Head::kHeaders || head.type == Http2Head::kContinuation) {
+    headers_ += head.size + kHead;
     if (headers_ > kMostHeaders) return false;
-    if ((flags & kEndHeaders) != 0) headers_ = 0;
+    if ((head.flags & Http2Head::kEndHeaders) != 0) headers_ = 0;
     return true;
   }
-  const bool asks = (type == kPing || type == kSettings) && (flags & kAckFlag) == 0;
-  return !asks || asked_.Take(now_());
+  const bool asks = head.type == Http2Head::kPing || head.type == Http2Head::kSettings;
+  return !asks || (head.flags & Http2Head::kAck) != 0 || asked_.Take(now_());
 }
 
 }  // namespace rum

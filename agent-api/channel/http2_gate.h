@@ -11,13 +11,38 @@
 
 namespace rum {
 
-// Watches the heads of the HTTP/2 frames (RFC 9113, 4.1) that a guest sends, before gRPC has them,
-// which keeps headers until their end, however long they are, and an answer to each PING and
-// SETTINGS until the guest takes it. Not thread-safe.
+// The head of a frame of HTTP/2 (RFC 9113, 4.1).
+struct Http2Head {
+  enum Type : unsigned char {
+    kData = 0,
+    kHeaders = 1,
+    kReset = 3,
+    kSettings = 4,
+    kPushPromise = 5,
+    kPing = 6,
+    kWindowUpdate = 8,
+    kContinuation = 9,
+  };
+  static constexpr unsigned char kAck = 1;  // of SETTINGS and PING
+  static constexpr unsigned char kEndStream = 1;
+  static constexpr unsigned char kEndHeaders = 4;
+
+  size_t size = 0;  // of what follows
+  unsigned char type = kData;
+  unsigned char flags = 0;
+  uint32_t stream = 0;
+};
+
+// Watches the heads of the HTTP/2 frames that a guest sends, before a library has them, which keeps
+// headers until their end, however long they are, and an answer to each PING and SETTINGS until the
+// guest takes it. Not thread-safe.
 class Http2Gate {
  public:
-  explicit Http2Gate(std::function<Pace::Time()> now = std::chrono::steady_clock::now)
-      : now_(std::move(now)) {}
+  // For whoever knows more of what the guest may say: asked about each frame that passes.
+  using Judge = std::function<bool(const Http2Head&)>;
+  explicit Http2Gate(std::function<Pace::Time()> now = std::chrono::steady_clock::now,
+                     Judge judge = nullptr)
+      : now_(std::move(now)), judge_(std::move(judge)) {}
 
   // Bytes of the stream, however it is cut. False: no agent sends that, and the stream is of no
   // more use.
@@ -31,8 +56,10 @@ class Http2Gate {
  private:
   static constexpr size_t kHead = 9;
   bool TakeHead();
+  bool MayPass(const Http2Head& head);
 
   const std::function<Pace::Time()> now_;
+  const Judge judge_;
   Pace asked_{kAskedBurst, kAskedInterval};
   unsigned char head_[kHead] = {};
   size_t got_ = 0;      // of the head

@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <utility>
 
@@ -16,7 +18,9 @@
 #include "agent-api/channel/host_link.h"
 #include "agent-api/channel/session_pace.h"
 #include "agent-api/client/greeting.h"
+#include "agent-api/forward/stream_secret.h"
 #include "agent-api/protocol.h"
+#include "agent-api/threads.h"
 
 namespace rum {
 namespace {
@@ -38,10 +42,35 @@ AgentSessions::AgentSessions(ChannelOpener open, std::function<void()> on_change
     : open_(std::move(open)),
       on_change_(std::move(on_change)),
       program_(std::move(program)),
-      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  link_ = std::thread([this] { KeepLink(); });
-  notifier_ = std::thread([this] { Notify(); });
-  greeter_ = std::thread([this] { GreetAll(); });
+      stream_secret_(NewStreamSecret()) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  Begin();
+}
+
+// Needs the lock. What it lacks threads or descriptors for is begun by the next one who asks for a
+// session; until then that is why there is none.
+void AgentSessions::Begin() {
+  if (link_.joinable() || stopping_) return;
+  if (wake_ < 0) wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (wake_ < 0) {
+    last_error_ = absl::StrCat("eventfd: ", std::strerror(errno));
+    return;
+  }
+  if (BeginThread(&notifier_, &AgentSessions::Notify) &&
+      BeginThread(&greeter_, &AgentSessions::GreetAll)) {
+    BeginThread(&link_, &AgentSessions::KeepLink);
+  }
+}
+
+bool AgentSessions::BeginThread(std::thread* thread, void (AgentSessions::*work)()) {
+  if (thread->joinable()) return true;
+  absl::StatusOr<std::thread> begun = StartThread([this, work] { (this->*work)(); });
+  if (begun.ok()) {
+    *thread = *std::move(begun);
+  } else {
+    last_error_ = std::string(begun.status().message());
+  }
+  return begun.ok();
 }
 
 AgentSessions::~AgentSessions() {
@@ -50,17 +79,19 @@ AgentSessions::~AgentSessions() {
     stopping_ = true;
   }
   const uint64_t one = 1;
-  if (write(wake_, &one, sizeof one) < 0) std::abort();  // an eventfd takes a one
+  // An eventfd takes a one.
+  if (wake_ >= 0 && write(wake_, &one, sizeof one) < 0) std::abort();
   changed_.notify_all();
-  link_.join();
-  notifier_.join();
-  greeter_.join();
+  for (std::thread* thread : {&link_, &notifier_, &greeter_}) {
+    if (thread->joinable()) thread->join();
+  }
   session_.reset();  // its stream's last word takes the lock
-  close(wake_);
+  if (wake_ >= 0) close(wake_);
 }
 
-absl::Status AgentSessions::WaitConnected(absl::Duration timeout) const {
+absl::Status AgentSessions::WaitConnected(absl::Duration timeout) {
   std::unique_lock<std::mutex> guard(mutex_);
+  Begin();
   const bool there = changed_.wait_for(guard, absl::ToChronoMilliseconds(timeout),
                                        [this] { return session_ != nullptr || stopping_; });
   if (there && !stopping_) return absl::OkStatus();
@@ -80,8 +111,14 @@ bool AgentSessions::Arriving() const {
          (greeted_ != nullptr || std::chrono::steady_clock::now() < replaced_ + kReplacement);
 }
 
-std::shared_ptr<AgentSession> AgentSessions::Current() const {
+std::string AgentSessions::StreamSecret() const {
   const std::lock_guard<std::mutex> guard(mutex_);
+  return session_ != nullptr && session_->protocol >= kTakesStreamSecret ? stream_secret_ : "";
+}
+
+std::shared_ptr<AgentSession> AgentSessions::Current() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  Begin();
   return session_;
 }
 
@@ -150,7 +187,7 @@ void AgentSessions::GreetAll() {
     if (stopping_) return;
     std::shared_ptr<AgentSession> session = greeted_;
     guard.unlock();
-    const Greeting greeting = Greet(session->stub.get(), program_, in_vain);
+    const Greeting greeting = Greet(session->stub.get(), program_, stream_secret_, in_vain);
     guard.lock();
     if (greeting.outcome == Greeting::kReplaced) {
       ++sent[greeting.build_id];

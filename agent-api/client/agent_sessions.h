@@ -39,14 +39,17 @@ class AgentSessions {
   AgentSessions(const AgentSessions&) = delete;
   AgentSessions& operator=(const AgentSessions&) = delete;
 
-  std::shared_ptr<AgentSession> Current() const;  // nullptr: none
-  absl::Status None() const;                      // why there is none
+  std::shared_ptr<AgentSession> Current();  // nullptr: none
+  absl::Status None() const;                // why there is none
   // As of GuestAgent.
-  absl::Status WaitConnected(absl::Duration timeout) const;
+  absl::Status WaitConnected(absl::Duration timeout);
   bool Pushes() const;
   bool Arriving() const;
+  std::string StreamSecret() const;
 
  private:
+  void Begin();
+  bool BeginThread(std::thread* thread, void (AgentSessions::*work)());
   void KeepLink();
   bool HasCalls() const;
   void BeginSession(int socket);
@@ -58,7 +61,8 @@ class AgentSessions {
   const ChannelOpener open_;
   const std::function<void()> on_change_;
   const std::string program_;
-  const int wake_;
+  const std::string stream_secret_;
+  int wake_ = -1;
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   std::shared_ptr<AgentSession> session_;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "agent-api/channel/session_pace.h"
+#include "agent-api/threads.h"
 
 namespace rum {
 namespace {
@@ -15,8 +16,11 @@ constexpr std::chrono::milliseconds kNoticeInterval{200};
 
 }  // namespace
 
-ChangeStream::ChangeStream(agent::Agent::Stub* stub, std::function<void()> on_change)
-    : thread_([this, stub, on_change = std::move(on_change)] { Listen(stub, on_change); }) {}
+ChangeStream::ChangeStream(agent::Agent::Stub* stub, std::function<void()> on_change) {
+  absl::StatusOr<std::thread> thread =
+      StartThread([this, stub, on_change = std::move(on_change)] { Listen(stub, on_change); });
+  if (thread.ok()) thread_ = *std::move(thread);
+}
 
 void ChangeStream::Listen(agent::Agent::Stub* stub, const std::function<void()>& on_change) {
   const auto reader = stub->Watch(&context_, agent::WatchRequest());
@@ -39,7 +43,7 @@ ChangeStream::~ChangeStream() {
   }
   ended_.notify_all();
   context_.TryCancel();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 }  // namespace rum

@@ -14,9 +14,9 @@
 namespace rum {
 
 // Listens to what a guest tells by itself, for as long as the session of `stub` lasts; an agent
-// that is too old to tell anything is no error. `on_change` is called on a thread of its own, which
-// ends with this, ten times at once and then five times a second at most: what the guest tells
-// faster, it keeps.
+// that is too old to tell anything is no error, nor is it when no thread is to be had. `on_change`
+// is called on a thread of its own, which ends with this, ten times at once and then five times a
+// second at most: what the guest tells faster, it keeps.
 class ChangeStream {
  public:
   ChangeStream(agent::Agent::Stub* stub, std::function<void()> on_change);

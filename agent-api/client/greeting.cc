@@ -11,6 +11,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "agent-api/build_id.h"
+#include "agent-api/call_deadline.h"
 #include "agent-api/client/checked_reply.h"
 #include "agent-api/client/rpc_status.h"
 #include "agent-api/protocol.h"
@@ -38,7 +39,7 @@ grpc::Status Send(agent::Agent::Stub* stub, const std::string& program,
                   const std::string& build_id) {
   const std::string bytes = ReadProgram(program);
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kUpgrade);
+  context.set_deadline(After(kUpgrade));
   agent::UpgradeReply reply;
   const auto writer = stub->Upgrade(&context, &reply);
   agent::UpgradeChunk chunk;
@@ -60,13 +61,16 @@ std::string Name(const AgentBuild& build) {
 }  // namespace
 
 Greeting Greet(agent::Agent::Stub* stub, const std::string& program,
+               const std::string& stream_secret,
                const std::function<bool(const std::string&)>& in_vain) {
   Greeting greeting;
   agent::Observation seen;
   {
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + kAnswer);
-    const grpc::Status status = stub->Observe(&context, agent::ObserveRequest(), &seen);
+    context.set_deadline(After(kAnswer));
+    agent::ObserveRequest request;
+    request.set_stream_secret(stream_secret);
+    const grpc::Status status = stub->Observe(&context, request, &seen);
     if (!status.ok()) {
       const absl::Status said = ToAbsl(status);
       if (SaysWhatNoAgentSays(said)) greeting.outcome = Greeting::kRefused;

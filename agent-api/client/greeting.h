@@ -23,10 +23,12 @@ struct Greeting {
   std::string text;       // kServe: why an agent that is not our own goes on; empty: it is
 };
 
-// `program`: the agent to have in the guest; empty: whichever is there. `in_vain`: whether an agent
-// of that build is left alone, because such a one came back although it had been replaced, or
-// because one after the other was.
+// `program`: the agent to have in the guest; empty: whichever is there. `stream_secret`: told to
+// the agent (agent-api/forward/stream_secret.h). `in_vain`: whether an agent of that build is left
+// alone, because such a one came back although it had been replaced, or because one after the other
+// was.
 Greeting Greet(agent::Agent::Stub* stub, const std::string& program,
+               const std::string& stream_secret,
                const std::function<bool(const std::string& build_id)>& in_vain);
 
 }  // namespace rum

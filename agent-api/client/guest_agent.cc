@@ -9,10 +9,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent-api/agent.grpc.pb.h"
+#include "agent-api/call_deadline.h"
 #include "agent-api/client/agent_sessions.h"
 #include "agent-api/client/checked_reply.h"
 #include "agent-api/client/rpc_status.h"
 #include "agent-api/client/stream_forwards.h"
+#include "agent-api/threads.h"
 
 namespace rum {
 namespace {
@@ -34,6 +36,7 @@ class GrpcGuestAgent : public GuestAgent {
   }
   bool Pushes() const override { return sessions_.Pushes(); }
   bool Arriving() const override { return sessions_.Arriving(); }
+  std::string StreamSecret() const override { return sessions_.StreamSecret(); }
 
   absl::StatusOr<agent::Observation> Observe(const agent::ObserveRequest& request) override {
     agent::Observation reply;
@@ -114,7 +117,7 @@ class GrpcGuestAgent : public GuestAgent {
     context.set_initial_metadata_corked(true);  // one message with the start
     const auto stream = session->stub->Exec(&context);
     std::mutex telling;
-    std::thread sender([&] {
+    absl::StatusOr<std::thread> sender = StartThread([&] {
       agent::ExecInput input;
       agent::ExecOutput taken;
       while (next_input(&input) && stream->Write(input)) {
@@ -128,6 +131,11 @@ class GrpcGuestAgent : public GuestAgent {
       }
       stream->WritesDone();
     });
+    if (!sender.ok()) {
+      context.TryCancel();
+      stream->Finish();
+      return sender.status();
+    }
     agent::ExecOutput event;
     bool ended = false;
     while (stream->Read(&event)) {
@@ -144,7 +152,7 @@ class GrpcGuestAgent : public GuestAgent {
       lost.set_exit_status(255);
       output(lost);
     }
-    sender.join();
+    sender->join();
     const grpc::Status status = stream->Finish();
     return ended ? absl::OkStatus() : ToAbsl(status);
   }
@@ -164,12 +172,17 @@ class GrpcGuestAgent : public GuestAgent {
     grpc::ClientContext context;
     context.set_initial_metadata_corked(true);  // one message with the start
     const auto stream = session->stub->Copy(&context);
-    std::thread sender([&] {
+    absl::StatusOr<std::thread> sender = StartThread([&] {
       agent::CopyMessage input = std::move(start);
       while (stream->Write(input) && next_input(&input)) {
       }
       stream->WritesDone();
     });
+    if (!sender.ok()) {
+      context.TryCancel();
+      stream->Finish();
+      return sender.status();
+    }
     agent::CopyMessage message;
     bool ended = false;
     while (stream->Read(&message)) {
@@ -180,7 +193,7 @@ class GrpcGuestAgent : public GuestAgent {
       message.mutable_end()->set_error("the connection to the agent was lost");
       output(message);
     }
-    sender.join();
+    sender->join();
     const grpc::Status status = stream->Finish();
     return ended ? absl::OkStatus() : ToAbsl(status);
   }
@@ -236,7 +249,7 @@ class GrpcGuestAgent : public GuestAgent {
     const auto session = sessions_.Current();
     if (session == nullptr) return sessions_.None();
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + deadline);
+    context.set_deadline(After(deadline));
     const absl::Status status = ToAbsl((session->stub.get()->*method)(&context, request, reply));
     if (!status.ok()) return status;
     const absl::Status said = CheckAnswer(*reply);

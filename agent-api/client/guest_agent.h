@@ -64,6 +64,9 @@ class GuestAgent {
   virtual bool Pushes() const { return false; }
   // No session yet, but an agent that is being asked who it is, or replaced: one is on its way.
   virtual bool Arriving() const { return false; }
+  // What streams past the sessions, by vsock, are to prove that they know
+  // (agent-api/forward/stream_secret.h); empty: there is no session, or the agent is too old.
+  virtual std::string StreamSecret() const { return ""; }
 };
 
 // Opens the host's end of the guest channel: a stream socket that the caller owns.

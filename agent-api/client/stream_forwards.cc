@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "agent-api/channel/socket_io.h"
 #include "agent-api/client/rpc_status.h"
+#include "agent-api/threads.h"
 
 namespace rum {
 namespace {
@@ -77,13 +78,21 @@ void StreamForwards::Dial(std::shared_ptr<const void> session, Agent::Stub* stub
     const std::lock_guard<std::mutex> guard(mutex_);
     ++dialing_;
   }
-  std::thread([this, session = std::move(session), stub, port, done = std::move(done)]() mutable {
-    Forward(stub, port, done);
-    session.reset();  // before anybody may think that nothing is left
-    const std::lock_guard<std::mutex> guard(mutex_);
-    --dialing_;
-    changed_.notify_all();
-  }).detach();
+  absl::StatusOr<std::thread> dialing =
+      StartThread([this, session = std::move(session), stub, port, done]() mutable {
+        Forward(stub, port, done);
+        session.reset();  // before anybody may think that nothing is left
+        Ended();
+      });
+  if (dialing.ok()) return dialing->detach();
+  Ended();
+  done(dialing.status());
+}
+
+void StreamForwards::Ended() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  --dialing_;
+  changed_.notify_all();
 }
 
 void StreamForwards::Forward(Agent::Stub* stub, uint16_t port, const Done& done) {
@@ -117,12 +126,18 @@ void StreamForwards::ForwardOn(Agent::Stub* stub, grpc::ClientContext* context, 
     return done(absl::ResourceExhaustedError(absl::StrCat("socketpair: ", strerror(errno))));
   }
   SetBlocking(ours);
-  done(theirs);
-  SetSocket(context, ours);
   std::atomic<bool> guest_ended = false;
-  std::thread sender([&] {
+  absl::StatusOr<std::thread> sender = StartThread([&] {
     if (!SendFrom(ours, guest_ended, stream.get())) context->TryCancel();
   });
+  if (!sender.ok()) {
+    context->TryCancel();
+    stream->Finish();
+    for (const int fd : {ours, theirs}) close(fd);
+    return done(sender.status());
+  }
+  done(theirs);
+  SetSocket(context, ours);
   while (stream->Read(&chunk)) {
     if (!SendAll(ours, chunk.data())) break;
     if (chunk.end()) guest_ended = true, shutdown(ours, SHUT_WR);
@@ -130,7 +145,7 @@ void StreamForwards::ForwardOn(Agent::Stub* stub, grpc::ClientContext* context, 
   // Closing both ways before both ends were said is how a stream socket can say that the
   // connection broke; after them it changes nothing.
   shutdown(ours, SHUT_RDWR);
-  sender.join();
+  sender->join();
   stream->Finish();
   SetSocket(context, -1);
   close(ours);

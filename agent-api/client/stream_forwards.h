@@ -34,6 +34,7 @@ class StreamForwards {
             Done done);
 
  private:
+  void Ended();
   void Forward(agent::Agent::Stub* stub, uint16_t port, const Done& done);
   void ForwardOn(agent::Agent::Stub* stub, grpc::ClientContext* context, uint16_t port,
                  const Done& done);

@@ -15,6 +15,9 @@ constexpr size_t kMostOut = 256 * 1024;
 constexpr size_t kChunk = 64 * 1024;
 // After so many chunks the sockets have their turn.
 constexpr int kTurn = 8;
+// Or after so long: a chunk of small frames makes more work than one of data, and whoever else has
+// something to do on this thread waits.
+constexpr auto kLongestTurn = std::chrono::milliseconds(2);
 constexpr size_t kMostInTurn = 1024 * 1024;
 constexpr int kEvents = 128;
 
@@ -116,8 +119,9 @@ bool ForwardEnd::Run(int timeout_ms) {
   if (broken_) {
     broken_ = false;
     link_.End();
-    if (side_ == Mux::Side::kHost) link_.Start();
+    if (side_ == Mux::Side::kHost) link_.Again();
   }
+  if (link_.refused() && port_ >= 0) OnPortClosed(0);
   const Clock::time_point now = Clock::now();
   if (now >= deadline()) OnTime(now);
   const bool more = Flush(kMostInTurn);
@@ -127,7 +131,9 @@ bool ForwardEnd::Run(int timeout_ms) {
 
 void ForwardEnd::ReadPort() {
   std::array<char, kChunk>& buffer = Scratch();
+  const Clock::time_point end = Clock::now() + kLongestTurn;
   for (int turn = 0; turn < kTurn && watch_.readable() && port_ >= 0; ++turn) {
+    if (broken_ || link_.refused() || (turn > 0 && Clock::now() > end)) break;
     // A virtio port gives 4 KiB at a time at most: gathered, they make less work further on.
     size_t size = 0;
     int error = -1;

@@ -115,8 +115,8 @@ bool FramedRelay::MoveIn() {
   const ssize_t got = recv(stream_.native_handle(), chunk.data(), chunk.size(), MSG_DONTWAIT);
   if (got > 0) return Parse(chunk.data(), static_cast<size_t>(got));
   if (got == 0) {
-    // The end that was said before needs no other one.
-    if (!in_ended_) Over("the other side broke the connection", !quiet_reset_);
+    // Both ends were said, and this is no other one; or it broke, after its own end perhaps.
+    if (!in_ended_ || !out_ended_) Over("the other side broke the connection", !quiet_reset_);
     return false;
   }
   if (errno == EINTR) return true;

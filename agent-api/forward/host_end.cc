@@ -33,6 +33,7 @@ class HostEnd::Probing : public Mux::Stream {
  public:
   Probing(HostEnd* end, std::function<void(int)> done) : end_(*end), done_(std::move(done)) {}
   void Join(int32_t id) { id_ = id; }
+  Clock::time_point until() const { return until_; }
   void Done(int error) {
     const auto done = std::move(done_);
     const auto self = end_.probes_.extract(this);
@@ -42,6 +43,7 @@ class HostEnd::Probing : public Mux::Stream {
     end_.mux()->Reset(id_);
     Done(error);
   }
+  void GiveUp() { OnAnswer(ETIMEDOUT); }
   int64_t Take(char*, size_t) override { return kNothingNow; }
   void OnData(const char*, size_t) override {}
   void OnEnd() override {}
@@ -49,6 +51,7 @@ class HostEnd::Probing : public Mux::Stream {
 
  private:
   HostEnd& end_;
+  const Clock::time_point until_ = Clock::now() + end_.times_.probe;
   int32_t id_ = 0;
   std::function<void(int)> done_;
 };
@@ -170,6 +173,7 @@ void HostEnd::OnPortClosed(int) { Lose(); }
 
 ForwardEnd::Clock::time_point HostEnd::deadline() const {
   Clock::time_point first = std::min(hello_, check_);
+  for (const auto& [key, probing] : probes_) first = std::min(first, probing->until());
   if (link().up()) return first;
   for (const auto& [number, connection] : carried_) first = std::min(first, connection->until());
   return first;
@@ -179,6 +183,11 @@ void HostEnd::OnTime(Clock::time_point now) {
   for (const auto& [number, connection] : std::map(carried_)) {
     if (connection->until() <= now) connection->Drop("the agent is away");
   }
+  std::vector<Probing*> unanswered;
+  for (const auto& [key, probing] : probes_) {
+    if (probing->until() <= now) unanswered.push_back(key);
+  }
+  for (Probing* probing : unanswered) probing->GiveUp();
   if (now >= hello_) return Lose();
   if (now >= check_) CheckLife(now);
 }

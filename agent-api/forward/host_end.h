@@ -28,6 +28,8 @@ struct HostEndTimes {
   // counts as gone. An emulated guest on a busy host takes its time.
   std::chrono::milliseconds quiet = std::chrono::seconds(5);
   std::chrono::milliseconds silent = std::chrono::seconds(20);
+  // For the answer to a probe.
+  std::chrono::milliseconds probe = std::chrono::seconds(10);
 };
 
 // The host's end of the forward channel: carries clients' sockets to ports of the guest. A
@@ -42,11 +44,14 @@ class HostEnd : public ForwardEnd {
   void Open(int channel);              // takes over a connected socket
   void Close(const std::string& why);  // resets all
   bool up() { return mux() != nullptr; }
+  // Before Open() is of use again, after `on_lost`: the guest broke one session after the other.
+  std::chrono::milliseconds pause() const { return link().pause(); }
 
   // Owns `client`, a non-blocking socket. The number is for Abort().
   uint64_t Carry(int client, uint16_t port, Clock::duration patience, CarryEvents events);
   void Abort(uint64_t connection, const std::string& why);
-  // Connects to the port and closes again at once; 0: something listens there, else an errno.
+  // Connects to the port and closes again at once; 0: something listens there, else an errno:
+  // ETIMEDOUT where the guest does not answer.
   void Probe(uint16_t port, std::function<void(int error)> done);
 
   Clock::time_point deadline() const override;

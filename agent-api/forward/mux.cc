@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <string>
 #include <string_view>
 
@@ -15,6 +16,7 @@ namespace {
 // lacks.
 constexpr uint32_t kFrame = 32 * 1024;
 constexpr uint32_t kManyStreams = 1 << 20;
+constexpr size_t kHttp2Window = 65535;
 
 nghttp2_nv Header(std::string_view name, std::string_view value) {
   const auto bytes = [](std::string_view text) {
@@ -53,7 +55,10 @@ struct Mux::Callbacks {
   }
 
   static int BeginHeaders(nghttp2_session*, const nghttp2_frame* frame, void* user) {
-    if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) Of(user).streams_[frame->hd.stream_id];
+    Mux& mux = Of(user);
+    if (mux.side_ == Side::kGuest && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
+      mux.streams_[frame->hd.stream_id];
+    }
     return 0;
   }
 
@@ -98,7 +103,11 @@ struct Mux::Callbacks {
   }
 };
 
-Mux::Mux(Side side, OnOpen open) : side_(side), open_(std::move(open)) {
+Mux::Mux(Side side, OnOpen open)
+    : side_(side),
+      open_(std::move(open)),
+      gate_(std::chrono::steady_clock::now,
+            [this](const Http2Head& head) { return MaySay(head); }) {
   nghttp2_session_callbacks* calls = nullptr;
   nghttp2_session_callbacks_new(&calls);
   nghttp2_session_callbacks_set_data_source_read_length_callback(calls, Callbacks::FrameSize);
@@ -118,11 +127,15 @@ Mux::Mux(Side side, OnOpen open) : side_(side), open_(std::move(open)) {
   make(&session_, calls, this, option);
   nghttp2_option_del(option);
   nghttp2_session_callbacks_del(calls);
+  const bool host = side == Side::kHost;
   const nghttp2_settings_entry settings[] = {
-      {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, kManyStreams},
+      {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, host ? 0 : kManyStreams},
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, kFirstWindow},
-      {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, kFrame}};
-  nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings, std::size(settings));
+      {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, kFrame},
+      {NGHTTP2_SETTINGS_ENABLE_PUSH, 0}};
+  // The last one is a client's to say.
+  nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings,
+                          std::size(settings) - (host ? 0 : 1));
   nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, 0, INT32_MAX);
 }
 
@@ -144,6 +157,7 @@ int32_t Mux::Open(uint16_t port, Stream* stream, bool probe) {
     Entry& entry = streams_[id];
     entry.stream = stream;
     entry.probe = probe;
+    allowed_ += kFramesOfStream;
   }
   return id;
 }
@@ -206,17 +220,41 @@ Mux::Stream* Mux::Forget(int32_t id) {
 }
 
 void Mux::Reset(int32_t id) {
+  // Before it has heard of ours, the guest takes HTTP/2's own first window.
+  if (const Entry* entry = Find(id)) stray_ += std::max(entry->window, kHttp2Window) + 1;
   Forget(id);
   nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, NGHTTP2_CONNECT_ERROR);
 }
 
-void Mux::Ping() { nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr); }
+void Mux::Ping() {
+  ++allowed_;
+  nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr);
+}
+
+bool Mux::MaySay(const Http2Head& head) {
+  const bool data = head.type == Http2Head::kData;
+  if (data && Find(static_cast<int32_t>(head.stream)) == nullptr) {
+    const size_t size = std::max<size_t>(head.size, 1);
+    if (size > stray_) return false;
+    stray_ -= size;
+    return true;
+  }
+  const bool empty = head.size == 0 && (head.flags & Http2Head::kEndStream) == 0;
+  if (data && !empty) return true;
+  if (allowed_ == 0) return false;
+  --allowed_;
+  return true;
+}
 
 bool Mux::Feed(const char* data, size_t size) {
+  if (side_ == Side::kHost && !gate_.Feed(data, size)) return false;
   const ssize_t taken =
       nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(data), size);
-  return taken == static_cast<ssize_t>(size) &&
-         (nghttp2_session_want_read(session_) != 0 || nghttp2_session_want_write(session_) != 0);
+  return taken == static_cast<ssize_t>(size) && Alive();
+}
+
+bool Mux::Alive() const {
+  return nghttp2_session_want_read(session_) != 0 || nghttp2_session_want_write(session_) != 0;
 }
 
 bool Mux::Produce(const std::function<bool(const char*, size_t)>& sink) {
@@ -224,8 +262,11 @@ bool Mux::Produce(const std::function<bool(const char*, size_t)>& sink) {
     const uint8_t* data = nullptr;
     const ssize_t size = nghttp2_session_mem_send(session_, &data);
     if (size < 0) return false;
-    if (size == 0 || !sink(reinterpret_cast<const char*>(data), static_cast<size_t>(size)))
-      return true;
+    told_ += static_cast<size_t>(size);
+    allowed_ += told_ / kBytesOfFrame;
+    told_ %= kBytesOfFrame;
+    if (size == 0) return Alive();
+    if (!sink(reinterpret_cast<const char*>(data), static_cast<size_t>(size))) return true;
   }
 }
 

@@ -7,6 +7,8 @@
 #include <memory>
 #include <unordered_map>
 
+#include "agent-api/channel/http2_gate.h"
+
 struct nghttp2_session;
 
 namespace rum {
@@ -16,12 +18,21 @@ namespace rum {
 // out by Produce. What the reader of a stream has not taken is bounded by the stream's window:
 // kFirstWindow, and more, up to kMostWindow, only for streams whose reader keeps up and only out of
 // kSpareWindow for all of them. Not thread-safe; no call but Feed and Produce calls back.
+//
+// A host does not trust its guest: that opens no stream and pushes none, and what it says beside
+// data follows from what it was told: kFramesOfStream frames for each stream, one for each
+// kBytesOfFrame of data, kFreeFrames more. Another one ends the session, as does what Http2Gate
+// stops, or data of streams that are over, but for what was under way when the host reset them.
 class Mux {
  public:
   enum class Side { kHost, kGuest };
   static constexpr size_t kFirstWindow = 48 * 1024;
   static constexpr size_t kMostWindow = 512 * 1024;
   static constexpr size_t kSpareWindow = 8 * 1024 * 1024;
+  static constexpr size_t kFreeFrames = 64;
+  // An answer, a reset, and window updates, of which there are four when the window grows.
+  static constexpr size_t kFramesOfStream = 8;
+  static constexpr size_t kBytesOfFrame = kFirstWindow / 3;  // a window is updated at its half
 
   // This side's end of a stream.
   class Stream {
@@ -60,7 +71,8 @@ class Mux {
 
   // False: not what a peer of ours says; the session is of no more use.
   bool Feed(const char* data, size_t size);
-  // Gives `sink` what is to be sent until there is nothing, or `sink` says false.
+  // Gives `sink` what is to be sent until there is nothing, or `sink` says false. False: the
+  // session is of no more use.
   bool Produce(const std::function<bool(const char* data, size_t size)>& sink);
 
  private:
@@ -75,16 +87,23 @@ class Mux {
   };
   struct Callbacks;
 
+  bool Alive() const;  // it has neither ended nor said that it will
   Entry* Find(int32_t id);
   Stream* Forget(int32_t id);
   void Grow(int32_t id, Entry* entry);
   void Heard(int32_t id, bool ended);
+  bool MaySay(const Http2Head& head);  // kHost
 
   const Side side_;
   const OnOpen open_;
   nghttp2_session* session_ = nullptr;
   std::unordered_map<int32_t, Entry> streams_;
   size_t spare_window_ = kSpareWindow;
+  // kHost:
+  Http2Gate gate_;
+  size_t allowed_ = kFreeFrames;  // of the guest's frames that are no data
+  size_t told_ = 0;               // bytes of this side's that allowed none yet
+  size_t stray_ = 0;              // bytes of the guest's that may come for streams that were reset
 };
 
 }  // namespace rum

@@ -14,7 +14,7 @@ SessionLink::SessionLink(Role role, Events events)
       events_(std::move(events)),
       decoder_(
           [this](const char* data, size_t size) {
-            if (up_) events_.on_data(data, size);
+            if (up_ && !refused_) events_.on_data(data, size);
           },
           [this](FrameKind kind, const std::string& nonce) { OnControl(kind, nonce); }) {}
 
@@ -22,20 +22,12 @@ void SessionLink::Start() {
   nonce_ = NewNonce();
   out_.clear();  // a guest that asks again and again and does not read makes nothing grow
   sent_ = 0;
+  refused_ = false;
   out_ += EncodeControl(role_ == Role::kHost ? FrameKind::kHello : FrameKind::kReset, nonce_);
 }
 
 void SessionLink::OnControl(FrameKind kind, const std::string& nonce) {
-  if (role_ == Role::kHost) {
-    if (kind == FrameKind::kReset) {
-      Finish();
-      Start();
-    } else if (kind == FrameKind::kAck && nonce == nonce_ && !up_) {
-      up_ = true;
-      events_.on_begin();
-    }
-    return;
-  }
+  if (role_ == Role::kHost) return OnGuest(kind, nonce);
   if (kind == FrameKind::kBye && up_ && nonce == nonce_) Finish();
   if (kind != FrameKind::kHello) return;
   const bool again = up_ && nonce == nonce_;
@@ -45,6 +37,33 @@ void SessionLink::OnControl(FrameKind kind, const std::string& nonce) {
   if (again) return;
   up_ = true;
   events_.on_begin();
+}
+
+void SessionLink::OnGuest(FrameKind kind, const std::string& nonce) {
+  if (refused_) return;
+  if (!pace_.TakeControl()) {
+    Finish();
+    pace_.Ended();
+    Refuse();
+  } else if (kind == FrameKind::kReset) {
+    Again();
+  } else if (kind == FrameKind::kAck && nonce == nonce_ && !up_) {
+    up_ = true;
+    pace_.Began();
+    events_.on_begin();
+  }
+}
+
+void SessionLink::Again() {
+  Finish();
+  pace_.Ended();
+  pace_.Wait().count() > 0 ? Refuse() : Start();
+}
+
+void SessionLink::Refuse() {
+  refused_ = true;
+  out_.clear();
+  sent_ = 0;
 }
 
 void SessionLink::End() {

@@ -42,6 +42,12 @@ agent::Observation WhatMatters(const agent::Observation& observation) {
   return matters;
 }
 
+// That something changed.
+struct Sign {
+  std::chrono::steady_clock::time_point came = std::chrono::steady_clock::now();
+  int64_t at_ms = absl::ToUnixMillis(absl::Now());  // as it is told
+};
+
 }  // namespace
 
 std::vector<std::string> Differences(const agent::Observation& told,
@@ -121,10 +127,10 @@ void Changes::Watch() {
   pollfd fds[] = {
       {wake_, POLLIN, 0}, {inotify_, POLLIN, 0}, {hostname_, POLLPRI, 0}, {mounts_, POLLPRI, 0}};
   auto looked = std::chrono::steady_clock::now() - kBetweenLooks;
-  std::optional<int64_t> first_sign;
+  std::optional<Sign> first_sign;
   for (;;) {
     const bool moved = WatchFiles();
-    if (moved && !first_sign.has_value()) first_sign = absl::ToUnixMillis(absl::Now());
+    if (moved && !first_sign.has_value()) first_sign.emplace();
     // After a sign: until it is quiet, and not too soon after the last look.
     const auto since =
         std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - looked);
@@ -140,13 +146,12 @@ void Changes::Watch() {
     if (fds[0].revents != 0) sign = read(wake_, &noticed, sizeof noticed) > 0 || sign;
     if (fds[1].revents != 0) sign = Drain() || sign;
     for (const int i : {2, 3}) sign = (fds[i].revents & (POLLPRI | POLLERR)) != 0 || sign;
-    if (sign && !first_sign.has_value()) first_sign = absl::ToUnixMillis(absl::Now());
+    if (sign && !first_sign.has_value()) first_sign.emplace();
     const auto now = std::chrono::steady_clock::now();
-    const bool endless = first_sign.has_value() &&
-                         absl::ToUnixMillis(absl::Now()) - *first_sign > kBetweenLooks.count();
+    const bool endless = first_sign.has_value() && now - first_sign->came > kBetweenLooks;
     if (!first_sign.has_value() || (sign && !endless) || now - looked < kBetweenLooks) continue;
     looked = now;
-    Compare(*std::exchange(first_sign, std::nullopt));
+    Compare(std::exchange(first_sign, std::nullopt)->at_ms);
   }
 }
 

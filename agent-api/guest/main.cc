@@ -59,11 +59,12 @@ void ServeForwards(const std::string& port, int given) {
 }
 
 // A vsock each for connections where the host has that; a kernel without it is asked no more.
-void ServeForwardsByVsock() {
-  const int listening = rum::ListenVsock(rum::kForwardVsockPort);
+// `given`: a listening descriptor in its place, or -1.
+void ServeForwardsByVsock(const rum::ToldSecret* secret, int given) {
+  const int listening = given >= 0 ? given : rum::ListenVsock(rum::kForwardVsockPort);
   if (listening < 0) return;
   boost::asio::io_context io;
-  const rum::StreamServer server(io, listening);
+  const rum::StreamServer server(io, listening, [secret] { return secret->Get(); });
   io.run();
 }
 
@@ -107,11 +108,14 @@ int main(int argc, char** argv) {
   std::string folder = "/var/lib/rum";
   int port_fd = -1;
   int forward_fd = -1;
+  int stream_fd = -1;
   app.add_option("--port", port, "the port's device")->capture_default_str();
   app.add_option("--port-fd", port_fd, "an open descriptor in place of --port");
   app.add_option("--forward-port", forward_port, "the device for port forwards")
       ->capture_default_str();
   app.add_option("--forward-fd", forward_fd, "an open descriptor in place of --forward-port");
+  app.add_option("--stream-fd", stream_fd,
+                 "a listening socket in place of the vsock that port forwards come by");
   app.add_option("--state", folder, "where the ledger of scripts and their outputs live")
       ->capture_default_str();
   app.set_version_flag("--version", kVersion);
@@ -128,12 +132,14 @@ int main(int argc, char** argv) {
   rum::guest::RaiseDescriptorLimit();  // a connection is one, and systemd allows 1,024
   rum::guest::BlankUnfinishedDrives();
   rum::guest::Scripts scripts(folder);
-  rum::guest::AgentServer server(&scripts, {Self(), kVersion});
+  static rum::ToldSecret secret;  // as long as the threads that ask for it
+  rum::guest::AgentServer server(&scripts, {Self(), kVersion}, &secret);
   rum::guest::UnattendedBoot unattended(&scripts);
   if (port_fd >= 0) PrepareDescriptor(port_fd);
   if (forward_fd >= 0) PrepareDescriptor(forward_fd);
+  if (stream_fd >= 0) PrepareDescriptor(stream_fd);
   if (forward_fd >= 0 || port_fd < 0) std::thread(ServeForwards, forward_port, forward_fd).detach();
-  if (port_fd < 0) std::thread(ServeForwardsByVsock).detach();
+  if (stream_fd >= 0 || port_fd < 0) std::thread(ServeForwardsByVsock, &secret, stream_fd).detach();
   const int fd = port_fd >= 0 ? port_fd : OpenPort(port);
   if (fd < 0) {
     std::fprintf(stderr, "rum-agent: %s: %s\n", port.c_str(), std::strerror(errno));
@@ -149,6 +155,7 @@ int main(int argc, char** argv) {
     // the new one's RESET.
     if (port_fd >= 0) fcntl(port_fd, F_SETFD, 0);
     if (forward_fd >= 0) fcntl(forward_fd, F_SETFD, 0);
+    if (stream_fd >= 0) fcntl(stream_fd, F_SETFD, 0);
     rum::guest::RestoreDescriptorLimit();
     execv(Self().c_str(), argv);
   }

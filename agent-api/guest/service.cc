@@ -40,6 +40,7 @@
 #include "agent-api/guest/text_file.h"
 #include "agent-api/guest/told.h"
 #include "agent-api/protocol.h"
+#include "agent-api/threads.h"
 
 namespace rum::guest {
 namespace {
@@ -90,8 +91,9 @@ bool HungUp(int fd) {
 
 class Service final : public agent::Agent::Service {
  public:
-  Service(Scripts* scripts, AgentProgram program, int replaced)
+  Service(Scripts* scripts, AgentProgram program, ToldSecret* secret, int replaced)
       : scripts_(scripts),
+        secret_(secret),
         program_(std::move(program)),
         build_id_(BuildIdOf("/proc/self/exe")),
         replaced_(replaced),
@@ -101,6 +103,9 @@ class Service final : public agent::Agent::Service {
 
   grpc::Status Observe(grpc::ServerContext*, const agent::ObserveRequest* request,
                        agent::Observation* reply) override {
+    if (request->stream_secret().size() == kStreamSecretSize) {
+      secret_->Set(request->stream_secret());
+    }
     *reply = Look(*request);
     changes_.Told(*request, *reply);
     return grpc::Status::OK;
@@ -216,7 +221,12 @@ class Service final : public agent::Agent::Service {
     }
     stream->Write(agent::ForwardChunk());  // connected
     Ends ends;
-    std::thread sender([&] { SendToHost(fd, &ends, context, stream); });
+    absl::StatusOr<std::thread> sender =
+        StartThread([&] { SendToHost(fd, &ends, context, stream); });
+    if (!sender.ok()) {
+      close(fd);
+      return ToGrpc(Curable(sender.status()));
+    }
     while (stream->Read(&chunk)) {
       if (!SendAll(fd, chunk.data())) {
         context->TryCancel();  // reset by the guest's side
@@ -231,7 +241,7 @@ class Service final : public agent::Agent::Service {
       setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
       shutdown(fd, SHUT_RD);
     }
-    sender.join();
+    sender->join();
     close(fd);
     return grpc::Status::OK;
   }
@@ -332,6 +342,7 @@ class Service final : public agent::Agent::Service {
   }
 
   Scripts* const scripts_;
+  ToldSecret* const secret_;
   const AgentProgram program_;
   const std::string build_id_;
   const int replaced_;
@@ -343,16 +354,17 @@ class Service final : public agent::Agent::Service {
 }  // namespace
 
 struct AgentServer::Parts {
-  Parts(Scripts* scripts, const AgentProgram& program)
-      : replaced(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), service(scripts, program, replaced) {}
+  Parts(Scripts* scripts, const AgentProgram& program, ToldSecret* secret)
+      : replaced(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+        service(scripts, program, secret, replaced) {}
   ~Parts() { close(replaced); }
   const int replaced;
   Service service;
   std::unique_ptr<grpc::Server> server;
 };
 
-AgentServer::AgentServer(Scripts* scripts, const AgentProgram& program)
-    : parts_(std::make_unique<Parts>(scripts, program)) {
+AgentServer::AgentServer(Scripts* scripts, const AgentProgram& program, ToldSecret* secret)
+    : parts_(std::make_unique<Parts>(scripts, program, secret)) {
   grpc::ServerBuilder builder;
   builder.RegisterService(&parts_->service);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "agent-api/forward/stream_secret.h"
 #include "agent-api/guest/scripts.h"
 
 namespace rum::guest {
@@ -16,7 +17,8 @@ struct AgentProgram {
 // The gRPC server of the agent: one for all sessions.
 class AgentServer {
  public:
-  AgentServer(Scripts* scripts, const AgentProgram& program);
+  // `secret` gets what hosts tell.
+  AgentServer(Scripts* scripts, const AgentProgram& program, ToldSecret* secret);
   ~AgentServer();
   // Serves one session on a connected non-blocking socket, which it owns from now on.
   void Serve(int socket);

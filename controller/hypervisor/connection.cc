@@ -13,6 +13,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "agent-api/threads.h"
 #include "controller/hypervisor/event_loop.h"
 #include "controller/hypervisor/libvirt_handles.h"
 
@@ -178,7 +179,6 @@ Connection::Connection(std::string uri, std::function<void(const std::string&)> 
       listener_(std::make_shared<Listener>()),
       loss_(std::make_shared<Loss>()) {
   listener_->on_event = std::move(on_event);
-  reconnector_ = std::thread([this] { Reconnect(); });
 }
 
 Connection::~Connection() {
@@ -187,7 +187,7 @@ Connection::~Connection() {
     listener_->on_event = nullptr;
   }
   loss_->Set(&Loss::ending);
-  reconnector_.join();
+  if (reconnector_.joinable()) reconnector_.join();
 }
 
 void Connection::Reconnect() {
@@ -249,8 +249,17 @@ absl::Status Connection::Judge(const absl::Status& status) {
   return absl::UnavailableError(status.message());
 }
 
+// One thread at a time is here.
+absl::Status Connection::StartThreads() {
+  if (absl::Status loop = StartLibvirtEventLoop(); !loop.ok()) return loop;
+  if (reconnector_.joinable()) return absl::OkStatus();
+  absl::StatusOr<std::thread> reconnector = StartThread([this] { Reconnect(); });
+  if (reconnector.ok()) reconnector_ = *std::move(reconnector);
+  return reconnector.status();
+}
+
 absl::StatusOr<ConnectionHandle> Connection::Open() {
-  StartLibvirtEventLoop();
+  if (absl::Status started = StartThreads(); !started.ok()) return started;
   virConnectPtr raw = virConnectOpen(uri_.empty() ? nullptr : uri_.c_str());
   if (raw == nullptr) {
     const virError* error = virGetLastError();

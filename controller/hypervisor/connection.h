@@ -50,6 +50,7 @@ class Connection {
   struct Listener;
   struct Loss;
   absl::StatusOr<ConnectionHandle> Open();
+  absl::Status StartThreads();
   void Reconnect();
   std::string Name() const;
 

@@ -5,19 +5,30 @@
 
 #include <mutex>
 #include <thread>
+#include <utility>
+
+#include "agent-api/threads.h"
 
 namespace rum {
 
-void StartLibvirtEventLoop() {
-  static std::once_flag once;
-  std::call_once(once, [] {
+absl::Status StartLibvirtEventLoop() {
+  static auto* const mutex = new std::mutex;
+  static bool prepared = false;
+  static bool runs = false;
+  const std::lock_guard<std::mutex> lock(*mutex);
+  if (!std::exchange(prepared, true)) {
     virInitialize();
     virSetErrorFunc(nullptr, [](void*, virErrorPtr) {});
     virEventRegisterDefaultImpl();
-    std::thread([] {
-      while (true) virEventRunDefaultImpl();
-    }).detach();
+  }
+  if (runs) return absl::OkStatus();
+  absl::StatusOr<std::thread> loop = StartThread([] {
+    while (true) virEventRunDefaultImpl();
   });
+  if (!loop.ok()) return loop.status();
+  loop->detach();
+  runs = true;
+  return absl::OkStatus();
 }
 
 }  // namespace rum

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "agent-api/steady_now.h"
 #include "controller/hypervisor/agent_channel.h"
 #include "controller/hypervisor/base_image.h"
 #include "controller/hypervisor/domain_cause.h"
@@ -204,8 +205,8 @@ absl::StatusOr<bool> LibvirtHypervisor::GoOn(const FoundDomain& found) {
         return LibvirtError("ending the machine whose kernel panicked");
       return false;
     case DomainCause::kShuttingDown: {
-      const absl::Time limit = absl::Now() + kMostShutDown;
-      while (virDomainIsActive(domain) == 1 && absl::Now() < limit) {
+      const absl::Time limit = SteadyNow() + kMostShutDown;
+      while (virDomainIsActive(domain) == 1 && SteadyNow() < limit) {
         absl::SleepFor(absl::Milliseconds(50));
       }
       if (virDomainIsActive(domain) == 0) return false;
@@ -273,13 +274,13 @@ absl::Status LibvirtHypervisor::StopNow(const ConnectionHandle& connection,
     const int active = virDomainIsActive(domain.get());
     return active == 0 || (active < 0 && LastLibvirtCode() == VIR_ERR_NO_DOMAIN);
   };
-  const absl::Time deadline = absl::Now() + (CanHear(domain.get(), grace) ? grace : kNoGrace);
+  const absl::Time deadline = SteadyNow() + (CanHear(domain.get(), grace) ? grace : kNoGrace);
   absl::Time ask_again = absl::InfinitePast();
-  while (!off() && absl::Now() < deadline) {
-    if (absl::Now() >= ask_again) {
+  while (!off() && SteadyNow() < deadline) {
+    if (SteadyNow() >= ask_again) {
       // A guest that is still booting does not hear the first press of the button.
       virDomainShutdown(domain.get());
-      ask_again = absl::Now() + absl::Seconds(5);
+      ask_again = SteadyNow() + absl::Seconds(5);
       continue;
     }
     absl::SleepFor(absl::Milliseconds(50));

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "agent-api/steady_now.h"
 #include "controller/images/image_cache.h"
 
 namespace rum {
@@ -24,7 +25,7 @@ class Progress {
   }
 
   // Whether Update() would say something now.
-  bool Due() const { return onlooker_.say && absl::Now() >= next_; }
+  bool Due() const { return onlooker_.say && SteadyNow() >= next_; }
   // A number that grows: dropped when it comes too early.
   void Update(const std::string& text) {
     if (Due()) Emit(text);
@@ -32,7 +33,7 @@ class Progress {
   // Something that must be known: waits for its turn, 0.1 s at most.
   void Say(const std::string& text) {
     if (!onlooker_.say) return;
-    absl::SleepFor(std::min(next_ - absl::Now(), kInterval));
+    absl::SleepFor(std::min(next_ - SteadyNow(), kInterval));
     Emit(text);
   }
 
@@ -41,7 +42,7 @@ class Progress {
 
   void Emit(const std::string& text) {
     onlooker_.say(text);
-    next_ = absl::Now() + kInterval;
+    next_ = SteadyNow() + kInterval;
   }
 
   const Onlooker onlooker_;

@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "agent-api/threads.h"
 #include "controller/listeners/io_thread.h"
 
 namespace rum {
@@ -27,12 +28,19 @@ constexpr auto kExpected = std::chrono::seconds(1);
 // The host's end of the channel, driven by the io thread; belongs to it.
 class Driver : public Carrier, public std::enable_shared_from_this<Driver> {
  public:
-  Driver(std::function<void(bool worked)> on_lost, HostEndTimes times)
+  using OnLost = std::function<void(bool worked, std::chrono::milliseconds pause)>;
+  Driver(OnLost on_lost, HostEndTimes times)
       : end_(std::make_unique<HostEnd>([this] { Lost(); }, [this] { SessionChanged(); }, times)),
         on_lost_(std::move(on_lost)),
-        ready_(IoContext(), end_->fd()),
-        timer_(IoContext()) {}
-  ~Driver() override { ready_.release(); }
+        ready_(IoContext()),
+        timer_(IoContext()) {
+    error_code error;
+    ready_.assign(end_->fd(), error);
+    if (error) status_ = absl::UnavailableError("forwards: epoll: " + error.message());
+  }
+  ~Driver() override {
+    if (status_.ok()) ready_.release();
+  }
 
   void Open(int channel) {
     if (closed_) return void(Fd(channel));
@@ -42,6 +50,8 @@ class Driver : public Carrier, public std::enable_shared_from_this<Driver> {
     FitTimer();
   }
 
+  // Whether it can be driven.
+  const absl::Status& status() const { return status_; }
   void SetAbsent() { absent_ = true; }
 
   void Close() {
@@ -73,7 +83,7 @@ class Driver : public Carrier, public std::enable_shared_from_this<Driver> {
     return !closed_ && (end_->up() || (!absent_ && Clock::now() < down_since_ + kExpected));
   }
 
-  void Lost() { on_lost_(worked_); }
+  void Lost() { on_lost_(worked_, end_->pause()); }
 
   void SessionChanged() {
     worked_ = worked_ || end_->up();
@@ -115,7 +125,8 @@ class Driver : public Carrier, public std::enable_shared_from_this<Driver> {
   }
 
   const std::unique_ptr<HostEnd> end_;
-  const std::function<void(bool)> on_lost_;
+  const OnLost on_lost_;
+  absl::Status status_;
   asio::posix::stream_descriptor ready_;
   asio::steady_timer timer_;
   Clock::time_point due_ = Clock::time_point::max();
@@ -132,11 +143,18 @@ class ForwardPath::Parts {
  public:
   Parts(std::function<absl::StatusOr<int>()> open, HostEndTimes times)
       // Not by the io thread: whoever makes a path may hold what that thread waits for.
-      : driver_(std::make_shared<Driver>([this](bool worked) { Lost(worked); }, times)),
+      : driver_(std::make_shared<Driver>(
+            [this](bool worked, std::chrono::milliseconds pause) { Lost(worked, pause); }, times)),
         open_(std::move(open)),
-        keeper_([this] { Keep(); }) {}
+        status_(driver_->status()) {
+    if (!status_.ok()) return;
+    absl::StatusOr<std::thread> keeper = StartThread([this] { Keep(); });
+    status_ = keeper.status();
+    if (status_.ok()) keeper_ = *std::move(keeper);
+  }
 
   ~Parts() {
+    if (!status_.ok()) return;  // nothing was begun
     {
       const std::lock_guard<std::mutex> guard(mutex_);
       stopping_ = true;
@@ -150,11 +168,13 @@ class ForwardPath::Parts {
   }
 
   std::shared_ptr<Carrier> carrier() const { return driver_; }
+  const absl::Status& status() const { return status_; }
 
  private:
-  void Lost(bool worked) {
+  void Lost(bool worked, std::chrono::milliseconds pause) {
     const std::lock_guard<std::mutex> guard(mutex_);
     attached_ = false;
+    pause_ = pause;
     if (worked) back_off_ = kFirstBackOff;
     changed_.notify_all();
   }
@@ -176,7 +196,7 @@ class ForwardPath::Parts {
       guard.lock();
       changed_.wait(guard, [this] { return !attached_ || stopping_; });
       const auto pause = absent ? std::chrono::milliseconds(kAbsentBackOff) : back_off_;
-      changed_.wait_for(guard, pause, [this] { return stopping_; });
+      changed_.wait_for(guard, std::max(pause, pause_), [this] { return stopping_; });
       back_off_ = std::min(back_off_ * 2, kMostBackOff);
     }
   }
@@ -188,6 +208,8 @@ class ForwardPath::Parts {
   bool attached_ = false;
   bool stopping_ = false;
   std::chrono::milliseconds back_off_ = kFirstBackOff;
+  std::chrono::milliseconds pause_{0};  // that the guest brought upon itself
+  absl::Status status_;
   std::thread keeper_;
 };
 
@@ -197,5 +219,7 @@ ForwardPath::ForwardPath(std::function<absl::StatusOr<int>()> open, HostEndTimes
 ForwardPath::~ForwardPath() = default;
 
 std::shared_ptr<Carrier> ForwardPath::carrier() const { return parts_->carrier(); }
+
+const absl::Status& ForwardPath::status() const { return parts_->status(); }
 
 }  // namespace rum

@@ -20,6 +20,8 @@ class ForwardPath {
   ForwardPath(const ForwardPath&) = delete;
   ForwardPath& operator=(const ForwardPath&) = delete;
 
+  // Unavailable: threads or descriptors have run out, so that nothing will ever go through it.
+  const absl::Status& status() const;
   // May outlive the path, closed.
   std::shared_ptr<Carrier> carrier() const;
 

@@ -7,11 +7,16 @@
 #include <type_traits>
 #include <utility>
 
+#include "absl/status/status.h"
+
 namespace rum {
 
 // The one thread of this process that owns every forwarded socket. It starts at the first call and
 // lives until the process ends, so that whoever holds something to post may always post it.
 boost::asio::io_context& IoContext();
+
+// Unavailable: there is no thread for it. Before anybody else needs it, who could only wait then.
+absl::Status StartIoThread();
 
 // Runs `work` on that thread and waits for its result; on that thread itself, at once.
 template <typename Work>

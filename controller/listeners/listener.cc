@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <cerrno>
@@ -10,6 +11,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "agent-api/descriptors.h"
 #include "controller/listeners/inherited.h"
 #include "controller/listeners/io_thread.h"
 #include "controller/listeners/socket_file.h"
@@ -72,6 +74,19 @@ int MakeSocket(const tcp::endpoint& endpoint, Fd* made) {
   if (listen(fd.get(), SOMAXCONN) != 0) return errno;
   *made = std::move(fd);
   return 0;
+}
+
+// The last descriptors are for those who ask the controller what is wrong, or end it.
+size_t KeptDescriptors() { return std::min<size_t>(128, DescriptorLimit() / 4); }
+
+constexpr char kNoDescriptors[] =
+    "a client was refused: the controller has no more file descriptors for connections (`ulimit "
+    "-n`, or LimitNOFILE= of its service)";
+
+// io thread only.
+SpareDescriptors& Spare() {
+  static auto* const spare = new SpareDescriptors(1);
+  return *spare;
 }
 
 // All that have an open socket. io thread only.
@@ -145,12 +160,13 @@ absl::Status BindError(const Forward& forward, int error, const std::string& own
 }
 
 Listener::Listener(const Forward& forward, const GuestRoute& route,
-                   const ListenerSetOptions& options)
+                   const ListenerSetOptions& options, size_t* connections)
     : bind_(forward.bind),
       host_(forward.host),
       guest_(forward.guest),
       route_(route),
       options_(options),
+      connections_(*connections),
       socket_(IoContext()),
       pause_(IoContext()),
       drain_(IoContext()) {}
@@ -169,6 +185,7 @@ int Listener::Open() {
   socket_.assign(fd.get(), error);
   if (error) return error.value();
   fd.Release();
+  Spare();  // while there are descriptors
   OpenListeners().insert(this);
   drain_.cancel(error);
   WaitForClient();
@@ -211,7 +228,10 @@ void Listener::WaitForClient() {
 void Listener::AcceptAll() {
   for (int turn = 0; turn < kMostAccepts; ++turn) {
     Fd client(accept4(socket_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (client.ok()) {
+    if (client.ok() && IsAmongLast(client.get(), KeptDescriptors())) {
+      Refuse(std::move(client), kNoDescriptors);
+      return AcceptLater(EMFILE);
+    } else if (client.ok()) {
       Admit(std::move(client));
     } else if (errno == EAGAIN) {
       SetAccepting(absl::OkStatus());
@@ -230,10 +250,18 @@ void Listener::SetAccepting(const absl::Status& status) {
 }
 
 // Out of descriptors, most often: the socket stays readable, so that accepting at once would spin.
+// Who waits longest is told, by a reset.
 void Listener::AcceptLater(int error) {
+  if (IsOutOfDescriptors(error)) {
+    Fd client(Spare().Accept(socket_.native_handle()));
+    if (client.ok()) Refuse(std::move(client), kNoDescriptors);
+    Spare().Refill();
+  }
   SetAccepting(absl::ResourceExhaustedError(
       absl::StrCat(Where(bind_, host_), ": accept: ", std::strerror(error))));
-  counters_->last_error = absl::StrCat("accept: ", std::strerror(error));
+  if (!IsOutOfDescriptors(error)) {
+    counters_->last_error = absl::StrCat("accept: ", std::strerror(error));
+  }
   pause_.expires_after(kAcceptBackOff);
   pause_.async_wait([weak = weak_from_this()](error_code cancelled) {
     const auto self = weak.lock();
@@ -241,10 +269,28 @@ void Listener::AcceptLater(int error) {
   });
 }
 
+bool Listener::HasRoom() const {
+  return connections_ < std::min(options_.most_connections, DescriptorLimit() / 4);
+}
+
+void Listener::Refuse(Fd client, const std::string& why) {
+  counters_->last_error = why;
+  const linger reset{1, 0};
+  setsockopt(client.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+}
+
 void Listener::Admit(Fd client) {
+  if (!HasRoom()) {
+    return Refuse(std::move(client), absl::StrCat("a client was refused: ", connections_,
+                                                  " connections of this machine are open"));
+  }
+  ++connections_;
   // A raw pointer, for Close ends every relay before the listener goes.
   const auto relay = std::make_shared<Relay>(std::move(client), guest_, route_, options_, counters_,
-                                             [this](Relay* ended) { relays_.erase(ended); });
+                                             [this](Relay* ended) {
+                                               --connections_;
+                                               relays_.erase(ended);
+                                             });
   relays_[relay.get()] = relay;
   relay->Start();
 }

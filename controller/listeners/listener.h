@@ -25,8 +25,10 @@ std::string MachineAt(const std::string& bind, uint16_t port);
 // One listening socket and its connections. io thread only; Close before the last pointer goes.
 class Listener : public std::enable_shared_from_this<Listener> {
  public:
-  // `route` must outlive the listener's Close.
-  Listener(const Forward& forward, const GuestRoute& route, const ListenerSetOptions& options);
+  // `route` and `connections`, which counts those of all listeners of the machine, must outlive the
+  // listener's Close.
+  Listener(const Forward& forward, const GuestRoute& route, const ListenerSetOptions& options,
+           size_t* connections);
 
   int Open();  // 0 or an errno; also opens a draining one again
   void Retarget(uint16_t guest) { guest_ = guest; }
@@ -50,6 +52,8 @@ class Listener : public std::enable_shared_from_this<Listener> {
   void WaitForClient();
   void AcceptAll();
   void AcceptLater(int error);
+  bool HasRoom() const;
+  void Refuse(Fd client, const std::string& why);
   void SetAccepting(const absl::Status& status);
   void Admit(Fd client);
   void StopAccepting();
@@ -60,6 +64,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
   uint16_t guest_;
   const GuestRoute& route_;
   const ListenerSetOptions options_;
+  size_t& connections_;
   boost::asio::posix::stream_descriptor socket_;
   boost::asio::steady_timer pause_;
   boost::asio::steady_timer drain_;

@@ -221,9 +221,9 @@ class AsioListenerSet : public ListenerSet {
     }
     // One that was removed a moment ago comes back with its connections.
     const auto back = draining_.find(key);
-    const auto listener = back != draining_.end()
-                              ? back->second
-                              : std::make_shared<Listener>(forward, route_, options_);
+    const auto listener = back != draining_.end() ? back->second
+                                                  : std::make_shared<Listener>(
+                                                        forward, route_, options_, &connections_);
     if (const int error = listener->Open(); error != 0) return error;
     listener->Retarget(forward.guest);
     if (back != draining_.end()) draining_.erase(back);
@@ -289,7 +289,8 @@ class AsioListenerSet : public ListenerSet {
   std::vector<Failure> failures_;    // for each of them
   std::vector<absl::Status> texts_;  // likewise
   std::shared_ptr<boost::asio::steady_timer> retry_;
-  Listeners listeners_;  // a key is in one of these two
+  size_t connections_ = 0;  // of all listeners
+  Listeners listeners_;     // a key is in one of these two
   Listeners draining_;
 };
 

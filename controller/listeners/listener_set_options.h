@@ -2,6 +2,7 @@
 #define RUM_CONTROLLER_LISTENERS_LISTENER_SET_OPTIONS_H_
 
 #include <chrono>
+#include <cstddef>
 #include <memory>
 
 #include "controller/listeners/listener_set.h"
@@ -18,6 +19,8 @@ struct ListenerSetOptions {
   std::chrono::milliseconds answer = std::chrono::seconds(10);
   // Between looks whether a port that somebody holds is free.
   std::chrono::milliseconds retry = std::chrono::milliseconds(500);
+  // Connections of one machine at a time; of a process with few descriptors a quarter of those.
+  size_t most_connections = 4096;
 };
 
 std::unique_ptr<ListenerSet> MakeListenerSet(GuestRoute route, ListenerSetOptions options);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -29,21 +30,29 @@ constexpr uint64_t kOwn = uint64_t{1} << 63;
 
 }  // namespace
 
-// One question to the guest, up to its answer.
+// One question to the guest, up to its answer, which may not come.
 class StreamCarrier::Request : public std::enable_shared_from_this<Request> {
  public:
   // `reached`: the guest answered with `error`, else connecting to it failed with that. The stream
   // is the caller's where `error` is 0.
   using Done = std::function<void(bool reached, int error, Fd stream)>;
-  Request(StreamRequest kind, uint16_t port, Done done)
-      : request_{static_cast<char>(kind), static_cast<char>(port >> 8),
-                 static_cast<char>(port & 0xff)},
+  Request(StreamRequest kind, uint16_t port, std::string secret, Done done)
+      : secret_(std::move(secret)),
+        request_(StreamRequestOf(kind, port, nonce_, secret_)),
         done_(std::move(done)),
-        stream_(IoContext()) {}
+        stream_(IoContext()),
+        limit_(IoContext()) {}
 
-  void Start(int socket) {
+  void Start(const std::function<int()>& connect, std::chrono::milliseconds patience) {
+    if (secret_.empty()) return Finish(false, ENOTCONN);
+    const int socket = connect();
     error_code error;
     if (socket < 0) return Finish(false, errno);
+    limit_.expires_after(patience);
+    limit_.async_wait([weak = weak_from_this()](error_code cancelled) {
+      const auto self = weak.lock();
+      if (!cancelled && self) self->Finish(false, ETIMEDOUT);
+    });
     if (stream_.assign(socket, error)) {
       close(socket);
       return Finish(false, error.value());
@@ -56,6 +65,7 @@ class StreamCarrier::Request : public std::enable_shared_from_this<Request> {
   void Cancel() {
     done_ = nullptr;
     error_code ignored;
+    limit_.cancel(ignored);
     stream_.close(ignored);
   }
 
@@ -79,25 +89,40 @@ class StreamCarrier::Request : public std::enable_shared_from_this<Request> {
   void Readable() {
     const ssize_t got =
         recv(stream_.native_handle(), answer_.data() + read_, answer_.size() - read_, MSG_DONTWAIT);
-    if (got == 0) return Finish(false, ECONNRESET);
+    if (got == 0) return Finish(false, ErrnoAlone());
     if (got < 0 && errno != EAGAIN && errno != EINTR) return Finish(false, errno);
     if (got > 0) read_ += static_cast<size_t>(got);
     if (read_ < answer_.size()) return Await();
-    Finish(true, answer_[0] << 8 | answer_[1]);
+    const bool proven =
+        IsProof({answer_.data(), answer_.size()}, StreamAnswerOf(Errno(), nonce_, secret_));
+    proven ? Finish(true, Errno()) : Finish(false, EPROTO);
+  }
+
+  // Nobody has proved that it is the agent's, so that it can be no more than a reason.
+  int ErrnoAlone() const {
+    return read_ == kStreamErrnoSize && Errno() != 0 ? Errno() : ECONNRESET;
+  }
+
+  int Errno() const {
+    return static_cast<uint8_t>(answer_[0]) << 8 | static_cast<uint8_t>(answer_[1]);
   }
 
   void Finish(bool reached, int error) {
     const Done done = std::exchange(done_, nullptr);
     if (!done) return;
+    limit_.cancel();
     const bool open = stream_.is_open();
     Fd stream(open ? stream_.release() : -1);
     done(reached, error, error == 0 ? std::move(stream) : Fd());
   }
 
-  const std::array<char, kStreamRequestSize> request_;
+  const std::string nonce_ = NewStreamNonce();
+  const std::string secret_;
+  const std::string request_;
   Done done_;
   Descriptor stream_;
-  std::array<uint8_t, kStreamAnswerSize> answer_{};
+  boost::asio::steady_timer limit_;
+  std::array<char, kStreamAnswerSize> answer_{};
   size_t read_ = 0;
 };
 
@@ -115,12 +140,12 @@ class StreamCarrier::Connection : public std::enable_shared_from_this<Connection
 
   void Ask() {
     request_ =
-        std::make_shared<Request>(StreamRequest::kCarry, port_,
+        std::make_shared<Request>(StreamRequest::kCarry, port_, carrier_.secret_(),
                                   [weak = weak_from_this()](bool reached, int error, Fd stream) {
                                     if (const auto self = weak.lock())
                                       self->Answered(reached, error, std::move(stream));
                                   });
-    request_->Start(carrier_.connect_());
+    request_->Start(carrier_.connect_, carrier_.times_.answer);
   }
 
   void Break(const std::string& why) {
@@ -181,9 +206,10 @@ class StreamCarrier::Connection : public std::enable_shared_from_this<Connection
   uint64_t number_ = 0;
 };
 
-StreamCarrier::StreamCarrier(std::function<int()> connect, std::shared_ptr<Carrier> otherwise,
-                             StreamCarrierTimes times)
+StreamCarrier::StreamCarrier(std::function<int()> connect, std::function<std::string()> secret,
+                             std::shared_ptr<Carrier> otherwise, StreamCarrierTimes times)
     : connect_(std::move(connect)),
+      secret_(std::move(secret)),
       otherwise_(std::move(otherwise)),
       times_(times),
       check_(IoContext()),
@@ -191,10 +217,11 @@ StreamCarrier::StreamCarrier(std::function<int()> connect, std::shared_ptr<Carri
 
 StreamCarrier::~StreamCarrier() = default;
 
+// Without waiting: whoever makes a way may hold what the io thread waits for.
 void StreamCarrier::Start() {
-  OnIoThread([this] {
-    Ask();
-    return 0;
+  boost::asio::post(IoContext(), [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (self && !self->closed_) self->Ask();
   });
 }
 
@@ -211,7 +238,12 @@ void StreamCarrier::Close() {
 }
 
 void StreamCarrier::Ask() {
-  auto request = std::make_shared<Request>(StreamRequest::kHello, 0,
+  std::string secret = secret_();
+  if (secret.empty()) {  // the agent's next session may bring it
+    next_check_ = times_.first_check;
+    return AskLater();
+  }
+  auto request = std::make_shared<Request>(StreamRequest::kHello, 0, std::move(secret),
                                            [weak = weak_from_this()](bool reached, int error, Fd) {
                                              const auto self = weak.lock();
                                              if (self == nullptr || self->closed_) return;
@@ -219,7 +251,7 @@ void StreamCarrier::Ask() {
                                              if (!self->serving_) return self->AskLater();
                                              self->next_check_ = self->times_.first_check;
                                            });
-  request->Start(connect_());
+  request->Start(connect_, times_.answer);
 }
 
 void StreamCarrier::AskLater() {
@@ -256,9 +288,10 @@ void StreamCarrier::Abort(uint64_t connection, const std::string& why) {
 
 bool StreamCarrier::Probe(uint16_t port, std::function<void(int error)> done) {
   if (!serving_) return otherwise_ != nullptr && otherwise_->Probe(port, std::move(done));
-  auto request = std::make_shared<Request>(
-      StreamRequest::kProbe, port, [done = std::move(done)](bool, int error, Fd) { done(error); });
-  request->Start(connect_());
+  auto request =
+      std::make_shared<Request>(StreamRequest::kProbe, port, secret_(),
+                                [done = std::move(done)](bool, int error, Fd) { done(error); });
+  request->Start(connect_, times_.answer);
   return true;
 }
 

@@ -1,11 +1,13 @@
 #ifndef RUM_CONTROLLER_LISTENERS_STREAM_CARRIER_H_
 #define RUM_CONTROLLER_LISTENERS_STREAM_CARRIER_H_
 
+#include <atomic>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
+#include <string>
 
 #include "controller/listeners/carrier.h"
 
@@ -17,17 +19,20 @@ struct StreamCarrierTimes {
   // Until the guest is asked again whether it serves this way.
   std::chrono::milliseconds first_check = std::chrono::milliseconds(100);
   std::chrono::milliseconds longest_check = std::chrono::seconds(10);
+  std::chrono::milliseconds answer = std::chrono::seconds(10);  // to one question
 };
 
 // Carries each client over a stream socket of its own, to a StreamServer in the guest: by vsock,
 // where host and guest have it. Whether the guest serves that is asked until it says so; as long as
-// it has not, and always for clients that come meanwhile, `otherwise` carries. io thread only, but
-// for making and closing it.
+// it has not, and always for clients that come meanwhile, `otherwise` carries. Nobody is asked, and
+// nobody's answer counts, but who knows the secret of the agent's session. io thread only, but for
+// making and closing it.
 class StreamCarrier : public Carrier, public std::enable_shared_from_this<StreamCarrier> {
  public:
-  // `connect` returns a non-blocking socket that is being connected, or -1 with errno.
-  StreamCarrier(std::function<int()> connect, std::shared_ptr<Carrier> otherwise,
-                StreamCarrierTimes times = {});
+  // `connect` returns a non-blocking socket that is being connected, or -1 with errno. `secret` is
+  // that of stream_secret.h; empty: there is none now, so that the guest is not asked.
+  StreamCarrier(std::function<int()> connect, std::function<std::string()> secret,
+                std::shared_ptr<Carrier> otherwise, StreamCarrierTimes times = {});
   ~StreamCarrier() override;
 
   void Start();  // begins to ask
@@ -47,11 +52,12 @@ class StreamCarrier : public Carrier, public std::enable_shared_from_this<Stream
   void AskLater();
 
   const std::function<int()> connect_;
+  const std::function<std::string()> secret_;
   const std::shared_ptr<Carrier> otherwise_;
   const StreamCarrierTimes times_;
   boost::asio::steady_timer check_;
   std::chrono::milliseconds next_check_;
-  bool serving_ = false;
+  std::atomic<bool> serving_ = false;
   bool closed_ = false;
   uint64_t last_ = 0;
   std::map<uint64_t, std::shared_ptr<Connection>> connections_;

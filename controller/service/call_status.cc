@@ -1,6 +1,7 @@
 #include "controller/service/call_status.h"
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace rum {
@@ -45,6 +46,10 @@ std::string WhyItFailed(const grpc::Status& status) {
       return "the controller that runs is of another rum and does not know this: "
              "`rum controller restart` brings this rum's";
     case grpc::StatusCode::RESOURCE_EXHAUSTED:
+      if (absl::StrContains(words, "Threadpool")) {
+        return "the controller has no thread left for this: this user may have no more (`ulimit "
+               "-u`, or TasksMax= of its service)";
+      }
       return "the answer of the controller is too large";
     default:
       return absl::StrCat("the call to the controller failed (", CodeName(status.error_code()),

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "agent-api/threads.h"
 #include "controller/utf8.h"
 
 namespace rum {
@@ -17,8 +18,14 @@ constexpr std::chrono::seconds kPatience{5};  // a client is late on a busy mach
 
 }  // namespace
 
-EventWriter::EventWriter(std::function<bool(const ApplyEvent&)> write)
-    : write_(std::move(write)), writer_([this] { WriteAll(); }) {}
+absl::StatusOr<std::unique_ptr<EventWriter>> EventWriter::Begin(
+    std::function<bool(const ApplyEvent&)> write) {
+  std::unique_ptr<EventWriter> events(new EventWriter(std::move(write)));
+  absl::StatusOr<std::thread> writer = StartThread([raw = events.get()] { raw->WriteAll(); });
+  if (!writer.ok()) return writer.status();
+  events->writer_ = *std::move(writer);
+  return events;
+}
 
 EventWriter::~EventWriter() {
   {
@@ -26,7 +33,7 @@ EventWriter::~EventWriter() {
     ended_ = true;
   }
   changed_.notify_all();
-  writer_.join();
+  if (writer_.joinable()) writer_.join();
 }
 
 EventSink EventWriter::Sink() {

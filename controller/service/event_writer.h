@@ -4,10 +4,13 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 
+#include "absl/status/statusor.h"
 #include "controller/reconciler.h"
 #include "controller/service/control.pb.h"
 
@@ -19,8 +22,9 @@ namespace rum {
 // five seconds gets a line that says how much was left out.
 class EventWriter {
  public:
-  // `write` may block; false: the client is gone.
-  explicit EventWriter(std::function<bool(const control::ApplyEvent&)> write);
+  // `write` may block; false: the client is gone. Unavailable: there is no thread for it.
+  static absl::StatusOr<std::unique_ptr<EventWriter>> Begin(
+      std::function<bool(const control::ApplyEvent&)> write);
   ~EventWriter();  // waits until all is written, or the client is gone
   EventWriter(const EventWriter&) = delete;
   EventWriter& operator=(const EventWriter&) = delete;
@@ -29,6 +33,8 @@ class EventWriter {
   void End(const ApplyOutcome& outcome);
 
  private:
+  explicit EventWriter(std::function<bool(const control::ApplyEvent&)> write)
+      : write_(std::move(write)) {}
   void Push(control::ApplyEvent event);
   void PushOutput(const std::string& bytes, bool error);
   void SayWhatWasLeftOut();  // needs the lock

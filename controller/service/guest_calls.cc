@@ -15,6 +15,7 @@
 
 #include "agent-api/agent.pb.h"
 #include "agent-api/channel/socket_io.h"
+#include "agent-api/threads.h"
 #include "controller/service/call_status.h"
 #include "controller/service/known_hosts.h"
 
@@ -137,14 +138,18 @@ grpc::Status ServeDial(Controller* controller, DialStream* stream) {
   const absl::StatusOr<int> fd =
       DialAndWait(guest->agent.get(), static_cast<uint16_t>(message.port()));
   if (!fd.ok()) return ToGrpc(fd.status());
-  std::thread to_client([&] { PassToClient(*fd, stream); });
+  absl::StatusOr<std::thread> to_client = StartThread([&] { PassToClient(*fd, stream); });
+  if (!to_client.ok()) {
+    close(*fd);
+    return ToGrpc(to_client.status());
+  }
   bool ended = false;
   while (stream->Read(&message) && SendAll(*fd, message.data())) {
     if (message.end()) ended = true, shutdown(*fd, SHUT_WR);
   }
   // A client that is gone breaks the connection; one that has ended it waits for the answer.
   if (!ended) shutdown(*fd, SHUT_RDWR);
-  to_client.join();
+  to_client->join();
   close(*fd);
   return grpc::Status::OK;
 }

@@ -1,5 +1,6 @@
 #include "controller/service/handover.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -14,12 +15,14 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "agent-api/threads.h"
 #include "controller/service/own_socket.h"
 
 namespace rum {
 namespace {
 
 constexpr size_t kMostAtOnce = 200;  // descriptors in a message; the kernel takes 253
+constexpr int kAcceptPause = 100;    // ms, after an accept that failed: the socket stays readable
 constexpr char kSockets = 's';
 constexpr char kEnd = 'e';
 
@@ -98,15 +101,17 @@ absl::StatusOr<std::unique_ptr<Handover>> Handover::Offer(const std::string& pat
                   bind(listening.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
   umask(before);
   if (!ok || listen(listening.get(), 1) != 0) return Failed(path);
-  return std::unique_ptr<Handover>(
-      new Handover(path, std::move(listening), std::move(on_successor)));
+  std::unique_ptr<Handover> handover(new Handover(path, std::move(listening)));
+  Handover* const raw = handover.get();
+  absl::StatusOr<std::thread> waiter =
+      StartThread([raw, on_successor = std::move(on_successor)] { raw->Wait(on_successor); });
+  if (!waiter.ok()) return waiter.status();
+  handover->waiter_ = *std::move(waiter);
+  return handover;
 }
 
-Handover::Handover(std::string path, Fd listening, std::function<void()> on_successor)
-    : path_(std::move(path)),
-      listening_(std::move(listening)),
-      wake_(eventfd(0, EFD_CLOEXEC)),
-      waiter_([this, on_successor = std::move(on_successor)] { Wait(on_successor); }) {}
+Handover::Handover(std::string path, Fd listening)
+    : path_(std::move(path)), listening_(std::move(listening)), wake_(eventfd(0, EFD_CLOEXEC)) {}
 
 Handover::~Handover() {
   if (!Close()) unlink(path_.c_str());
@@ -125,7 +130,18 @@ void Handover::Wait(const std::function<void()>& on_successor) {
     if (poll(wait.data(), wait.size(), -1) < 0) continue;
     if (wait[0].revents != 0) return;
     Fd client(accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    if (!client.ok() || !JudgePeer(client.get(), path_).ok()) continue;
+    // Whoever wants to succeed cures that.
+    if (!client.ok() && IsOutOfDescriptors(errno)) client = Fd(spare_.Accept(listening_.get()));
+    if (!client.ok()) {
+      if (poll(wait.data(), 1, kAcceptPause) == 1) return;
+      continue;
+    }
+    if (!JudgePeer(client.get(), path_).ok()) {
+      client = Fd();
+      spare_.Refill();
+      continue;
+    }
+    fcntl(client.get(), F_SETFL, 0);  // blocking, also where a spare was given for it
     successor_ = std::move(client);
     return on_successor();
   }

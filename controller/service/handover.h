@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "agent-api/descriptors.h"
 #include "controller/listeners/fd.h"
 
 namespace rum {
@@ -33,13 +34,14 @@ class Handover {
   absl::Status Give(const std::vector<Fd>& sockets);
 
  private:
-  Handover(std::string path, Fd listening, std::function<void()> on_successor);
+  Handover(std::string path, Fd listening);
   void Wait(const std::function<void()>& on_successor);
 
   const std::string path_;
   Fd listening_;
   Fd wake_;  // eventfd
   Fd successor_;
+  SpareDescriptors spare_{1};
   std::thread waiter_;
 };
 

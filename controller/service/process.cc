@@ -16,6 +16,7 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -24,9 +25,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "agent-api/forward/vsock.h"
+#include "agent-api/steady_now.h"
+#include "agent-api/threads.h"
 #include "controller/fleet.h"
 #include "controller/listeners/forward_path.h"
 #include "controller/listeners/inherited.h"
+#include "controller/listeners/io_thread.h"
 #include "controller/listeners/listener_set.h"
 #include "controller/listeners/socket_file.h"
 #include "controller/listeners/stream_carrier.h"
@@ -99,7 +103,7 @@ absl::StatusOr<Fd> TakeLock() {
 template <typename Take>
 auto TakeAfter(absl::Time deadline, Take take) {
   auto taken = take();
-  while (!taken.ok() && absl::Now() < deadline &&
+  while (!taken.ok() && SteadyNow() < deadline &&
          (absl::IsAlreadyExists(taken.status()) || absl::IsFailedPrecondition(taken.status()))) {
     absl::SleepFor(absl::Milliseconds(2));
     taken = take();
@@ -125,11 +129,17 @@ void InheritAll(bool replace) {
 }
 
 // By vsock where the domain has it and as long as the guest serves it, else by the forward channel.
-ForwardWay MakeForwards(ChannelOpener open, uint32_t vsock_cid) {
+ForwardWay MakeForwards(ChannelOpener open, uint32_t vsock_cid,
+                        std::function<std::string()> stream_secret) {
   auto path = std::make_shared<ForwardPath>(std::move(open));
+  if (!path->status().ok()) {
+    spdlog::warn("no forward channel error=\"{}\"", std::string(path->status().message()));
+    return {};
+  }
   if (vsock_cid == 0) return {path->carrier(), path};
   auto streams = std::make_shared<StreamCarrier>(
-      [vsock_cid] { return ConnectVsock(vsock_cid, kForwardVsockPort); }, path->carrier());
+      [vsock_cid] { return ConnectVsock(vsock_cid, kForwardVsockPort); }, std::move(stream_secret),
+      path->carrier());
   streams->Start();
   const std::shared_ptr<void> keeper(nullptr, [path, streams](void*) { streams->Close(); });
   return {streams, keeper};
@@ -183,11 +193,14 @@ absl::Duration IdleLimit() {
 // A call that does not end (a command that ignores its hangup, libvirt that hangs) must not keep
 // the process: the records are right at any moment, and whoever comes next goes on from them.
 void EndSoonWhateverHappens() {
-  std::thread([] {
+  absl::StatusOr<std::thread> end = StartThread([] {
     absl::SleepFor(absl::Milliseconds(1600));
     spdlog::warn("controller ends with calls under way");
     _exit(0);
-  }).detach();
+  });
+  if (end.ok()) return end->detach();
+  signal(SIGALRM, [](int) { _exit(0); });
+  alarm(2);
 }
 
 // Waits for SIGTERM or SIGINT; meanwhile closes what nobody inherits, once it can be told.
@@ -196,10 +209,10 @@ int WaitForEnd(Controller* controller) {
   sigemptyset(&ends);
   sigaddset(&ends, SIGTERM);
   sigaddset(&ends, SIGINT);
-  const absl::Time deadline = absl::Now() + absl::Seconds(10);
+  const absl::Time deadline = SteadyNow() + absl::Seconds(10);
   bool heirless = false;
   while (true) {
-    if (!heirless && (controller->Settled() || absl::Now() > deadline)) {
+    if (!heirless && (controller->Settled() || SteadyNow() > deadline)) {
       heirless = true;
       const std::vector<Fd> left = TakeInherited();
       RemoveFilesOf(left);
@@ -236,11 +249,12 @@ absl::Status Serve(int ready_fd, bool replace, const std::string& default_uri) {
   }
   SetUpLog();
   RaiseDescriptorLimit();
+  if (absl::Status started = StartIoThread(); !started.ok()) return started;
   const std::string agent = FindAgentBinary();
   if (agent.empty())
     return absl::NotFoundError("rum-agent was not found: set RUM_AGENT to the static binary");
   InheritAll(replace);
-  const absl::Time deadline = replace ? absl::Now() + absl::Seconds(5) : absl::InfinitePast();
+  const absl::Time deadline = replace ? SteadyNow() + absl::Seconds(5) : absl::InfinitePast();
   absl::StatusOr<Fd> lock = TakeAfter(deadline, TakeLock);
   if (!lock.ok()) return lock.status();
   auto store = TakeAfter(deadline, [] { return OpenFileStateStore(StateDir()); });
@@ -275,6 +289,15 @@ absl::Status Serve(int ready_fd, bool replace, const std::string& default_uri) {
   return absl::OkStatus();
 }
 
+// The threads that are there from the start to the end may not be to be had.
+absl::Status ServeWithThreads(int ready_fd, bool replace, const std::string& default_uri) {
+  try {
+    return Serve(ready_fd, replace, default_uri);
+  } catch (const std::system_error& error) {
+    return NoThread(error);
+  }
+}
+
 }  // namespace
 
 absl::Status RunController(int ready_fd, bool replace) {
@@ -287,7 +310,7 @@ absl::Status RunController(int ready_fd, bool replace) {
   signal(SIGPIPE, SIG_IGN);
   const std::string default_uri = TakeDefaultUri();  // before any thread may read it
   grpc_init();  // for good: the end of the last user waits up to 10 s
-  const absl::Status status = Serve(ready_fd, replace, default_uri);
+  const absl::Status status = ServeWithThreads(ready_fd, replace, default_uri);
   if (!status.ok() && ready_fd >= 0) {
     const std::string text = absl::IsAlreadyExists(status) ? kTaken : std::string(status.message());
     if (write(ready_fd, text.data(), text.size()) < 0) return status;

@@ -24,8 +24,11 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "agent-api/agent.pb.h"
+#include "agent-api/call_deadline.h"
+#include "agent-api/descriptors.h"
+#include "agent-api/steady_now.h"
+#include "agent-api/threads.h"
 #include "controller/listeners/inherited.h"
 #include "controller/service/call_status.h"
 #include "controller/service/control.grpc.pb.h"
@@ -46,6 +49,11 @@ using control::ApplyEvent;
 
 // Longer than a wait for an agent takes to notice that the controller stops.
 constexpr std::chrono::milliseconds kGrace{1300};
+// After an accept that failed or took the spares: the socket stays readable.
+constexpr absl::Duration kAcceptPause = absl::Milliseconds(100);
+constexpr size_t kKeptForQuestions = 32;
+// What a question of the last one who was let in may open.
+constexpr size_t kSpares = 8;
 
 // Linux says so (proc(5), /proc/PID/exe): an upgrade or a build puts a new file in the old one's
 // place.
@@ -75,7 +83,9 @@ class ControlService final : public control::Control::Service {
   grpc::Status Apply(grpc::ServerContext*, const control::ApplyRequest* request,
                      grpc::ServerWriter<ApplyEvent>* writer) override {
     const Call call(&calls_);
-    EventWriter events([writer](const ApplyEvent& event) { return writer->Write(event); });
+    if (absl::Status room = Room(); !room.ok()) return ToGrpc(room);
+    const auto events = EventsTo(writer);
+    if (!events.ok()) return ToGrpc(events.status());
     ApplyOptions options;
     options.dry_run = request->dry_run();
     options.force = request->force();
@@ -89,7 +99,7 @@ class ControlService final : public control::Control::Service {
     options.take_over = request->take_over();
     options.new_machine = request->new_machine();
     options.trust.assign(request->trust().begin(), request->trust().end());
-    events.End(controller_->Apply(request->config_path(), options, events.Sink()));
+    (*events)->End(controller_->Apply(request->config_path(), options, (*events)->Sink()));
     return grpc::Status::OK;
   }
 
@@ -124,32 +134,38 @@ class ControlService final : public control::Control::Service {
   grpc::Status Watch(grpc::ServerContext* context, const control::WatchRequest* request,
                      grpc::ServerWriter<control::WatchEvent>* writer) override {
     const Call call(&calls_);
+    if (absl::Status room = Room(); !room.ok()) return ToGrpc(room);
     return ToGrpc(ServeWatch(controller_, *request, context, writer));
   }
 
   grpc::Status Down(grpc::ServerContext*, const control::MachineRequest* request,
                     grpc::ServerWriter<ApplyEvent>* writer) override {
     const Call call(&calls_);
-    EventWriter events([writer](const ApplyEvent& event) { return writer->Write(event); });
-    events.End(controller_->Down(request->config_path(), events.Sink(), request->force()));
+    const auto events = EventsTo(writer);
+    if (!events.ok()) return ToGrpc(events.status());
+    (*events)->End(controller_->Down(request->config_path(), (*events)->Sink(), request->force()));
     return grpc::Status::OK;
   }
 
   grpc::Status Destroy(grpc::ServerContext*, const control::MachineRequest* request,
                        grpc::ServerWriter<ApplyEvent>* writer) override {
     const Call call(&calls_);
-    EventWriter events([writer](const ApplyEvent& event) { return writer->Write(event); });
-    events.End(controller_->Destroy(request->config_path(), events.Sink(), request->force()));
+    const auto events = EventsTo(writer);
+    if (!events.ok()) return ToGrpc(events.status());
+    (*events)->End(
+        controller_->Destroy(request->config_path(), (*events)->Sink(), request->force()));
     return grpc::Status::OK;
   }
 
   grpc::Status Exec(grpc::ServerContext* context, TunnelStream* stream) override {
     const Call call(&calls_);
+    if (absl::Status room = Room(); !room.ok()) return ToGrpc(room);
     return ServeExec(controller_, context, stream);
   }
 
   grpc::Status Copy(grpc::ServerContext*, TunnelStream* stream) override {
     const Call call(&calls_);
+    if (absl::Status room = Room(); !room.ok()) return ToGrpc(room);
     return ServeCopy(controller_, stream);
   }
 
@@ -161,6 +177,7 @@ class ControlService final : public control::Control::Service {
 
   grpc::Status Dial(grpc::ServerContext*, DialStream* stream) override {
     const Call call(&calls_);
+    if (absl::Status room = Room(); !room.ok()) return ToGrpc(room);
     return ServeDial(controller_, stream);
   }
 
@@ -193,6 +210,7 @@ class ControlService final : public control::Control::Service {
   grpc::Status PullImage(grpc::ServerContext* context, const control::PullImageRequest* request,
                          grpc::ServerWriter<control::PullImageEvent>* writer) override {
     const Call call(&calls_);
+    if (absl::Status room = Room(); !room.ok()) return ToGrpc(room);
     Image image;
     image.set_base(request->base());
     image.set_sha256(request->sha256());
@@ -250,6 +268,25 @@ class ControlService final : public control::Control::Service {
   bool Idle() const { return calls_ == 0 && controller_->machines() == 0; }
 
  private:
+  // Of what takes long or needs files and sockets of its own: the last descriptors are for those
+  // who ask, and for the end.
+  static absl::Status Room() {
+    const Fd next(eventfd(0, EFD_CLOEXEC));
+    const size_t limit = DescriptorLimit();
+    if (next.ok() && !IsAmongLast(next.get(), std::min(kKeptForQuestions, limit / 8))) {
+      return absl::OkStatus();
+    }
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "the controller has no file descriptors left for this: nearly all of the ", limit,
+        " that it may have are open (`rum status` shows connections of forwards; more are to be "
+        "had by `ulimit -n` or LimitNOFILE= of its service, and `rum controller restart`)"));
+  }
+
+  static absl::StatusOr<std::unique_ptr<EventWriter>> EventsTo(
+      grpc::ServerWriter<ApplyEvent>* writer) {
+    return EventWriter::Begin([writer](const ApplyEvent& event) { return writer->Write(event); });
+  }
+
   static grpc::Status Tell(const absl::StatusOr<std::vector<agent::ScriptRun>>& runs,
                            control::RunsReply* reply) {
     if (!runs.ok()) return ToGrpc(runs.status());
@@ -320,11 +357,12 @@ struct ControlServer::Parts {
   void Accept() {
     // Ends of connections are seen on duplicates: gRPC owns the sockets.
     std::vector<pollfd> fds = {{wake, POLLIN, 0}, {listening, POLLIN, 0}};
-    absl::Time idle_since = absl::Now();
+    absl::Time idle_since = SteadyNow();
     while (fds[0].revents == 0) {
+      fds[1].fd = SteadyNow() < next_accept ? -1 : listening;
       const bool idle = fds.size() == 2 && service.Idle();
-      if (!idle) idle_since = absl::Now();
-      if (idle && absl::Now() - idle_since >= idle_limit) {
+      if (!idle) idle_since = SteadyNow();
+      if (idle && SteadyNow() - idle_since >= idle_limit) {
         Close();
         return on_stop();
       }
@@ -333,6 +371,7 @@ struct ControlServer::Parts {
         if (fds[i].revents == 0) continue;
         close(fds[i].fd);
         fds.erase(fds.begin() + static_cast<ptrdiff_t>(i));
+        spares.Refill();
       }
       if ((fds[1].revents & POLLIN) != 0) AcceptOne(&fds);
     }
@@ -342,12 +381,21 @@ struct ControlServer::Parts {
 
   // Looks at the clock four times in the time that it may be idle.
   int PollTimeout() const {
-    if (idle_limit == absl::InfiniteDuration()) return -1;
-    return static_cast<int>(std::max<int64_t>(absl::ToInt64Milliseconds(idle_limit / 4), 5));
+    const absl::Duration pause =
+        next_accept > SteadyNow() ? kAcceptPause : absl::InfiniteDuration();
+    const absl::Duration timeout = std::min(idle_limit / 4, pause);
+    if (timeout == absl::InfiniteDuration()) return -1;
+    return static_cast<int>(std::max<int64_t>(absl::ToInt64Milliseconds(timeout), 5));
   }
 
   void AcceptOne(std::vector<pollfd>* fds) {
-    const int fd = accept4(listening, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = accept4(listening, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    const bool out = fd < 0 && IsOutOfDescriptors(errno);
+    if (out) {
+      spdlog::warn("no descriptors left limit={}", DescriptorLimit());
+      fd = spares.Accept(listening);
+    }
+    if (out || fd < 0) next_accept = SteadyNow() + kAcceptPause;
     if (fd < 0) return;
     if (const absl::Status judged = JudgePeer(fd, path); !judged.ok()) {
       spdlog::warn("refused a connection reason=\"{}\"", std::string(judged.message()));
@@ -379,6 +427,8 @@ struct ControlServer::Parts {
   int listening = -1;
   std::atomic<bool> given_up = false;  // the socket stays
   int wake = -1;
+  absl::Time next_accept = absl::InfinitePast();
+  SpareDescriptors spares{kSpares};
   std::thread acceptor;
 };
 
@@ -399,7 +449,9 @@ absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Listen(const std::
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
   parts->server = builder.BuildAndStart();
   if (parts->server == nullptr) return absl::InternalError("the gRPC server did not start");
-  parts->acceptor = std::thread([raw = parts.get()] { raw->Accept(); });
+  absl::StatusOr<std::thread> acceptor = StartThread([raw = parts.get()] { raw->Accept(); });
+  if (!acceptor.ok()) return acceptor.status();
+  parts->acceptor = *std::move(acceptor);
   return std::unique_ptr<ControlServer>(new ControlServer(std::move(parts)));
 }
 
@@ -412,7 +464,7 @@ Fd ControlServer::GiveUpListening() {
 ControlServer::~ControlServer() {
   parts_->EndAccepting();
   close(parts_->wake);
-  parts_->server->Shutdown(std::chrono::system_clock::now() + kGrace);
+  parts_->server->Shutdown(After(kGrace));
 }
 
 }  // namespace rum

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "agent-api/threads.h"
+
 namespace rum {
 
 bool TellService(const std::string& state) { return sd_notify(0, state.c_str()) > 0; }
@@ -28,7 +30,7 @@ std::vector<Fd> SocketsOfService() {
 Watchdog::Watchdog(std::function<void()> alive) {
   uint64_t limit_us = 0;
   if (sd_watchdog_enabled(0, &limit_us) <= 0) return;
-  thread_ = std::thread([this, alive = std::move(alive), limit_us] {
+  absl::StatusOr<std::thread> thread = StartThread([this, alive = std::move(alive), limit_us] {
     std::unique_lock<std::mutex> lock(mutex_);
     while (!ending_) {
       lock.unlock();
@@ -38,6 +40,8 @@ Watchdog::Watchdog(std::function<void()> alive) {
       changed_.wait_for(lock, std::chrono::microseconds(limit_us / 2), [this] { return ending_; });
     }
   });
+  // systemd starts one anew that tells nothing.
+  if (thread.ok()) thread_ = *std::move(thread);
 }
 
 Watchdog::~Watchdog() {

@@ -52,6 +52,12 @@ TEST_F(RestartPolicy, StartsACrashedMachineFiveTimesEachAfterALongerPause) {
   EXPECT_EQ(Judge(now + 1000).number, 1u);
 }
 
+TEST_F(RestartPolicy, AClockThatWasSetBackHoldsNoStartUp) {
+  EXPECT_EQ(Judge(kNow - 3'600'000).what, RestartVerdict::kStart);
+  EXPECT_EQ(Judge(kNow - 500).what, RestartVerdict::kWait) << "a correction is no jump";
+  EXPECT_EQ(Judge(kNow - 500).due_ms, kNow + 1000);
+}
+
 TEST_F(RestartPolicy, OneThatRanWellForAWhileBeginsAnew) {
   model_.record.set_restarts(5);
   model_.record.set_last_restart_ms(kNow - kHealthyMs + 1);

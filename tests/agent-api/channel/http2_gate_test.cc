@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 namespace rum {
 namespace {
@@ -58,6 +59,25 @@ TEST_F(Gate, QuestionsThatAreToBeAnsweredAreFew) {
   int passed = 0;
   while (passed < 1000 && Feed(FrameOf(passed % 2 == 0 ? 6 : 4, 0, 0))) ++passed;
   EXPECT_EQ(passed, Http2Gate::kAskedBurst);
+}
+
+TEST_F(Gate, AJudgeIsAskedAboutEachFrameThatPassesAndHasTheLastWord) {
+  std::vector<Http2Head> seen;
+  Http2Gate judged([this] { return now_; },
+                   [&](const Http2Head& head) {
+                     seen.push_back(head);
+                     return head.type != Http2Head::kWindowUpdate;
+                   });
+  const std::string frames = FrameOf(1, 5, 7) + FrameOf(0, 1, 300) + FrameOf(8, 0, 4);
+  EXPECT_FALSE(judged.Feed(frames.data(), frames.size()));
+  ASSERT_EQ(seen.size(), 3u);
+  EXPECT_EQ(seen[0].flags, 5);
+  EXPECT_EQ(seen[1].type, Http2Head::kData);
+  EXPECT_EQ(seen[1].size, 300u);
+  EXPECT_EQ(seen[1].stream, 1u);
+  const std::string push = FrameOf(5, 4, 5);
+  Http2Gate other([this] { return now_; }, [](const Http2Head&) { return true; });
+  EXPECT_FALSE(other.Feed(push.data(), push.size()));
 }
 
 TEST_F(Gate, ThatComeSlowlyPass) {

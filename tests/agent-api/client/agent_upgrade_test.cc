@@ -21,6 +21,7 @@
 #include "agent-api/build_id.h"
 #include "agent-api/channel/guest_link.h"
 #include "agent-api/client/guest_agent.h"
+#include "agent-api/forward/stream_secret.h"
 #include "agent-api/protocol.h"
 #include "tests/agent-api/client/agent_process.h"
 #include "tests/agent-api/guest/folder.h"
@@ -123,8 +124,9 @@ class StrangeAgent : public agent::Agent::Service {
     server_->Shutdown();
     for (const int fd : {port_, channel_, wake_}) close(fd);
   }
-  grpc::Status Observe(grpc::ServerContext*, const agent::ObserveRequest*,
+  grpc::Status Observe(grpc::ServerContext*, const agent::ObserveRequest* request,
                        agent::Observation* reply) override {
+    if (!request->stream_secret().empty()) secret = request->stream_secret();
     reply->set_agent_version(build_.version);
     reply->set_protocol(build_.protocol);
     reply->set_oldest_protocol(build_.oldest_protocol);
@@ -166,6 +168,7 @@ class StrangeAgent : public agent::Agent::Service {
 
   std::atomic<int> upgrades = 0;
   std::atomic<int> copies = 0;
+  std::string secret;  // for streams, as the host told it
 
  private:
   const AgentBuild build_;
@@ -184,6 +187,20 @@ TEST(StrangeAgents, ANewerOneThatServesUsIsUsedAndNamedButNotReplaced) {
   ASSERT_TRUE(seen.ok());
   EXPECT_THAT(seen->not_replaced(), HasSubstr("the agent in the guest is 9.0.0 (protocol "));
   EXPECT_EQ(strange.upgrades, 0);
+}
+
+TEST(StrangeAgents, SecretsOfStreamsAreForThoseWhoKnowWhatTheyAreFor) {
+  StrangeAgent before({"0.0.1", kTakesStreamSecret - 1, 1, ""});
+  const auto old = ConnectGuestAgent(before.opener(), nullptr);
+  EXPECT_EQ(old->StreamSecret(), "") << "no session yet";
+  ASSERT_TRUE(old->WaitConnected(kPatience).ok());
+  EXPECT_EQ(old->StreamSecret(), "");
+  StrangeAgent present({kAgentVersion, kProtocol, 1, ""});
+  const auto agent = ConnectGuestAgent(present.opener(), nullptr);
+  ASSERT_TRUE(agent->WaitConnected(kPatience).ok());
+  EXPECT_EQ(agent->StreamSecret().size(), kStreamSecretSize);
+  EXPECT_EQ(agent->StreamSecret(), present.secret);
+  EXPECT_NE(agent->StreamSecret(), before.secret) << "each machine has its own";
 }
 
 TEST(StrangeAgents, ANewerOneThatDoesNotServeUsIsRefusedWithAMessage) {

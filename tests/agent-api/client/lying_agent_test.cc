@@ -1,16 +1,10 @@
 // What a guest that lies costs the host, over the real channel and the real client:
 // docs/security.md has the numbers.
-#include <fcntl.h>
+#include "tests/fakes/guest/lying_agent.h"
+
 #include <gmock/gmock.h>
-#include <grpc/grpc.h>
-#include <grpcpp/grpcpp.h>
-#include <grpcpp/server_posix.h>
 #include <gtest/gtest.h>
 #include <malloc.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -22,14 +16,9 @@
 #include <thread>
 #include <vector>
 
-#include "agent-api/agent.grpc.pb.h"
-#include "agent-api/budget.h"
 #include "agent-api/channel/frame.h"
-#include "agent-api/channel/guest_link.h"
-#include "agent-api/channel/socket_io.h"
 #include "agent-api/client/checked_reply.h"
 #include "agent-api/client/guest_agent.h"
-#include "agent-api/protocol.h"
 #include "controller/run_store.h"
 #include "tests/agent-api/guest/folder.h"
 
@@ -53,135 +42,6 @@ size_t Heap() {
   return info.uordblks + info.hblkhd;
 }
 size_t Grown(size_t before, size_t now) { return now > before ? now - before : 0; }
-
-struct Lies {
-  std::function<void(agent::Observation*)> greeting;     // to a host that does not know it yet
-  std::function<void(agent::Observation*)> observation;  // and to one that does
-  std::function<grpc::Status()> error;                   // in place of an observation
-  bool breaks = false;                                   // each session, as soon as it began
-  bool notices = false;                                  // without end
-};
-
-class LyingService final : public agent::Agent::Service {
- public:
-  explicit LyingService(const Lies& lies) : lies_(lies) {}
-
-  grpc::Status Observe(grpc::ServerContext*, const agent::ObserveRequest* request,
-                       agent::Observation* reply) override {
-    reply->set_agent_version(kAgentVersion);
-    reply->set_protocol(kProtocol);
-    reply->set_boot_id("boot");
-    const bool greets = request->user().empty();
-    if (!greets && lies_.error) return lies_.error();
-    if (greets && lies_.greeting) lies_.greeting(reply);
-    if (!greets && lies_.observation) lies_.observation(reply);
-    return grpc::Status::OK;
-  }
-  grpc::Status Watch(grpc::ServerContext* context, const agent::WatchRequest*,
-                     grpc::ServerWriter<agent::Changed>* writer) override {
-    agent::Changed change;
-    change.add_what("hostname");
-    while (lies_.notices && !context->IsCancelled() && writer->Write(change)) ++notices;
-    return grpc::Status::OK;
-  }
-  // As much as goes in a second, each piece far from the one before.
-  grpc::Status RunScript(grpc::ServerContext* context, const agent::RunScriptRequest* request,
-                         grpc::ServerWriter<agent::RunScriptEvent>* writer) override {
-    const auto end = std::chrono::steady_clock::now() + 1s;
-    agent::RunScriptEvent event;
-    event.set_standard_output(std::string(kMostEventBytes, 'x'));
-    for (uint64_t at = 0; std::chrono::steady_clock::now() < end; at += 1 << 30) {
-      event.set_offset(at);
-      if (context->IsCancelled() || !writer->Write(event)) break;
-    }
-    event.mutable_ended()->set_run_id("another");
-    event.mutable_ended()->set_kind(request->kind());
-    writer->Write(event);
-    return grpc::Status::OK;
-  }
-
-  std::atomic<int> notices = 0;
-
- private:
-  const Lies lies_;
-};
-
-class LyingAgent {
- public:
-  explicit LyingAgent(const Lies& lies)
-      : lies_(lies), service_(lies), wake_(eventfd(0, EFD_CLOEXEC)) {
-    signal(SIGPIPE, SIG_IGN);  // as the controller does
-    // As in the controller, where gRPC never ends: its own end would be waited for, each time.
-    static const bool kept = (grpc_init(), true);
-    EXPECT_TRUE(kept);
-    EXPECT_TRUE(SocketPair(&port_, &channel_));
-    grpc::ServerBuilder builder;
-    builder.RegisterService(&service_);
-    builder.SetMaxSendMessageSize(-1);
-    builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::CQ_TIMEOUT_MSEC, 100);
-    server_ = builder.BuildAndStart();
-  }
-  ~LyingAgent() {
-    eventfd_write(wake_, 1);
-    if (link_.joinable()) link_.join();
-    server_->Shutdown(std::chrono::system_clock::now());
-    for (const int fd : {port_, channel_, wake_}) close(fd);
-  }
-
-  void Serve() {
-    link_ = std::thread([this] {
-      ServeGuestLink(port_, wake_, [this](int socket) {
-        ++sessions;
-        if (lies_.breaks) {
-          close(socket);
-        } else {
-          grpc::AddInsecureChannelFromFd(server_.get(), socket);
-        }
-      });
-    });
-  }
-  // In place of that: sends `bytes` as fast as they are taken, and reads nothing.
-  void Flood(const std::string& bytes) {
-    link_ = std::thread([this, bytes] {
-      pollfd fds[2] = {{port_, POLLOUT, 0}, {wake_, POLLIN, 0}};
-      while (poll(fds, 2, -1) > 0 && fds[1].revents == 0) {
-        if (write(port_, bytes.data(), bytes.size()) > 0) ++floods;
-      }
-    });
-  }
-  ChannelOpener opener() {
-    return [this]() -> absl::StatusOr<int> { return fcntl(channel_, F_DUPFD_CLOEXEC, 0); };
-  }
-
-  // Or: says `begin` in each session, and then `more` without end.
-  void ServeBytes(const std::string& begin, const std::string& more) {
-    link_ = std::thread([this, begin, more] {
-      std::vector<std::thread> writers;
-      ServeGuestLink(port_, wake_, [&](int socket) {
-        ++sessions;
-        writers.emplace_back([this, socket, begin, more] {
-          fcntl(socket, F_SETFL, 0);
-          for (bool open = SendAll(socket, begin); open; open = SendAll(socket, more)) ++floods;
-          close(socket);
-        });
-      });
-      for (std::thread& writer : writers) writer.join();
-    });
-  }
-
-  std::atomic<int> sessions = 0;
-  std::atomic<int> floods = 0;
-  LyingService& service() { return service_; }
-
- private:
-  const Lies lies_;
-  LyingService service_;
-  const int wake_;
-  int port_ = -1;
-  int channel_ = -1;
-  std::unique_ptr<grpc::Server> server_;
-  std::thread link_;
-};
 
 agent::ObserveRequest AboutDev() {
   agent::ObserveRequest request;
@@ -260,22 +120,12 @@ TEST(LyingAgentTest, AFloodOfResetsCostsNoMemory) {
   EXPECT_LT(agent.floods, 1000) << "what is not read is not sent";
 }
 
-std::string Http2Frame(unsigned type, unsigned flags, unsigned stream, const std::string& payload) {
-  std::string frame;
-  for (const int shift : {16, 8, 0}) frame.push_back(static_cast<char>(payload.size() >> shift));
-  frame.push_back(static_cast<char>(type));
-  frame.push_back(static_cast<char>(flags));
-  for (const int shift : {24, 16, 8, 0}) frame.push_back(static_cast<char>(stream >> shift));
-  return frame + payload;
-}
-
 TEST(LyingAgentTest, HeadersWithoutEndAndQuestionsWithoutEndCostNoMemory) {
   const std::string settings = Http2Frame(4, 0, 0, "");
   // A literal of 100 MB that is never whole.
   const std::string header = Http2Frame(1, 0, 1, std::string("\0\1a\x7f\x81\xc1\xd7\x2f", 8));
   const std::string more = Http2Frame(9, 0, 1, std::string(16 * 1024, 'x'));
-  std::string pings;
-  for (int i = 0; i < 1000; ++i) pings += Http2Frame(6, 0, 0, "12345678");
+  const std::string pings = ManyOf(Http2Frame(6, 0, 0, "12345678"));
   for (const auto& [begin, without_end] :
        {std::pair(settings + header, more), std::pair(settings, pings)}) {
     LyingAgent agent({});

@@ -6,11 +6,15 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <mutex>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -18,13 +22,16 @@
 #include "agent-api/client/guest_agent.h"
 #include "controller/listeners/forward_path.h"
 #include "controller/listeners/listener_set.h"
+#include "controller/listeners/stream_carrier.h"
 #include "tests/controller/listeners/sockets.h"
 #include "tests/eventually.h"
 
 namespace rum {
 namespace {
 
-class AgentForward : public testing::TestWithParam<bool> {
+enum class Way { kGrpc, kChannel, kStreams };
+
+class AgentForward : public testing::TestWithParam<Way> {
  protected:
   void SetUp() override {
     signal(SIGPIPE, SIG_IGN);  // as the controller's process does
@@ -38,26 +45,30 @@ class AgentForward : public testing::TestWithParam<bool> {
     const std::string state = testing::TempDir() + "agent";
     std::vector<std::string> words = {RUM_AGENT, "--port-fd", number, "--state", state};
     words.insert(words.end(), {"--forward-fd", std::to_string(forward_inherited)});
+    const int streams = ListenForStreams();  // without close-on-exec
+    words.insert(words.end(), {"--stream-fd", std::to_string(streams)});
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
     ASSERT_EQ(posix_spawn(&pid_, RUM_AGENT, nullptr, nullptr, argv.data(), environ), 0);
     close(inherited);
     close(forward_inherited);
-    agent_ = ConnectGuestAgent(
-        [this]() -> absl::StatusOr<int> {
-          if (!channel_.ok()) return absl::UnavailableError("the channel is gone");
-          return channel_.Release();
-        },
-        nullptr);
+    close(streams);
+    agent_ =
+        ConnectGuestAgent([this]() -> absl::StatusOr<int> { return dup(channel_.get()); }, nullptr);
     ASSERT_TRUE(agent_->WaitConnected(absl::Seconds(20)).ok());
     server_ = Listen("127.0.0.1", 0);
     GuestRoute route;
-    if (GetParam()) {
-      path_ = std::make_unique<ForwardPath>([this]() -> absl::StatusOr<int> {
-        if (!forward_channel_.ok()) return absl::UnavailableError("the channel is gone");
-        return forward_channel_.Release();
-      });
+    if (GetParam() == Way::kStreams) {
+      streams_ = std::make_shared<StreamCarrier>(
+          [this] { return ConnectStream(); }, [this] { return agent_->StreamSecret(); }, nullptr);
+      streams_->Start();
+      ASSERT_TRUE(Eventually([this] { return streams_->serving(); }));
+      route.carrier = [this] { return streams_; };
+      route.dial = [](uint16_t, auto done) { done(absl::UnavailableError("not this way")); };
+    } else if (GetParam() == Way::kChannel) {
+      path_ = std::make_unique<ForwardPath>(
+          [this]() -> absl::StatusOr<int> { return dup(forward_channel_.get()); });
       route.carrier = [this] { return path_->carrier(); };
       route.dial = [](uint16_t, auto done) { done(absl::UnavailableError("not this way")); };
     } else {
@@ -69,8 +80,33 @@ class AgentForward : public testing::TestWithParam<bool> {
   void TearDown() override {
     set_.reset();
     path_.reset();
+    if (streams_ != nullptr) streams_->Close();
     agent_.reset();
     KillAgent();
+  }
+
+  // In the place of a vsock of the guest's.
+  int ListenForStreams() const {
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    EXPECT_EQ(bind(fd, reinterpret_cast<const sockaddr*>(&streams_at_), sizeof streams_at_), 0);
+    EXPECT_EQ(listen(fd, SOMAXCONN), 0);
+    return fd;
+  }
+  int ConnectStream() const {
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const auto* at = reinterpret_cast<const sockaddr*>(&streams_at_);
+    if (connect(fd, at, sizeof streams_at_) == 0) return fd;
+    const int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+  }
+  static sockaddr_un AnyAddress() {
+    sockaddr_un at{};
+    at.sun_family = AF_UNIX;
+    std::snprintf(at.sun_path + 1, sizeof at.sun_path - 1, "rum-agent-%08x",
+                  std::random_device()());
+    return at;
   }
 
   void KillAgent() {
@@ -88,12 +124,19 @@ class AgentForward : public testing::TestWithParam<bool> {
   Fd server_;  // "in the guest"
   pid_t pid_ = -1;
   std::unique_ptr<GuestAgent> agent_;
+  const sockaddr_un streams_at_ = AnyAddress();
   std::unique_ptr<ForwardPath> path_;
+  std::shared_ptr<StreamCarrier> streams_;
   std::unique_ptr<ListenerSet> set_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Ways, AgentForward, testing::Bool(),
-                         [](const auto& way) { return way.param ? "channel" : "grpc"; });
+INSTANTIATE_TEST_SUITE_P(Ways, AgentForward,
+                         testing::Values(Way::kGrpc, Way::kChannel, Way::kStreams),
+                         [](const auto& way) {
+                           return way.param == Way::kGrpc      ? "grpc"
+                                  : way.param == Way::kChannel ? "channel"
+                                                               : "streams";
+                         });
 
 TEST_P(AgentForward, CarriesManyBytesBothWaysAndHalfCloses) {
   const Fd client = Client();

@@ -3,26 +3,33 @@
 // (vsock_loopback; tests/e2e/inside_test.cc runs that in a guest).
 #include "controller/listeners/stream_carrier.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 // After sys/socket.h, which it needs.
 #include <linux/vm_sockets.h>
 
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <random>
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
+#include "agent-api/forward/stream_secret.h"
 #include "agent-api/forward/stream_server.h"
 #include "agent-api/forward/vsock.h"
 #include "controller/listeners/listener_set.h"
@@ -71,10 +78,14 @@ class Meeting {
   }
 };
 
+const std::string kSecret(kStreamSecretSize, 's');
+std::string Secret() { return kSecret; }
+
 // The agent's part.
 class Agent {
  public:
-  explicit Agent(int listening) : server_(io_, listening), thread_([this] { io_.run(); }) {}
+  explicit Agent(int listening, const std::string& secret = kSecret)
+      : server_(io_, listening, [secret] { return secret; }), thread_([this] { io_.run(); }) {}
   ~Agent() {  // as the end of the process does: every socket is closed
     io_.stop();
     thread_.join();
@@ -91,7 +102,7 @@ class Streams : public testing::Test {
   void SetUp() override {
     signal(SIGPIPE, SIG_IGN);
     agent_.emplace(Meeting::Listen());
-    carrier_ = std::make_shared<StreamCarrier>(Meeting::Connect, nullptr);
+    carrier_ = std::make_shared<StreamCarrier>(Meeting::Connect, Secret, nullptr);
     carrier_->Start();
     set_ = MakeListenerSet(GuestRoute{[](uint16_t, std::function<void(absl::StatusOr<int>)> done) {
                                         done(absl::UnavailableError("no agent"));
@@ -241,7 +252,7 @@ TEST(StreamCarrier, UntilTheGuestServesStreamsClientsGoTheOtherWay) {
   const auto otherwise = std::make_shared<Otherwise>();
   StreamCarrierTimes times;
   times.longest_check = milliseconds(200);
-  const auto carrier = std::make_shared<StreamCarrier>(Meeting::Connect, otherwise, times);
+  const auto carrier = std::make_shared<StreamCarrier>(Meeting::Connect, Secret, otherwise, times);
   carrier->Start();
   ListenerSetOptions options;
   options.patience = milliseconds(20);
@@ -265,6 +276,161 @@ TEST(StreamCarrier, UntilTheGuestServesStreamsClientsGoTheOtherWay) {
       return WriteAll(client.get(), "hello\n") && ReadLine(client.get()) == "hello";
     }));
   }
+  carrier->Close();
+}
+
+// Who is at the other end is known by the secret of the agent's session.
+class Strangers : public testing::Test {
+ protected:
+  void SetUp() override { signal(SIGPIPE, SIG_IGN); }
+
+  static Fd Meet() {
+    Fd stream(Meeting::Connect());
+    pollfd connected{stream.get(), POLLOUT, 0};
+    EXPECT_EQ(poll(&connected, 1, 60'000), 1);
+    fcntl(stream.get(), F_SETFL, 0);
+    return stream;
+  }
+  // What an agent answers to these bytes; short: it hung up.
+  static std::string Ask(const std::string& bytes) {
+    const Fd stream = Meet();
+    const timeval limit{60, 0};
+    setsockopt(stream.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    EXPECT_TRUE(WriteAll(stream.get(), bytes));
+    return ReadExactly(stream.get(), kStreamAnswerSize);
+  }
+  // Whether a host with that secret has found out that its guest serves streams.
+  static bool Trusts(const std::string& secret, const std::function<bool()>& asked) {
+    StreamCarrierTimes times;
+    times.longest_check = milliseconds(100);
+    const auto carrier = std::make_shared<StreamCarrier>(
+        Meeting::Connect, [secret] { return secret; }, nullptr, times);
+    carrier->Start();
+    const bool trusts =
+        Eventually([&] { return carrier->serving() || asked(); }) && carrier->serving();
+    carrier->Close();
+    return trusts;
+  }
+};
+
+TEST_F(Strangers, WhoDoesNotKnowTheSecretIsNotAnsweredAndReachesNothing) {
+  EchoServer server;
+  const Agent agent(Meeting::Listen());
+  const std::string nonce = NewStreamNonce();
+  for (const StreamRequest kind :
+       {StreamRequest::kHello, StreamRequest::kProbe, StreamRequest::kCarry}) {
+    for (const std::string& secret : {std::string(kStreamSecretSize, 'x'), std::string()}) {
+      std::string request = StreamRequestOf(kind, server.port(), nonce, secret);
+      request.resize(kStreamRequestSize);
+      EXPECT_EQ(Ask(request), "");
+    }
+  }
+  // A proof for one port is none for another.
+  std::string request = StreamRequestOf(StreamRequest::kProbe, 1, nonce, kSecret);
+  request[1] = static_cast<char>(server.port() >> 8);
+  request[2] = static_cast<char>(server.port() & 0xff);
+  EXPECT_EQ(Ask(request), "");
+  EXPECT_EQ(server.accepted(), 0);
+  EXPECT_EQ(Ask(StreamRequestOf(StreamRequest::kProbe, server.port(), nonce, kSecret)),
+            StreamAnswerOf(0, nonce, kSecret));
+}
+
+TEST_F(Strangers, HostsOfBeforeAreHungUpOnAtOnceSoThatTheyGoOnOtherwise) {
+  const Agent agent(Meeting::Listen());
+  for (const char kind : {0, 1, 2}) EXPECT_EQ(Ask({kind, 0, 80}), "");
+}
+
+TEST_F(Strangers, BeforeItsSessionAnAgentTakesNobody) {
+  const Agent agent(Meeting::Listen(), "");
+  std::string request = StreamRequestOf(StreamRequest::kHello, 0, NewStreamNonce(), "");
+  request.resize(kStreamRequestSize);
+  EXPECT_EQ(Ask(request), "");
+}
+
+TEST_F(Strangers, ThoseWhoSayNothingAreFewAtATime) {
+  const Agent agent(Meeting::Listen());
+  std::vector<Fd> silent;
+  for (int i = 0; i < 200; ++i) silent.push_back(Meet());
+  int ended = 0;
+  EXPECT_TRUE(Eventually([&] {
+    ended = 0;
+    for (const Fd& one : silent) {
+      pollfd ask{one.get(), POLLIN, 0};
+      ended += poll(&ask, 1, 0);
+    }
+    return ended >= 100;
+  })) << ended;
+}
+
+// In the guest's place, before the agent or instead of it.
+class Impostor {
+ public:
+  explicit Impostor(std::function<std::string(const std::string& request)> answer)
+      : listening_(Meeting::Listen()), thread_([this, answer = std::move(answer)] {
+          for (;;) {
+            pollfd ask[2] = {{listening_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
+            if (poll(ask, 2, -1) < 0) continue;
+            if (ask[1].revents != 0) return;
+            const Fd stream(accept4(listening_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+            const std::string request = ReadExactly(stream.get(), kStreamRequestSize);
+            WriteAll(stream.get(), answer(request));
+            ++asked_;
+          }
+        }) {}
+  ~Impostor() {
+    eventfd_write(wake_.get(), 1);
+    thread_.join();
+  }
+  int asked() const { return asked_; }
+
+ private:
+  const Fd listening_;
+  const Fd wake_{eventfd(0, EFD_CLOEXEC)};
+  std::atomic<int> asked_ = 0;
+  std::thread thread_;
+};
+
+TEST_F(Strangers, AProcessOfTheGuestThatIsNotTheAgentIsNotBelieved) {
+  const std::vector<std::function<std::string(const std::string&)>> answers = {
+      [](const std::string&) { return std::string(2, '\0'); },
+      [](const std::string&) { return std::string(kStreamAnswerSize, '\0'); },
+      [](const std::string& request) {  // the host's own proof
+        return std::string(2, '\0') + request.substr(request.size() - kStreamProofSize);
+      },
+      [](const std::string& request) {
+        return StreamAnswerOf(0, request.substr(kStreamHeadSize, kStreamNonceSize), "");
+      },
+      [](const std::string& request) {
+        return StreamAnswerOf(0, request.substr(kStreamHeadSize, kStreamNonceSize),
+                              std::string(kStreamSecretSize, 'x'));
+      },
+  };
+  for (const auto& answer : answers) {
+    const Impostor impostor(answer);
+    EXPECT_FALSE(Trusts(kSecret, [&] { return impostor.asked() >= 2; }));
+  }
+  const Impostor knows([](const std::string& request) {
+    return StreamAnswerOf(0, request.substr(kStreamHeadSize, kStreamNonceSize), kSecret);
+  });
+  EXPECT_TRUE(Trusts(kSecret, [] { return false; }));
+}
+
+TEST_F(Strangers, WithoutASecretNobodyIsAsked) {
+  const Impostor impostor([](const std::string&) { return std::string(2, '\0'); });
+  std::atomic<int> looked = 0;
+  StreamCarrierTimes times;
+  times.first_check = milliseconds(5);
+  const auto carrier = std::make_shared<StreamCarrier>(
+      Meeting::Connect,
+      [&] {
+        ++looked;
+        return std::string();
+      },
+      nullptr, times);
+  carrier->Start();
+  EXPECT_TRUE(Eventually([&] { return looked > 3; }));
+  EXPECT_EQ(impostor.asked(), 0);
+  EXPECT_FALSE(carrier->serving());
   carrier->Close();
 }
 
