@@ -121,10 +121,16 @@ void Changes::Watch() {
   pollfd fds[] = {
       {wake_, POLLIN, 0}, {inotify_, POLLIN, 0}, {hostname_, POLLPRI, 0}, {mounts_, POLLPRI, 0}};
   auto looked = std::chrono::steady_clock::now() - kBetweenLooks;
-  std::optional<int64_t> first_sign;
+  std::optional<int64_t> first_sign;  // for the host; what is waited is by the other clock
+  auto signs_began = looked;
+  const auto note_sign = [&] {
+    if (first_sign.has_value()) return;
+    first_sign = absl::ToUnixMillis(absl::Now());
+    signs_began = std::chrono::steady_clock::now();
+  };
   for (;;) {
     const bool moved = WatchFiles();
-    if (moved && !first_sign.has_value()) first_sign = absl::ToUnixMillis(absl::Now());
+    if (moved) note_sign();
     // After a sign: until it is quiet, and not too soon after the last look.
     const auto since =
         std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - looked);
@@ -140,10 +146,9 @@ void Changes::Watch() {
     if (fds[0].revents != 0) sign = read(wake_, &noticed, sizeof noticed) > 0 || sign;
     if (fds[1].revents != 0) sign = Drain() || sign;
     for (const int i : {2, 3}) sign = (fds[i].revents & (POLLPRI | POLLERR)) != 0 || sign;
-    if (sign && !first_sign.has_value()) first_sign = absl::ToUnixMillis(absl::Now());
+    if (sign) note_sign();
     const auto now = std::chrono::steady_clock::now();
-    const bool endless = first_sign.has_value() &&
-                         absl::ToUnixMillis(absl::Now()) - *first_sign > kBetweenLooks.count();
+    const bool endless = first_sign.has_value() && now - signs_began > kBetweenLooks;
     if (!first_sign.has_value() || (sign && !endless) || now - looked < kBetweenLooks) continue;
     looked = now;
     Compare(*std::exchange(first_sign, std::nullopt));
