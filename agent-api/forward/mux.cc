@@ -53,7 +53,10 @@ struct Mux::Callbacks {
   }
 
   static int BeginHeaders(nghttp2_session*, const nghttp2_frame* frame, void* user) {
-    if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) Of(user).streams_[frame->hd.stream_id];
+    // A promise of a stream is a frame without a category, and names a stream that is there or not.
+    const bool opens = Of(user).side_ == Side::kGuest && frame->hd.type == NGHTTP2_HEADERS &&
+                       frame->headers.cat == NGHTTP2_HCAT_REQUEST;
+    if (opens) Of(user).streams_[frame->hd.stream_id];
     return 0;
   }
 
@@ -119,6 +122,7 @@ Mux::Mux(Side side, OnOpen open) : side_(side), open_(std::move(open)) {
   nghttp2_option_del(option);
   nghttp2_session_callbacks_del(calls);
   const nghttp2_settings_entry settings[] = {
+      {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
       {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, kManyStreams},
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, kFirstWindow},
       {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, kFrame}};
