@@ -14,7 +14,8 @@ namespace {
 constexpr size_t kMostBytes = 64 * 1024;  // of bytes that do not end in a line
 
 std::string Lasted(const agent::ScriptRun& run) {
-  if (run.ended_ms() == 0) return "";
+  // The guest's clock may have been put back meanwhile.
+  if (run.ended_ms() == 0 || run.ended_ms() < run.started_ms()) return "";
   return absl::StrFormat("%.1f s", static_cast<double>(run.ended_ms() - run.started_ms()) / 1000);
 }
 

@@ -64,13 +64,6 @@ absl::Status HasScripts(const Config& desired, const ApplyOptions& options) {
                    options.rerun_boot ? "provision.boot.script" : ""));
 }
 
-// The two messages are one on the wire.
-google::protobuf::RepeatedPtrField<agent::ScriptRun> RunsOf(const MachineRecord& record) {
-  google::protobuf::RepeatedPtrField<agent::ScriptRun> runs;
-  for (const ScriptRun& run : record.runs()) runs.Add()->ParseFromString(run.SerializeAsString());
-  return runs;
-}
-
 ApplyOutcome WithAsks(ApplyOutcome outcome, const std::vector<Ask>& asks) {
   for (const Ask& ask : asks) *outcome.plan.add_asks() = AskItem(ask);
   return outcome;
@@ -347,7 +340,7 @@ ApplyOutcome Machine::Apply(const ApplyOptions& asked, const EventSink& sink) {
   if (!asked.dry_run) {
     if (absl::Status taken = TakeWord(asked.trust); !taken.ok()) return ApplyOutcome::Failed(taken);
   }
-  const absl::Time read_at = SteadyNow();
+  const auto read_at = StatusFeed::Clock::now();
   Wanted wanted = Desired(asked.trust, asked.default_uri);
   if (asked.recorded && made() && IsGone(links_.machine().config_path)) wanted.error.clear();
   if (!wanted.error.empty()) return ApplyOutcome::Failed(absl::InvalidArgumentError(wanted.error));
@@ -401,7 +394,7 @@ absl::Status Machine::Background(const EventSink& sink,
   options.retry_failed = false;
   options.agent_patience = absl::ZeroDuration();
   options.boot_patience = absl::ZeroDuration();
-  const absl::Time read_at = SteadyNow();
+  const auto read_at = StatusFeed::Clock::now();
   const Wanted wanted = Desired();
   const Config& desired = wanted.config;
   MachineRecord record = Snapshot();
@@ -450,7 +443,8 @@ void Machine::NoteNextStart(absl::Time at) {
 }
 
 absl::Status Machine::OnlyReport(const Config& desired, const ApplyOptions& options,
-                                 absl::Time read_at, const EventSink& sink, MachineRecord record) {
+                                 StatusFeed::Clock::time_point read_at, const EventSink& sink,
+                                 MachineRecord record) {
   absl::StatusOr<Observed> observed = links_.Look(desired, record, absl::ZeroDuration());
   if (!observed.ok()) return observed.status();
   seen_ = true;
@@ -466,7 +460,7 @@ absl::Status Machine::OnlyReport(const Config& desired, const ApplyOptions& opti
   if (observed->guest.has_value()) Collect(observed->guest->runs());
   const absl::Status restored = RestorePorts(*observed, record);
   if (links_.has_listeners()) observed->forwards = links_.OpenListeners()->Observe();
-  const int64_t now = absl::ToUnixMillis(absl::Now());
+  const int64_t now = absl::ToUnixMillis(options.now ? options.now() : absl::Now());
   const MachineStatus status =
       MakeStatus(desired, record, *observed, now, options.config_error, options.asks);
   if (NoteReport(status, false, now, &record) || revival.tried) {

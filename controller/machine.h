@@ -171,9 +171,12 @@ class Machine {
   absl::Status Load() const;
   void Publish(const MachineRecord& record) const;
   MachineRecord NewRecord() const;
-  void Collect(const google::protobuf::RepeatedPtrField<agent::ScriptRun>& runs);
-  absl::Status OnlyReport(const Config& desired, const ApplyOptions& options, absl::Time read_at,
-                          const EventSink& sink, MachineRecord record);
+  using RunList = google::protobuf::RepeatedPtrField<agent::ScriptRun>;
+  static RunList RunsOf(const MachineRecord& record);
+  void Collect(const RunList& runs);
+  absl::Status OnlyReport(const Config& desired, const ApplyOptions& options,
+                          StatusFeed::Clock::time_point read_at, const EventSink& sink,
+                          MachineRecord record);
   void NoteNextStart(absl::Time at);
   // Ok, or what keeps anybody from working in the guest now, by libvirt's word. Waits for that only
   // a moment, so that a libvirt that hangs holds up nobody.
@@ -182,7 +185,7 @@ class Machine {
   MachineRecord TakenOver(MachineRecord record) const;
   absl::Status RestorePorts(const Observed& observed, const MachineRecord& record);
   // `sink`, which also keeps those who watch up to date.
-  EventSink Told(const EventSink& sink, absl::Time read_at);
+  EventSink Told(const EventSink& sink, StatusFeed::Clock::time_point read_at);
   void Remember(const std::map<std::string, std::string>& errors);
   Failures RememberedFailures() const;
   // A report of now. Also after a reconcile: for who came in the middle of it, its own reports are

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <spawn.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,10 +9,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "state/file.h"
 
 extern char** environ;
 
@@ -45,14 +44,8 @@ absl::Status Generate(const std::string& path, const std::string& comment) {
   return absl::InternalError(absl::StrCat("ssh-keygen did not make ", path));
 }
 
-// What a power cut must not take half of.
-absl::Status Sync(const fs::path& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  const bool synced = fd >= 0 && fsync(fd) == 0;
-  const int why = errno;
-  if (fd >= 0) close(fd);
-  if (synced) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat(path.string(), ": ", std::strerror(why)));
+absl::Status Explained(const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat("ssh key: ", std::string(status.message())));
 }
 
 }  // namespace
@@ -61,57 +54,67 @@ std::string MachineKeys::PrivatePath(const MachineIdentity& machine) const {
   return fs::path(folder_) / machine.id / kPrivate;
 }
 
+absl::StatusOr<std::string> MachineKeys::Read(const MachineIdentity& machine) const {
+  const fs::path path = fs::path(folder_) / machine.id / kPublic;
+  const absl::StatusOr<std::string> text = ReadFile(path);
+  if (text.ok()) return text->substr(0, text->find('\n'));
+  if (absl::IsNotFound(text.status())) return "";
+  return absl::InternalError(
+      absl::StrCat("ssh key: ", path.string(), ": ", std::string(text.status().message())));
+}
+
 std::string MachineKeys::Find(const MachineIdentity& machine) const {
-  if (folder_.empty()) return "";
-  std::ifstream file(fs::path(folder_) / machine.id / kPublic);
-  std::string line;
-  std::getline(file, line);
-  return line;
+  return folder_.empty() ? "" : Read(machine).value_or("");
 }
 
 absl::StatusOr<std::string> MachineKeys::Make(const MachineIdentity& machine) const {
   if (folder_.empty()) return "";
-  if (std::string there = Find(machine); !there.empty()) return there;
+  // One that cannot be read now is not made anew: the guest knows it.
+  const absl::StatusOr<std::string> there = Read(machine);
+  if (!there.ok() || !there->empty()) return there;
+  if (absl::Status made = MakeFolders(folder_); !made.ok()) return Explained(made);
   std::error_code error;
-  fs::create_directories(fs::path(folder_).parent_path(), error);
-  if (mkdir(folder_.c_str(), 0700) != 0 && errno != EEXIST) {
-    return absl::InternalError(absl::StrCat("ssh key: ", folder_, ": ", std::strerror(errno)));
-  }
   // Made in a folder that nobody else can enter, which gets its name when the key is whole.
   std::string fresh = absl::StrCat(folder_, "/", machine.id, ".new-XXXXXX");
-  if (mkdtemp(fresh.data()) == nullptr) {
-    return absl::InternalError(absl::StrCat("ssh key: ", fresh, ": ", std::strerror(errno)));
-  }
+  if (mkdtemp(fresh.data()) == nullptr) return Explained(DiskError(errno, folder_));
   absl::Status made = Generate(fs::path(fresh) / kPrivate, machine.domain_name());
   for (const std::string& path : {fresh + "/" + kPrivate, fresh + "/" + kPublic, fresh}) {
-    if (made.ok()) made = Sync(path);
+    if (made.ok()) made = SyncFile(path);
   }
   if (made.ok()) {
-    fs::remove_all(fs::path(folder_) / machine.id, error);  // half a key, if anything
-    fs::rename(fresh, fs::path(folder_) / machine.id, error);
-    if (error) made = absl::InternalError(absl::StrCat("ssh key: ", error.message()));
+    const fs::path place = fs::path(folder_) / machine.id;
+    fs::remove_all(place, error);  // half a key, if anything
+    fs::rename(fresh, place, error);
+    if (error) made = DiskError(error.value(), place);
   }
-  if (made.ok()) made = Sync(folder_);
-  if (made.ok()) return Find(machine);
+  if (made.ok()) made = SyncFile(folder_);
+  if (made.ok()) return Read(machine);
   fs::remove_all(fresh, error);
-  return made;
+  return Explained(made);
 }
 
 absl::StatusOr<bool> MachineKeys::Remove(const MachineIdentity& machine) const {
   if (folder_.empty()) return false;
   std::error_code error;
-  bool removed = false;
+  std::vector<fs::path> ours;
   // Also what a Make() left that was killed.
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder_, error)) {
-    const std::string name = entry.path().filename();
-    if (name != machine.id && name.rfind(machine.id + ".new-", 0) != 0) continue;
-    removed = true;
-    fs::remove_all(entry.path(), error);
-    if (error)
-      return absl::InternalError(absl::StrCat(entry.path().string(), ": ", error.message()));
+  for (fs::directory_iterator entry(folder_, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename();
+    if (name == machine.id || name.rfind(machine.id + ".new-", 0) == 0) {
+      ours.push_back(entry->path());
+    }
   }
+  if (error == std::errc::no_such_file_or_directory) return false;
+  if (error) return Explained(DiskError(error.value(), folder_));
+  for (const fs::path& path : ours) {
+    fs::remove_all(path, error);
+    if (error) return Explained(DiskError(error.value(), path));
+  }
+  if (absl::Status gone = ours.empty() ? absl::OkStatus() : SyncFile(folder_); !gone.ok())
+    return Explained(gone);
   fs::remove(folder_, error);  // when it was the last one
-  return removed;
+  return !ours.empty();
 }
 
 }  // namespace rum

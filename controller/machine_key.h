@@ -25,6 +25,9 @@ class MachineKeys {
   std::string PrivatePath(const MachineIdentity& machine) const;
 
  private:
+  // "" when there is none.
+  absl::StatusOr<std::string> Read(const MachineIdentity& machine) const;
+
   std::string folder_;
 };
 

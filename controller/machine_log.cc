@@ -9,8 +9,6 @@
 namespace rum {
 namespace {
 
-using RunList = google::protobuf::RepeatedPtrField<agent::ScriptRun>;
-
 // Passes on what the log has; false: nobody wants more.
 bool Drain(RunLogReader* log, const Machine::LogSink& sink) {
   OutputPiece piece;
@@ -27,12 +25,20 @@ bool Drain(RunLogReader* log, const Machine::LogSink& sink) {
 
 }  // namespace
 
+// The two messages are one on the wire.
+Machine::RunList Machine::RunsOf(const MachineRecord& record) {
+  RunList runs;
+  for (const ScriptRun& run : record.runs()) runs.Add()->ParseFromString(run.SerializeAsString());
+  return runs;
+}
+
 // The last ones of each kind; those that go on are whoever's who follows them.
 void Machine::Collect(const RunList& runs) {
   RunStore* const store = links_.runs();
   const std::shared_ptr<GuestAgent> agent = links_.agent();
   if (store == nullptr || agent == nullptr) return;
   const std::string& id = links_.machine().id;
+  store->Order(id, runs);
   std::map<std::string, size_t> of_kind;
   for (int i = runs.size() - 1; i >= 0; --i) {
     const agent::ScriptRun& run = runs[i];
@@ -62,7 +68,11 @@ std::vector<agent::ScriptRun> Machine::Runs() {
   if (wanted.blocked.empty()) {
     const absl::StatusOr<Observed> observed =
         links_.Look(wanted.config, Snapshot(), absl::ZeroDuration());
-    if (observed.ok() && observed->guest.has_value()) Collect(observed->guest->runs());
+    if (observed.ok() && observed->guest.has_value()) {
+      Collect(observed->guest->runs());
+    } else {
+      store->Order(links_.machine().id, RunsOf(Snapshot()));
+    }
   }
   return store->Runs(links_.machine().id);
 }
@@ -92,6 +102,7 @@ absl::Status Machine::Log(const std::string& run_id, bool follow, const LogSink&
       agent::RunScriptEvent event;
       *event.mutable_ended() = *ended;
       store->Take(id, run_id, event);
+      break;  // also where not all of it could be kept
     } else if (!agent->WaitConnected(absl::Seconds(1)).ok() && !sink({})) {
       return absl::OkStatus();
     }

@@ -11,7 +11,7 @@ constexpr absl::Duration kLookForWatcher = absl::Seconds(1);
 
 }  // namespace
 
-EventSink Machine::Told(const EventSink& sink, absl::Time read_at) {
+EventSink Machine::Told(const EventSink& sink, StatusFeed::Clock::time_point read_at) {
   EventSink told = sink;
   told.report = [this, read_at, inner = sink.report](const MachineStatus& status,
                                                      const MachineRecord& record) {
@@ -43,7 +43,7 @@ void Machine::NoteNextTry(absl::Time at) {
 
 void Machine::PublishIfWatched() {
   if (!feed_.watched()) return;
-  const absl::Time read_at = SteadyNow();
+  const auto read_at = StatusFeed::Clock::now();
   feed_.Publish(Status(), read_at);
 }
 

@@ -71,6 +71,9 @@ class Reconciliation {
     if (sink_.progress) sink_.progress(text);
   }
 
+  // Of what is recorded: by the clock that reconcile.restart compares it with.
+  int64_t NowMs() const { return absl::ToUnixMillis(options_.now ? options_.now() : absl::Now()); }
+
   void Fail(const absl::Status& status, const std::string& error) {
     outcome_.failed = true;
     if (outcome_.status.ok()) outcome_.status = status;
@@ -107,7 +110,7 @@ class Reconciliation {
   // What was seen goes into the record, and to whoever watches.
   void Report() {
     if (options_.dry_run) return;
-    const int64_t now = absl::ToUnixMillis(absl::Now());
+    const int64_t now = NowMs();
     status_ = MakeStatus(desired_, *record_, observed_, now, options_.config_error, options_.asks);
     MarkFailures({outcome_.errors, 0}, *record_, now, &status_);
     noted_ = NoteReport(status_, true, now, record_) || noted_;
@@ -360,7 +363,7 @@ class Reconciliation {
                                          script.run_script().kind(), " provisioning script");
     Progress(absl::StrCat(why, ": going on with its next boot"));
     Event event;
-    event.set_time_ms(absl::ToUnixMillis(absl::Now()));
+    event.set_time_ms(NowMs());
     event.set_kind(Event::SEEN);
     event.set_field(script.field());
     event.set_why(why);
@@ -373,7 +376,7 @@ class Reconciliation {
 
   void Judge(const Action& action, const Execution& execution) {
     if (sink_.result) sink_.result(execution.result);
-    NoteAction(execution.result, status_, absl::ToUnixMillis(absl::Now()), record_);
+    NoteAction(execution.result, status_, NowMs(), record_);
     noted_ = true;
     if (execution.status.ok()) {
       if (action.has_start_domain()) started_ = true;
@@ -410,8 +413,7 @@ class Reconciliation {
                            MakePlan(desired_, *record_, observed_, all).actions().empty();
     ReportUndone(left);
     Failpoint("record");
-    const int64_t now = absl::ToUnixMillis(absl::Now());
-    noted_ = NoteObserved(desired_, observed_, converged, now, record_) || noted_;
+    noted_ = NoteObserved(desired_, observed_, converged, NowMs(), record_) || noted_;
     Report();  // which now says whether the generation is applied
     if (noted_) Save();
   }

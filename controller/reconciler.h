@@ -36,7 +36,7 @@ struct ApplyOptions {
   std::vector<Ask> asks;              // what was withheld from `desired` (state/consent.h)
   bool revive = false;                // start again what reconcile.restart says; see revive.h
   bool controller_started = false;    // with revive: it has not looked at the machine before
-  std::function<absl::Time()> now;    // of reconcile.restart; empty: absl::Now
+  std::function<absl::Time()> now;    // of what is recorded; empty: absl::Now
 };
 
 // What a person sees meanwhile. Members may be empty; called on the calling thread.

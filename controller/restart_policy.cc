@@ -8,9 +8,6 @@
 namespace rum {
 namespace {
 
-// By so much clocks are corrected all the time.
-constexpr int64_t kClockSlackMs = 60 * 1000;
-
 bool Crashed(const MachineRecord& record, DomainCause cause) {
   // Why a first start failed was said to whoever asked for it.
   if (cause == DomainCause::kStartFailed) return record.restarts() > 0;
@@ -51,17 +48,20 @@ RestartVerdict JudgeRestart(const Config& desired, const MachineRecord& record,
   observed.domain = domain;
   const bool noted = record.phase() == MachineStatus::Phase_Name(StandingOf(observed).phase);
   const int64_t ended_ms = noted ? record.phase_since_ms() : now_ms;
-  const bool healthy = ended_ms - record.last_restart_ms() >= kHealthyMs;
+  // A time that is to come was noted by a clock that was put back since, and tells nothing.
+  const auto is_known = [now_ms](int64_t ms) { return ms - now_ms <= kLongestPauseMs; };
+  const bool healthy = is_known(ended_ms) && ended_ms - record.last_restart_ms() >= kHealthyMs;
   verdict.number = healthy ? 1 : record.restarts() + 1;
   if (verdict.number > kMostRestarts) {
     verdict.what = RestartVerdict::kGivenUp;
     return verdict;
   }
   // Of a start that failed the ending before it is the one that is noted.
-  const int64_t begin_ms = std::max(ended_ms, record.last_restart_ms());
-  const int64_t pause_ms = kFirstPauseMs << (verdict.number - 1);
-  // Of a time to come nobody knows how long ago it was: the host's clock was set back meanwhile.
-  verdict.due_ms = begin_ms > now_ms + kClockSlackMs ? now_ms : begin_ms + pause_ms;
+  int64_t last_ms = 0;
+  for (const int64_t ms : {ended_ms, record.last_restart_ms()}) {
+    if (is_known(ms)) last_ms = std::max(last_ms, ms);
+  }
+  verdict.due_ms = last_ms + (kFirstPauseMs << (verdict.number - 1));
   verdict.what = now_ms < verdict.due_ms ? RestartVerdict::kWait : RestartVerdict::kStart;
   return verdict;
 }

@@ -12,6 +12,7 @@ namespace rum {
 // Starts of one series; a machine that ran for kHealthyMs after one of them begins another series.
 inline constexpr uint32_t kMostRestarts = 5;
 inline constexpr int64_t kFirstPauseMs = 1000;  // before the first of them; doubled for each next
+inline constexpr int64_t kLongestPauseMs = kFirstPauseMs << (kMostRestarts - 1);
 inline constexpr int64_t kHealthyMs = 5 * 60 * 1000;
 
 struct RestartVerdict {

@@ -1,15 +1,14 @@
 #include "controller/run_store.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
+#include <tuple>
 #include <utility>
 
 #include "agent-api/budget.h"
+#include "state/file.h"
 
 namespace rum {
 namespace {
@@ -23,12 +22,19 @@ constexpr char kWhole[] = "/whole";
 
 agent::ScriptRun ReadRun(const std::string& folder) {
   agent::ScriptRun run;
-  std::ifstream file(folder + kRun, std::ios::binary);
-  if (file) run.ParseFromString({std::istreambuf_iterator<char>(file), {}});
+  const absl::StatusOr<std::string> bytes = ReadFile(folder + kRun);
+  if (bytes.ok() && !run.ParseFromString(*bytes)) run.Clear();
   return run;
 }
 
 bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
+
+// A power cut left earlier builds' empty.
+bool HasRun(const std::string& folder) {
+  std::error_code none;
+  const uintmax_t size = fs::file_size(folder + kRun, none);
+  return !none && size > 0;
+}
 
 struct KeptFolder {
   std::string run_id;
@@ -59,11 +65,6 @@ std::vector<KeptFolder> FoldersIn(const std::string& machine) {
   return folders;
 }
 
-// A run that was begun earlier comes first; the id keeps equal times apart.
-bool Earlier(const agent::ScriptRun& a, const agent::ScriptRun& b) {
-  return std::pair(a.started_ms(), a.run_id()) < std::pair(b.started_ms(), b.run_id());
-}
-
 }  // namespace
 
 std::string RunStore::FolderOf(const std::string& machine_id, const std::string& run_id) const {
@@ -76,11 +77,10 @@ RunLogWriter* RunStore::WriterOf(const std::string& machine_id, const std::strin
   writer.used = ++uses_;
   if (writer.log == nullptr) {
     const std::string folder = FolderOf(machine_id, run_id);
-    std::error_code ignored;
-    fs::create_directories(folder, ignored);
-    chmod(folder_.c_str(), 0700);
-    auto opened = RunLogWriter::Open(folder);
-    if (opened.ok()) writer.log = *std::move(opened);
+    if (MakeFolders(folder).ok()) {
+      auto opened = RunLogWriter::Open(folder);
+      if (opened.ok()) writer.log = *std::move(opened);
+    }
   }
   RunLogWriter* const log = writer.log.get();
   // The one that was longest of no use is opened again where it ended.
@@ -105,9 +105,14 @@ void RunStore::Take(const std::string& machine_id, const std::string& run_id,
     if (event.ended().run_id() != run_id) return;
     Note(machine_id, event.ended());
     const std::lock_guard<std::mutex> guard(mutex_);
-    if (!Exists(FolderOf(machine_id, run_id) + kRun)) return;  // older than those that are kept
-    if (RunLogWriter* writer = WriterOf(machine_id, run_id)) (void)writer->Sync();
-    std::ofstream(FolderOf(machine_id, run_id) + kWhole).flush();
+    const std::string folder = FolderOf(machine_id, run_id);
+    if (!Exists(folder + kRun)) return;  // older than those that are kept
+    RunLogWriter* const writer = WriterOf(machine_id, run_id);
+    const bool all = writer != nullptr && !spaces_[machine_id].writers[run_id].lost;
+    // What is not whole the next look fetches.
+    if (all && writer->Sync().ok() && SyncFile(folder).ok()) {
+      ReplaceFile(folder + kWhole, "").IgnoreError();
+    }
     spaces_[machine_id].writers.erase(run_id);
     return;
   }
@@ -117,10 +122,16 @@ void RunStore::Take(const std::string& machine_id, const std::string& run_id,
   const std::lock_guard<std::mutex> guard(mutex_);
   const bool fresh = !Exists(FolderOf(machine_id, run_id));
   RunLogWriter* const writer = WriterOf(machine_id, run_id);
-  if (writer == nullptr) return;
-  // A disk that is full loses output; the log shows what is missing.
-  (void)writer->Append({event.offset(), event.time_ms(), error, bytes});
   Space& space = spaces_[machine_id];
+  Writer& entry = space.writers[run_id];
+  // What a full disk did not take is fetched again, with all that follows it.
+  if (writer != nullptr && entry.lost && event.offset() > writer->end()) return;
+  entry.lost =
+      writer == nullptr || !writer->Append({event.offset(), event.time_ms(), error, bytes}).ok();
+  if (entry.lost) {
+    entry.log = nullptr;
+    return;
+  }
   space.unswept += bytes.size();
   if (fresh || !space.swept || space.unswept >= most_bytes_ / 32) Sweep(machine_id, run_id);
 }
@@ -132,16 +143,31 @@ void RunStore::Note(const std::string& machine_id, const agent::ScriptRun& run) 
   if (Exists(folder + kRun) && ReadRun(folder).SerializeAsString() == run.SerializeAsString()) {
     return;
   }
-  std::error_code ignored;
-  fs::create_directories(folder, ignored);
-  chmod(folder_.c_str(), 0700);
-  const std::string path = folder + kRun;
-  std::ofstream(path + ".new", std::ios::binary) << run.SerializeAsString();
-  fs::rename(path + ".new", path, ignored);
+  // The next look notes what the disk does not take now.
+  if (!MakeFolders(folder).ok() || !ReplaceFile(folder + kRun, run.SerializeAsString()).ok())
+    return;
+  Space& space = spaces_[machine_id];
+  if (space.places.emplace(run.run_id(), space.next_place).second) ++space.next_place;
   Prune(machine_id, run.kind());
 }
 
+void RunStore::Order(const std::string& machine_id,
+                     const google::protobuf::RepeatedPtrField<agent::ScriptRun>& runs) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  Space& space = spaces_[machine_id];
+  space.places.clear();
+  space.next_place = 1;
+  for (const agent::ScriptRun& run : runs) {
+    if (space.places.emplace(run.run_id(), space.next_place).second) ++space.next_place;
+  }
+}
+
 std::vector<agent::ScriptRun> RunStore::Runs(const std::string& machine_id) const {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  return Kept(machine_id);
+}
+
+std::vector<agent::ScriptRun> RunStore::Kept(const std::string& machine_id) const {
   std::vector<agent::ScriptRun> runs;
   std::error_code error;
   for (fs::directory_iterator entry(folder_ + "/" + machine_id, error), end;
@@ -149,12 +175,22 @@ std::vector<agent::ScriptRun> RunStore::Runs(const std::string& machine_id) cons
     agent::ScriptRun run = ReadRun(entry->path());
     if (run.run_id() == entry->path().filename()) runs.push_back(std::move(run));
   }
-  std::sort(runs.begin(), runs.end(), Earlier);
+  const auto space = spaces_.find(machine_id);
+  // Those that nobody knows a place of are older, in the order of their clock.
+  const auto place_of = [&](const agent::ScriptRun& run) {
+    if (space == spaces_.end()) return size_t{0};
+    const auto found = space->second.places.find(run.run_id());
+    return found == space->second.places.end() ? 0 : found->second;
+  };
+  std::sort(runs.begin(), runs.end(), [&](const auto& a, const auto& b) {
+    return std::tuple(place_of(a), a.started_ms(), a.run_id()) <
+           std::tuple(place_of(b), b.started_ms(), b.run_id());
+  });
   return runs;
 }
 
 void RunStore::Prune(const std::string& machine_id, const std::string& kind) {
-  std::vector<agent::ScriptRun> runs = Runs(machine_id);
+  std::vector<agent::ScriptRun> runs = Kept(machine_id);
   runs.erase(
       std::remove_if(runs.begin(), runs.end(), [&](const auto& run) { return run.kind() != kind; }),
       runs.end());
@@ -187,7 +223,9 @@ uint64_t RunStore::End(const std::string& machine_id, const std::string& run_id)
 }
 
 bool RunStore::Whole(const std::string& machine_id, const std::string& run_id) const {
-  return folder_.empty() || !IsRunId(run_id) || Exists(FolderOf(machine_id, run_id) + kWhole);
+  if (folder_.empty() || !IsRunId(run_id)) return true;
+  const std::string folder = FolderOf(machine_id, run_id);
+  return Exists(folder + kWhole) && HasRun(folder);
 }
 
 void RunStore::Remove(const std::string& machine_id) {

@@ -33,6 +33,10 @@ class RunStore {
             const agent::RunScriptEvent& event);
   // A run as the guest's ledger has it. Older ones of its kind go.
   void Note(const std::string& machine_id, const agent::ScriptRun& run);
+  // The runs of the guest's ledger, the newest last, which is the order of those that are kept:
+  // a guest's clock may have been put back. One that is noted and not among them is the newest.
+  void Order(const std::string& machine_id,
+             const google::protobuf::RepeatedPtrField<agent::ScriptRun>& runs);
   // All that are kept, oldest first.
   std::vector<agent::ScriptRun> Runs(const std::string& machine_id) const;
   // Up to where its output is here.
@@ -47,15 +51,19 @@ class RunStore {
   struct Writer {
     std::unique_ptr<RunLogWriter> log;
     uint64_t used = 0;  // the greater, the later
+    bool lost = false;  // the disk did not take what follows the log's end
   };
   // Of one machine.
   struct Space {
     std::map<std::string, Writer> writers;  // of runs that go on, by run_id
     uint64_t unswept = 0;                   // bytes since the last look at what there is
     bool swept = false;
+    std::map<std::string, size_t> places;  // of runs in their order, from 1 on
+    size_t next_place = 1;
   };
 
   RunLogWriter* WriterOf(const std::string& machine_id, const std::string& run_id);
+  std::vector<agent::ScriptRun> Kept(const std::string& machine_id) const;
   void Drop(const std::string& machine_id, const std::string& run_id);
   void Prune(const std::string& machine_id, const std::string& kind);
   // Removes what is beyond the limits, but nothing of `run_id`, which is being written.

@@ -64,7 +64,7 @@ void StatusFeed::ForEach(const Visit& visit) {
   }
 }
 
-void StatusFeed::Publish(const MachineStatus& status, absl::Time read_at) {
+void StatusFeed::Publish(const MachineStatus& status, Clock::time_point read_at) {
   Lock lock(mutex_);
   ForEach([&](Subscription& subscription) {
     if (read_at >= subscription.begun_) subscription.Push(status);

@@ -1,6 +1,7 @@
 #ifndef RUM_CONTROLLER_STATUS_FEED_H_
 #define RUM_CONTROLLER_STATUS_FEED_H_
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <list>
@@ -9,7 +10,6 @@
 #include <variant>
 
 #include "absl/time/time.h"
-#include "agent-api/steady_now.h"
 #include "controller/plan.pb.h"
 #include "state/record.pb.h"
 
@@ -20,6 +20,7 @@ namespace rum {
 class StatusFeed {
  public:
   using News = std::variant<MachineStatus, Event>;
+  using Clock = std::chrono::steady_clock;  // which nobody puts back
 
   // One watcher's view. A slow one misses reports in between, never the last one; events are
   // bounded as the history is.
@@ -33,7 +34,7 @@ class StatusFeed {
     friend class StatusFeed;
     void Push(News news);
 
-    const absl::Time begun_ = SteadyNow();
+    const Clock::time_point begun_ = Clock::now();
     mutable std::mutex mutex_;
     std::condition_variable changed_;
     std::deque<News> news_;
@@ -46,7 +47,7 @@ class StatusFeed {
 
   // `read_at`: when the machine's file was read for it. A report of an older file than a watcher
   // could know is not for him: what he waits for speaks of the file as it is now.
-  void Publish(const MachineStatus& status, absl::Time read_at);
+  void Publish(const MachineStatus& status, Clock::time_point read_at);
   // Of `record`, the events that were not published yet.
   void PublishEvents(const MachineRecord& record);
   void End();

@@ -1,9 +1,12 @@
 #ifndef RUM_STATE_FILE_H_
 #define RUM_STATE_FILE_H_
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace rum {
@@ -16,6 +19,20 @@ absl::StatusOr<std::string> ReadFile(const std::string& path);
 // pipe, a device or a socket, which are not opened to be waited for. FailedPrecondition for these
 // and for a file that is larger.
 absl::StatusOr<std::string> ReadRegularFile(const std::string& path, size_t most);
+
+// What follows is on the disk when it returns Ok. Each error names the path, and what to do where
+// the disk is full (ResourceExhausted) or fails (Internal).
+
+// Replaces the file as a whole: whatever happens meanwhile, it is the old or the new one.
+absl::Status ReplaceFile(const std::string& path, const std::string& bytes);
+// Ok when there is none.
+absl::Status RemoveFile(const std::string& path);
+// Makes the folder and those above it that are not there; `mode`: less what umask(2) takes.
+absl::Status MakeFolders(const std::string& path, mode_t mode = 0700);
+// What was written to the file; of a folder, which names it has.
+absl::Status SyncFile(const std::string& path);
+// An error of these.
+absl::Status DiskError(int error, const std::string& path);
 
 }  // namespace rum
 

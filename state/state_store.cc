@@ -42,23 +42,9 @@ class OpenFile {
   int fd_;
 };
 
-absl::Status WriteDurably(const std::string& path, const std::string& bytes) {
-  const std::string temporary = path + ".new";
-  {
-    OpenFile file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-    if (file.get() < 0) return Failed("create", temporary);
-    for (size_t done = 0; done < bytes.size();) {
-      const ssize_t n = write(file.get(), bytes.data() + done, bytes.size() - done);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return Failed("write", temporary);
-      done += static_cast<size_t>(n);
-    }
-    if (fsync(file.get()) != 0) return Failed("fsync", temporary);
-  }
-  if (rename(temporary.c_str(), path.c_str()) != 0) return Failed("rename to", path);
-  OpenFile folder(open(fs::path(path).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (folder.get() < 0 || fsync(folder.get()) != 0) return Failed("fsync the folder of", path);
-  return absl::OkStatus();
+// What the disk cannot take now it may take later.
+absl::Status Later(const absl::Status& status) {
+  return status.ok() ? status : absl::UnavailableError(status.message());
 }
 
 // NotFound: there is none. DataLoss: it is damaged.
@@ -91,8 +77,9 @@ absl::StatusOr<MachineRecord> ReadRecord(const std::string& path, const std::str
 absl::StatusOr<std::vector<std::string>> IdsIn(const std::string& folder) {
   std::vector<std::string> ids;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    if (entry.path().extension() == kEnding) ids.push_back(entry.path().stem());
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (entry->path().extension() == kEnding) ids.push_back(entry->path().stem());
   }
   if (error) return absl::InternalError(absl::StrCat(folder, ": ", error.message()));
   std::sort(ids.begin(), ids.end());
@@ -119,13 +106,13 @@ class FileStateStore : public StateStore {
       return absl::InternalError(
           absl::StrCat("the record of ", record.id(), " is not valid UTF-8"));
     }
-    return WriteDurably(PathOf(record.id()), absl::StrCat(kMagic, Sha256Hex(json), "\n", json));
+    return Later(
+        ReplaceFile(PathOf(record.id()), absl::StrCat(kMagic, Sha256Hex(json), "\n", json)));
   }
 
   absl::Status Remove(const std::string& id) override {
     const std::lock_guard<std::mutex> guard(mutex_);
-    if (unlink(PathOf(id).c_str()) != 0 && errno != ENOENT) return Failed("remove", PathOf(id));
-    return absl::OkStatus();
+    return Later(RemoveFile(PathOf(id)));
   }
 
   absl::StatusOr<std::vector<std::string>> List() override {
@@ -168,10 +155,8 @@ absl::StatusOr<std::vector<StoredRecord>> ReadRecords(const std::string& folder)
 }
 
 absl::StatusOr<std::unique_ptr<StateStore>> OpenFileStateStore(const std::string& folder) {
+  if (absl::Status made = MakeFolders(folder); !made.ok()) return made;
   std::error_code error;
-  if (fs::create_directories(folder, error); error) {
-    return absl::InternalError(absl::StrCat("create ", folder, ": ", error.message()));
-  }
   fs::permissions(folder, fs::perms::owner_all, error);
   const std::string path = folder + "/lock";
   const int lock = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);

@@ -19,6 +19,7 @@ class StateStore {
   // where.
   virtual absl::StatusOr<MachineRecord> Load(const std::string& id) = 0;
   // Replaces the record as a whole; when it returns Ok the record survives a power cut.
+  // Unavailable: the disk does not take it now; the old one is there, or the new one.
   virtual absl::Status Save(const MachineRecord& record) = 0;
   virtual absl::Status Remove(const std::string& id) = 0;  // Ok when there is none
   virtual absl::StatusOr<std::vector<std::string>> List() = 0;

@@ -55,10 +55,11 @@ struct Mux::Callbacks {
   }
 
   static int BeginHeaders(nghttp2_session*, const nghttp2_frame* frame, void* user) {
+    // A promise of a stream is a frame without a category, and names a stream that is there or not.
     Mux& mux = Of(user);
-    if (mux.side_ == Side::kGuest && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
-      mux.streams_[frame->hd.stream_id];
-    }
+    const bool opens = mux.side_ == Side::kGuest && frame->hd.type == NGHTTP2_HEADERS &&
+                       frame->headers.cat == NGHTTP2_HCAT_REQUEST;
+    if (opens) mux.streams_[frame->hd.stream_id];
     return 0;
   }
 

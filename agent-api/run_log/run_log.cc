@@ -213,7 +213,7 @@ bool RunLogReader::ReadPiece(OutputPiece* piece) {
     }
     position_ += kHead + size;
     at_ += size;
-    if (at_ <= offset_) continue;
+    if (at_ <= offset_ || size == 0) continue;
     piece->offset = at_ - size;
     if (piece->offset < offset_) {
       piece->bytes.erase(0, offset_ - piece->offset);

@@ -3,14 +3,13 @@
 #include <google/protobuf/util/message_differencer.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
 #include "controller/hypervisor/definition.h"
 #include "controller/hypervisor/volume_names.h"
 #include "controller/images/durable_file.h"
+#include "state/file.h"
 
 namespace rum {
 namespace {
@@ -71,7 +70,8 @@ std::set<std::string> OwnNetworks(const DomainFacts& facts) {
 Ledger::Ledger(const std::string& machine_id, const std::string& uri)
     : path_(absl::StrCat(StateDir(), "/made/", machine_id, ".json")) {
   // One that is damaged is as one that was lost: the definition says it too.
-  LoadJson(path_, &things_);
+  const absl::Status read = LoadJson(path_, &things_);
+  if (!absl::IsNotFound(read) && !absl::IsDataLoss(read)) readable_ = read;
   for (MadeThere& there : *things_.mutable_there()) {
     if (there.uri() == uri) there_ = &there;
   }
@@ -88,8 +88,7 @@ absl::Status Ledger::Learn(const std::string& domain, const DomainFacts& facts,
     if (!is_gone(path)) Add(path, there_->mutable_volumes());
   }
   for (const std::string& name : OwnNetworks(facts)) Add(name, there_->mutable_networks());
-  if (google::protobuf::util::MessageDifferencer::Equals(before, *there_)) return absl::OkStatus();
-  return Save();
+  return Keep(!google::protobuf::util::MessageDifferencer::Equals(before, *there_));
 }
 
 absl::Status Ledger::SawDisks(const std::string& root, const std::string& nonce,
@@ -100,16 +99,15 @@ absl::Status Ledger::SawDisks(const std::string& root, const std::string& nonce,
     there_->set_nonce(nonce);
   }
   for (const auto& [name, path] : drives) (*there_->mutable_drives())[name] = path;
-  if (google::protobuf::util::MessageDifferencer::Equals(before, *there_)) return absl::OkStatus();
-  return Save();
+  return Keep(!google::protobuf::util::MessageDifferencer::Equals(before, *there_));
 }
 
 absl::Status Ledger::AddVolume(const std::string& path) {
-  return Add(path, there_->mutable_volumes()) ? Save() : absl::OkStatus();
+  return Keep(Add(path, there_->mutable_volumes()));
 }
 
 absl::Status Ledger::AddNetwork(const std::string& name) {
-  return Add(name, there_->mutable_networks()) ? Save() : absl::OkStatus();
+  return Keep(Add(name, there_->mutable_networks()));
 }
 
 absl::Status Ledger::ForgetVolume(const std::string& path) {
@@ -122,11 +120,11 @@ absl::Status Ledger::ForgetVolume(const std::string& path) {
   for (const auto& [name, where] : drives()) {
     if (where == path) changed = there_->mutable_drives()->erase(name) > 0 || changed;
   }
-  return changed ? Save() : absl::OkStatus();
+  return Keep(changed);
 }
 
 absl::Status Ledger::ForgetNetwork(const std::string& name) {
-  return Drop(name, there_->mutable_networks()) ? Save() : absl::OkStatus();
+  return Keep(Drop(name, there_->mutable_networks()));
 }
 
 std::set<std::string> Ledger::volumes() const {
@@ -141,16 +139,22 @@ std::map<std::string, std::string> Ledger::drives() const {
   return {there_->drives().begin(), there_->drives().end()};
 }
 
+// What could not be saved is saved with the next.
+absl::Status Ledger::Keep(bool changed) {
+  unsaved_ = unsaved_ || changed;
+  if (!unsaved_) return absl::OkStatus();
+  absl::Status saved = Save();
+  unsaved_ = !saved.ok();
+  return saved;
+}
+
 absl::Status Ledger::Save() {
+  if (!readable_.ok()) return readable_;
   const bool empty = std::all_of(
       things_.there().begin(), things_.there().end(),
       [](const MadeThere& there) { return there.volumes().empty() && there.networks().empty(); });
-  if (empty) {
-    if (std::remove(path_.c_str()) == 0 || errno == ENOENT) return absl::OkStatus();
-    return absl::ErrnoToStatus(errno, path_);
-  }
-  std::error_code error;
-  fs::create_directories(fs::path(path_).parent_path(), error);
+  if (empty) return RemoveFile(path_);
+  if (absl::Status made = MakeFolders(fs::path(path_).parent_path()); !made.ok()) return made;
   things_.set_format(1);
   return SaveJson(things_, path_);
 }

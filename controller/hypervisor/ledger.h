@@ -19,6 +19,9 @@ class Ledger {
  public:
   Ledger(const std::string& machine_id, const std::string& uri);
 
+  // Ok, or why it cannot be read now. Nothing is to be decided by it then, and nothing is written:
+  // it would be in the place of what is there.
+  const absl::Status& readable() const { return readable_; }
   // Of what a definition says that rum made; of one that was made before there were ledgers, what
   // it points to under the names that rum gave.
   // What is no longer there (`is_gone`) is not learned.
@@ -41,9 +44,12 @@ class Ledger {
   std::map<std::string, std::string> drives() const;
 
  private:
+  absl::Status Keep(bool changed);
   absl::Status Save();
 
   const std::string path_;
+  absl::Status readable_;
+  bool unsaved_ = false;
   MadeThings things_;
   MadeThere* there_ = nullptr;  // in things_
 };

@@ -114,6 +114,7 @@ absl::StatusOr<bool> LibvirtHypervisor::NeedsImage(const ConnectionHandle& conne
   if (absl::IsNotFound(volumes.status())) return true;
   if (!volumes.ok()) return volumes.status();
   Ledger ledger(machine.id, facts.uri);
+  if (!ledger.readable().ok()) return ledger.readable();
   const absl::StatusOr<bool> has = Disks(machine, facts, *std::move(volumes), &ledger).HasRoot();
   if (!has.ok()) return has.status();
   return !*has;
@@ -148,6 +149,7 @@ absl::Status LibvirtHypervisor::DefineNow(const ConnectionHandle& connection,
   const ConnectionFacts facts = connection_.facts();
   if (absl::Status possible = IsPossible(config, facts); !possible.ok()) return possible;
   Ledger ledger(machine.id, facts.uri);
+  if (!ledger.readable().ok()) return ledger.readable();
   PresentDisks present;
   if (fresh == Fresh::kNothing) {
     present.definition = found->persistent.has_value() ? found->persistent : found->live;

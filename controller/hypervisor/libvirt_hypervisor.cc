@@ -243,6 +243,7 @@ absl::Status LibvirtHypervisor::StartNow(const ConnectionHandle& connection,
     found = Find(connection, machine);  // as it was defined just now
     if (!found.ok()) return found.status();
     Ledger ledger(machine.id, connection_.facts().uri);
+    if (!ledger.readable().ok()) return ledger.readable();
     ready = Networks(machine, connection, connection_.facts().remote, &ledger)
                 .Start(found->persistent->networks);
     if (!ready.ok()) return ready;
@@ -306,6 +307,7 @@ absl::StatusOr<Removal> LibvirtHypervisor::RemoveNow(const ConnectionHandle& con
   absl::StatusOr<FoundDomain> found = Find(connection, machine);
   if (!found.ok()) return found.status();
   Ledger ledger(machine.id, connection_.facts().uri);
+  if (!ledger.readable().ok()) return ledger.readable();
   Removal removal;
   if (found->domain) {
     // What the definition alone knows goes with it.

@@ -1,6 +1,5 @@
 #include "controller/images/cache_folder.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,7 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "controller/images/durable_file.h"
-#include "controller/listeners/fd.h"
+#include "state/file.h"
 #include "state/identity.h"
 
 namespace rum {
@@ -66,8 +65,11 @@ void Sort(const std::string& name, bool is_folder, CacheFolder::Listing* listing
 
 absl::StatusOr<CacheFolder> CacheFolder::Open(const std::string& folder) {
   std::error_code error;
-  fs::create_directories(folder, error);
-  const fs::path real = error ? fs::path() : fs::canonical(folder, error);
+  if (!fs::is_directory(folder, error)) {
+    // QEMU may be run as another user.
+    if (absl::Status made = MakeFolders(folder, 0777); !made.ok()) return made;
+  }
+  const fs::path real = fs::canonical(folder, error);
   if (error) return absl::ErrnoToStatus(error.value(), absl::StrCat("image cache ", folder));
   return CacheFolder(real.string());
 }
@@ -85,7 +87,7 @@ std::string CacheFolder::KeyOf(const std::string& url, const std::string& name) 
 bool CacheFolder::Load(const std::string& name, Entry* entry) const {
   entry->name = name;
   entry->image = Path(name + "/image");
-  return LoadJson(Path(name + "/entry.json"), &entry->about) && entry->about.format() == 1 &&
+  return LoadJson(Path(name + "/entry.json"), &entry->about).ok() && entry->about.format() == 1 &&
          SizeOf(entry->image) == entry->about.image_bytes();
 }
 
@@ -126,7 +128,7 @@ absl::StatusOr<std::string> CacheFolder::MakeReady(const std::string& key) const
   std::error_code error;
   fs::remove_all(folder, error);
   if (!error) fs::create_directory(folder, error);
-  if (error) return absl::ErrnoToStatus(error.value(), folder);
+  if (error) return DiskError(error.value(), folder);
   return folder;
 }
 
@@ -140,27 +142,27 @@ absl::StatusOr<CacheFolder::Entry> CacheFolder::Add(const std::string& key,
   about.set_image_bytes(SizeOf(image));
   entry.about = about;
   // Readable, so that QEMU can be run as another user.
-  if (chmod(image.c_str(), 0644) != 0) return absl::ErrnoToStatus(errno, image);
+  if (chmod(image.c_str(), 0644) != 0) return DiskError(errno, image);
   if (absl::Status status = SyncFile(image); !status.ok()) return status;
-  if (absl::Status status = SaveJson(about, ready + "/entry.json"); !status.ok()) return status;
-  // Held before anybody can see it; the lock is the file's, not the name's.
+  // Held before anybody can see it; the lock is the file's, not the name's. Made before what syncs
+  // the folder's names.
   const std::string lock = ready + "/lock";
-  const Fd made(open(lock.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
   const std::shared_ptr<FileLock> hold = FileLock::Shared(lock);
-  if (!made.ok() || !hold) return absl::ErrnoToStatus(errno, lock);
+  if (!hold) return DiskError(errno, lock);
+  if (absl::Status status = SaveJson(about, ready + "/entry.json"); !status.ok()) return status;
   for (int tries = 0; tries < 3; ++tries) {
     if (rename(ready.c_str(), Path(entry.name).c_str()) == 0) {
       entry.hold = hold;
       if (absl::Status status = SyncFile(folder_); !status.ok()) return status;
       return entry;
     }
-    if (errno != ENOTEMPTY && errno != EEXIST) return absl::ErrnoToStatus(errno, Path(entry.name));
+    if (errno != ENOTEMPTY && errno != EEXIST) return DiskError(errno, Path(entry.name));
     // The same bytes as once before: disks may stand on those.
     entry.hold = FileLock::Shared(Path(entry.name + "/lock"));
     if (!entry.hold) continue;  // just deleted
     if (SizeOf(entry.image) != about.image_bytes() &&
         rename(image.c_str(), entry.image.c_str()) != 0) {
-      return absl::ErrnoToStatus(errno, entry.image);
+      return DiskError(errno, entry.image);
     }
     if (absl::Status status = Save(entry); !status.ok()) return status;
     std::error_code error;

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "controller/images/cache_folder.h"
 #include "controller/images/durable_file.h"
 #include "controller/listeners/fd.h"
+#include "state/file.h"
 
 namespace rum {
 namespace {
@@ -25,7 +27,13 @@ constexpr size_t kTextLimit = 4 << 20;  // bytes; checksum files are some hundre
 // RFC 9110, 8.8.2.2: a file that changed so shortly before may change once more within a second.
 constexpr time_t kSettled = 60;
 
+constexpr int64_t kSyncEach = int64_t{64} << 20;  // bytes
+constexpr int64_t kWorthASync = 1 << 20;          // bytes; less is as soon fetched again
+
 std::string AboutPath(const std::string& part) { return part + ".json"; }
+
+// Empty: it cannot be known.
+std::string HostBoot() { return ReadFile("/proc/sys/kernel/random/boot_id").value_or(""); }
 
 // What If-Range may name: only a validator that changes with every byte.
 std::string StrongValidator(const HttpReply& reply) {
@@ -56,12 +64,16 @@ class Part {
   absl::Status Open() {
     fd_ = Fd(open(request_.part.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
     struct stat file;
-    if (!fd_.ok() || fstat(fd_.get(), &file) != 0) return absl::ErrnoToStatus(errno, request_.part);
-    if (!LoadJson(AboutPath(request_.part), &about_) || !IsOfUrl(about_, request_.url) ||
+    if (!fd_.ok() || fstat(fd_.get(), &file) != 0) return DiskError(errno, request_.part);
+    if (!LoadJson(AboutPath(request_.part), &about_).ok() || !IsOfUrl(about_, request_.url) ||
         about_.format() != 1 || about_.if_range().empty()) {
       return absl::OkStatus();
     }
     offset_ = file.st_size;
+    // What was not synced when the host went down may be anything by now.
+    if (about_.boot().empty() || about_.boot() != HostBoot()) {
+      offset_ = std::min(offset_, about_.synced());
+    }
     // A whole one is asked about like any other: a range must not be empty.
     if (about_.total() > 0 && offset_ >= about_.total()) offset_ = about_.total() - 1;
     return absl::OkStatus();
@@ -105,7 +117,14 @@ class Part {
       return status;
     }
     offset_ += static_cast<int64_t>(bytes.size());
-    return absl::OkStatus();
+    return offset_ - about_.synced() < kSyncEach ? absl::OkStatus() : Sync();
+  }
+
+  // What has come is there after a power cut as well.
+  absl::Status Sync() {
+    if (fsync(fd_.get()) != 0) return DiskError(errno, request_.part);
+    about_.set_synced(offset_);
+    return SaveJson(about_, AboutPath(request_.part));
   }
 
   absl::Status Finish() {
@@ -114,9 +133,14 @@ class Part {
           absl::StrCat(ShownUrl(request_.url), ": ended after ", offset_, " of ", end_, " bytes"));
     }
     if (ftruncate(fd_.get(), offset_) != 0 || fsync(fd_.get()) != 0) {
-      return absl::ErrnoToStatus(errno, request_.part);
+      return DiskError(errno, request_.part);
     }
     return absl::OkStatus();
+  }
+
+  // Of a download that breaks off.
+  void Leave() {
+    if (begun_ && offset_ - about_.synced() >= kWorthASync) Sync().IgnoreError();
   }
 
   // The next request asks for all of it.
@@ -124,7 +148,7 @@ class Part {
     offset_ = 0;
     about_.Clear();
     unlink(AboutPath(request_.part).c_str());
-    if (ftruncate(fd_.get(), 0) != 0) return absl::ErrnoToStatus(errno, request_.part);
+    if (ftruncate(fd_.get(), 0) != 0) return DiskError(errno, request_.part);
     return absl::OkStatus();
   }
 
@@ -143,8 +167,11 @@ class Part {
                                              reply.content_range, ") than the one asked for"));
     }
     end_ = about_.total() >= 0 ? about_.total() : range.total;
-    if (ftruncate(fd_.get(), offset_) != 0) return absl::ErrnoToStatus(errno, request_.part);
-    return absl::OkStatus();
+    if (ftruncate(fd_.get(), offset_) != 0) return DiskError(errno, request_.part);
+    if (about_.boot() == HostBoot()) return absl::OkStatus();
+    about_.set_boot(HostBoot());
+    about_.set_synced(offset_);
+    return SaveJson(about_, AboutPath(request_.part));
   }
 
   bool IsSameVersion(const HttpReply& reply, int64_t total) const {
@@ -158,7 +185,7 @@ class Part {
   // Emptied before it is said what comes: a crash in between leaves a beginning of anything.
   absl::Status StartAnew(const HttpReply& reply) {
     offset_ = 0;
-    if (ftruncate(fd_.get(), 0) != 0) return absl::ErrnoToStatus(errno, request_.part);
+    if (ftruncate(fd_.get(), 0) != 0) return DiskError(errno, request_.part);
     about_.Clear();
     about_.set_format(1);
     SetUrl(request_.url, &about_);
@@ -166,6 +193,7 @@ class Part {
     about_.mutable_validator()->set_last_modified(reply.last_modified);
     about_.set_if_range(StrongValidator(reply));
     about_.set_total(reply.content_length);
+    about_.set_boot(HostBoot());
     return SaveJson(about_, AboutPath(request_.part));
   }
 
@@ -236,6 +264,7 @@ absl::StatusOr<Download> DownloadPart(const DownloadRequest& request, Progress* 
     if (absl::Status status = part.Forget(); !status.ok()) return status;
     download = Exchange(request, &part, progress);
   }
+  if (!download.ok()) part.Leave();
   // A server that sends parts that nobody asked for.
   if (absl::IsAborted(download.status())) {
     return absl::UnavailableError(std::string(download.status().message()));
@@ -245,7 +274,7 @@ absl::StatusOr<Download> DownloadPart(const DownloadRequest& request, Progress* 
 
 absl::Status RemovePart(const std::string& part) {
   for (const std::string& path : {AboutPath(part), AboutPath(part) + ".new", part}) {
-    if (unlink(path.c_str()) != 0 && errno != ENOENT) return absl::ErrnoToStatus(errno, path);
+    if (unlink(path.c_str()) != 0 && errno != ENOENT) return DiskError(errno, path);
   }
   return absl::OkStatus();
 }

@@ -10,14 +10,13 @@
 
 namespace rum {
 
-// All of these name the path; a full disk is ResourceExhausted.
+// All of these name the path; a full disk is ResourceExhausted (state/file.h).
 
 absl::Status WriteAt(int fd, int64_t offset, std::string_view bytes, const std::string& path);
-absl::Status SyncFile(const std::string& path);  // or folder
 // Replaces the file as a whole with the message's JSON.
 absl::Status SaveJson(const google::protobuf::Message& message, const std::string& path);
-// False: there is none, or it is not whole.
-bool LoadJson(const std::string& path, google::protobuf::Message* message);
+// NotFound: there is none. DataLoss: it is not whole. Internal: it cannot be read now.
+absl::Status LoadJson(const std::string& path, google::protobuf::Message* message);
 
 }  // namespace rum
 

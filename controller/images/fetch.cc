@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -234,8 +235,12 @@ class Fetcher {
     SetUrl(url_, about);
     about->set_sha256(sums->sha256);
     about->set_sha512(sums->sha512);
-    about->set_fetched_ms(NowMs());
-    about->set_checked_ms(about->fetched_ms());
+    about->set_checked_ms(NowMs());
+    // Newer than what is there, also where the clock was put back.
+    about->set_fetched_ms(about->checked_ms());
+    for (const Entry& version : cache_->VersionsOf(key_, url_)) {
+      about->set_fetched_ms(std::max(about->fetched_ms(), version.about.fetched_ms() + 1));
+    }
     const absl::StatusOr<Entry> entry = cache_->Add(key_, *about);
     if (!entry.ok()) return entry.status();
     return Given(*entry);
@@ -246,7 +251,7 @@ class Fetcher {
     if (!packed.ok()) return packed.status();
     if (*packed) return Unpack(published, image, location_.name, &progress_);
     // A second name: the part stays until the version is there, so that a crash loses nothing.
-    if (link(published.c_str(), image.c_str()) != 0) return absl::ErrnoToStatus(errno, image);
+    if (link(published.c_str(), image.c_str()) != 0) return DiskError(errno, image);
     return absl::OkStatus();
   }
 

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "state/file.h"
 
 namespace rum {
 namespace {
@@ -39,7 +40,7 @@ absl::StatusOr<std::shared_ptr<FileLock>> FileLock::Exclusive(
     const std::string& path, const std::function<absl::Status()>& waiting) {
   while (true) {
     Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (!fd.ok()) return absl::ErrnoToStatus(errno, path);
+    if (!fd.ok()) return DiskError(errno, path);
     if (!Lock(fd, F_OFD_SETLK, F_WRLCK)) {
       if (errno != EAGAIN && errno != EACCES) return absl::ErrnoToStatus(errno, path);
       if (absl::Status status = waiting(); !status.ok()) return status;
@@ -57,7 +58,7 @@ std::shared_ptr<FileLock> FileLock::TryExclusive(const std::string& path) {
 }
 
 std::shared_ptr<FileLock> FileLock::Shared(const std::string& path) {
-  Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  Fd fd(open(path.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC, 0600));
   if (!fd.ok() || !Lock(fd, F_OFD_SETLKW, F_RDLCK) || !IsStill(fd, path)) return nullptr;
   return std::shared_ptr<FileLock>(new FileLock(std::move(fd)));
 }

@@ -21,7 +21,8 @@ class FileLock {
       const std::string& path, const std::function<absl::Status()>& waiting);
   // Null when somebody has it, or there is no such folder. The file is made if need be.
   static std::shared_ptr<FileLock> TryExclusive(const std::string& path);
-  // Any number may share it; waits for an exclusive owner. Null when the file is not there (then).
+  // Any number may share it; waits for an exclusive owner. Null when there is no such folder
+  // (then). The file is made if need be: a power cut may have taken it.
   static std::shared_ptr<FileLock> Shared(const std::string& path);
   // Whether anybody has it, shared or not.
   static bool IsHeld(const std::string& path);

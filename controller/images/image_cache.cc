@@ -53,7 +53,7 @@ CachedImage DescribedPart(const CacheFolder& cache, const std::string& key) {
   PartialDownload about;
   image.name = key + kPart;
   image.path = cache.PartOf(key);
-  LoadJson(image.path + ".json", &about);
+  LoadJson(image.path + ".json", &about).IgnoreError();
   image.url = ShownUrl(about.url());
   image.bytes = BytesOnDisk(image.path);
   image.fetched = ModificationTime(image.path);

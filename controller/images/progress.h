@@ -1,14 +1,12 @@
 #ifndef RUM_CONTROLLER_IMAGES_PROGRESS_H_
 #define RUM_CONTROLLER_IMAGES_PROGRESS_H_
 
-#include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <string>
+#include <thread>
 
 #include "absl/status/status.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
-#include "agent-api/steady_now.h"
 #include "controller/images/image_cache.h"
 
 namespace rum {
@@ -25,7 +23,7 @@ class Progress {
   }
 
   // Whether Update() would say something now.
-  bool Due() const { return onlooker_.say && SteadyNow() >= next_; }
+  bool Due() const { return onlooker_.say && Clock::now() >= next_; }
   // A number that grows: dropped when it comes too early.
   void Update(const std::string& text) {
     if (Due()) Emit(text);
@@ -33,20 +31,21 @@ class Progress {
   // Something that must be known: waits for its turn, 0.1 s at most.
   void Say(const std::string& text) {
     if (!onlooker_.say) return;
-    absl::SleepFor(std::min(next_ - SteadyNow(), kInterval));
+    std::this_thread::sleep_until(next_);
     Emit(text);
   }
 
  private:
-  static constexpr absl::Duration kInterval = absl::Milliseconds(100);
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::milliseconds kInterval{100};
 
   void Emit(const std::string& text) {
     onlooker_.say(text);
-    next_ = SteadyNow() + kInterval;
+    next_ = Clock::now() + kInterval;
   }
 
   const Onlooker onlooker_;
-  absl::Time next_ = absl::InfinitePast();
+  Clock::time_point next_ = Clock::time_point::min();
 };
 
 // "330 MB", "12 kB": decimal, as download pages say it.

@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "controller/images/durable_file.h"
 #include "controller/listeners/fd.h"
+#include "state/file.h"
 
 namespace rum {
 namespace {
@@ -87,7 +88,7 @@ absl::Status CopyOut(archive* reader, int to, const std::string& path, const std
                                     archive_filter_bytes(reader, -1) * 100 / packed_size, " %"));
     }
   }
-  if (ftruncate(to, end) != 0 || fsync(to) != 0) return absl::ErrnoToStatus(errno, path);
+  if (ftruncate(to, end) != 0 || fsync(to) != 0) return DiskError(errno, path);
   return absl::OkStatus();
 }
 
@@ -107,7 +108,7 @@ absl::Status Unpack(const std::string& from, const std::string& to, const std::s
   struct stat file;
   if (!source.ok() || fstat(source.get(), &file) != 0) return absl::ErrnoToStatus(errno, from);
   const Fd target(open(to.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!target.ok()) return absl::ErrnoToStatus(errno, to);
+  if (!target.ok()) return DiskError(errno, to);
   const absl::StatusOr<Reader> reader = OpenReader(source.get(), from);
   if (!reader.ok()) return reader.status();
   return CopyOut(reader->get(), target.get(), to, name, file.st_size, progress);

@@ -11,6 +11,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "state/file.h"
 
 namespace rum {
 namespace {
@@ -39,13 +40,14 @@ absl::Status WriteKnownHosts(const std::string& path, const std::string& host,
     return absl::FailedPreconditionError("the guest has no ssh host keys: no sshd?");
   std::string fresh = path + ".XXXXXX";
   const int fd = mkostemp(fresh.data(), O_CLOEXEC);
-  const bool written =
-      fd >= 0 && write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
-  const int error = errno;
-  if (fd >= 0) close(fd);
-  if (written && rename(fresh.c_str(), path.c_str()) == 0) return absl::OkStatus();
-  if (fd >= 0) unlink(fresh.c_str());
-  return absl::InternalError(absl::StrCat(path, ": ", std::strerror(error)));
+  if (fd < 0) return DiskError(errno, path);
+  const ssize_t count = write(fd, text.data(), text.size());
+  int error = count < 0 ? errno : count < static_cast<ssize_t>(text.size()) ? ENOSPC : 0;
+  close(fd);
+  if (error == 0 && rename(fresh.c_str(), path.c_str()) != 0) error = errno;
+  if (error == 0) return absl::OkStatus();
+  unlink(fresh.c_str());
+  return DiskError(error, path);
 }
 
 }  // namespace rum

@@ -41,6 +41,7 @@
 #include "controller/service/own_socket.h"
 #include "controller/service/server.h"
 #include "controller/service/service_notify.h"
+#include "state/file.h"
 #include "state/identity.h"
 
 namespace rum {
@@ -51,8 +52,7 @@ namespace fs = std::filesystem;
 // A folder that is there is made private too, unless others put their files there: somebody who
 // names /tmp does not want it closed.
 absl::Status MakePrivateFolder(const std::string& path) {
-  std::error_code error;
-  fs::create_directories(fs::path(path).parent_path(), error);
+  MakeFolders(fs::path(path).parent_path(), 0777).IgnoreError();  // mkdir says why
   struct stat info {};
   if (mkdir(path.c_str(), 0700) == 0) return absl::OkStatus();
   if (errno != EEXIST || stat(path.c_str(), &info) != 0)

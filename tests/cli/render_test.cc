@@ -310,6 +310,9 @@ TEST(RenderStatus, NamesEveryPhase) {
   status.set_phase(MachineStatus::UNREACHABLE);
   EXPECT_EQ(RenderStatus(status, 10000 + 7200000, kUtf8),
             "dev  unreachable  generation 7, applied 7 (2 h ago)\n");
+  status.set_applied_ms(86'400'000);  // by a clock that was put back since
+  EXPECT_EQ(RenderStatus(status, 5, kUtf8),
+            "dev  unreachable  generation 7, applied 7 (0 s ago)\n");
   status.set_applied_ms(0);
   status.set_applied_generation(0);
   EXPECT_EQ(RenderStatus(status, 5, kUtf8), "dev  unreachable  generation 7, applied 0\n");

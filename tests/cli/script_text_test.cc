@@ -10,6 +10,7 @@ namespace rum {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 constexpr Style kUtf8{true, false};
 constexpr char kUp[] = "\033[1A\r\033[K";
@@ -64,6 +65,14 @@ TEST(Runs, SayHowTheyEnded) {
   *runs.add_runs() = run;
   EXPECT_THAT(RenderRuns(runs, kUtf8), HasSubstr("boot\\x1b[2J  "));
   EXPECT_THAT(RenderRuns(runs, kUtf8), HasSubstr("boot-1  interrupted\n"));
+}
+
+TEST(Runs, TookNoTimeThatIsNegativeWhereTheGuestsClockWasPutBack) {
+  control::RunsReply runs;
+  runs.add_runs()->set_started_ms(86'400'000);
+  runs.mutable_runs(0)->set_ended_ms(1000);
+  runs.mutable_runs(0)->set_run_id("boot-1");
+  EXPECT_THAT(RenderRuns(runs, kUtf8), Not(HasSubstr(" -")));
 }
 
 }  // namespace

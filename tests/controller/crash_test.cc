@@ -36,6 +36,46 @@ bool ApplyAndCrash(FakeWorld& world, const ApplyOptions& options, int cut) {
   return false;
 }
 
+// A disk on which the `nth` save is the last: power goes before it is there, or after.
+class CutStore : public MemoryStateStore {
+ public:
+  CutStore(std::shared_ptr<MemoryDisk> disk, int nth, bool saved)
+      : MemoryStateStore(std::move(disk)), nth_(nth), saved_(saved) {}
+  absl::Status Save(const MachineRecord& record) override {
+    const bool last = saves_++ == nth_;
+    if (last && !saved_) throw Crash();
+    absl::Status status = MemoryStateStore::Save(record);
+    if (last) throw Crash();
+    return status;
+  }
+
+ private:
+  const int nth_;
+  const bool saved_;
+  int saves_ = 0;
+};
+
+TEST(Crash, InAnySaveOfAFirstUpEndsInAWholeMachineWhetherItCameToTheDiskOrNot) {
+  for (const bool saved : {false, true}) {
+    int nth = 0;
+    for (bool crashed = true; crashed; ++nth) {
+      ASSERT_LT(nth, 40);
+      FakeWorld world;
+      world.KeepIn(std::make_unique<CutStore>(world.disk, nth, saved));
+      crashed = ApplyAndCrash(world, Up(), -1);
+      world.KeepIn(std::make_unique<MemoryStateStore>(world.disk));
+      std::unique_ptr<Machine> machine = world.NewMachine();
+      EXPECT_FALSE(Apply(*machine, Up()).outcome.failed);
+      world.ExpectConverged();
+      EXPECT_EQ(world.guest->TimesRun("boot 1"), 1) << nth;
+      EXPECT_EQ(world.guest->TimesRun("system 1"), 1) << nth;
+      EXPECT_EQ(world.hypervisor->DisksMade(world.identity), 1) << nth;
+      EXPECT_EQ(Apply(*machine).outcome.actions, 0) << nth;
+    }
+    EXPECT_GE(nth, 3);
+  }
+}
+
 TEST(Crash, AtAnyPointOfAReloadLosesAndRepeatsNothing) {
   int cut = 0;
   for (bool crashed = true; crashed; ++cut) {

@@ -45,6 +45,8 @@ class FakeWorld {
   ControllerParts Parts();
   const std::string& folder() const { return folder_; }  // of the file; goes with this
   MachineRecord Record() const;
+  // In place of a store in memory, for the machines that come.
+  void KeepIn(std::unique_ptr<StateStore> store) { store_ = std::move(store); }
   // Desired, guest, listeners and definitions agree with `file`.
   void ExpectConverged() const;
 

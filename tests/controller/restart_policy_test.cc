@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/controller/model.h"
 
 namespace rum {
@@ -122,6 +124,36 @@ TEST_F(RestartPolicy, NeverAndWhatIsNotWantedUpAreLeft) {
   model_.observed.domain.defined = true;
   model_.record.set_want_running(false);
   EXPECT_FALSE(Starts());
+}
+
+// Whatever the clock does between what is recorded and now, and whatever it was when it was
+// recorded: nothing waits longer than twice the longest pause, and a series has its end.
+TEST_F(RestartPolicy, AClockThatJumpsHoldsNothingUpAndStartsNothingTwice) {
+  constexpr int64_t kDay = 24 * 3600 * 1000;
+  constexpr int64_t kTimes[] = {1000, kNow - kDay, kNow - 1000, kNow, kNow + 1000, kNow + kDay};
+  for (const int64_t ended : kTimes) {
+    for (const int64_t restarted : kTimes) {
+      for (const int64_t now : kTimes) {
+        for (uint32_t restarts = 0; restarts <= kMostRestarts; ++restarts) {
+          model_.record.set_phase_since_ms(ended);
+          model_.record.set_restarts(restarts);
+          model_.record.set_last_restart_ms(restarts == 0 ? 0 : restarted);
+          const RestartVerdict verdict = Judge(now);
+          ASSERT_NE(verdict.what, RestartVerdict::kNothing);
+          EXPECT_LE(verdict.number, restarts + 1);
+          if (verdict.what == RestartVerdict::kGivenUp) continue;
+          EXPECT_LE(verdict.due_ms - now, 2 * kLongestPauseMs) << ended << " " << restarted;
+          EXPECT_EQ(Judge(std::max(now, verdict.due_ms)).what, RestartVerdict::kStart);
+          MachineRecord record = model_.record;
+          NoteRestart(verdict, now, &record);
+          EXPECT_EQ(record.restarts(), verdict.number);
+          const RestartVerdict next =
+              JudgeRestart(model_.desired, record, model_.observed.domain, false, now);
+          EXPECT_NE(next.what, RestartVerdict::kStart) << "twice at one moment";
+        }
+      }
+    }
+  }
 }
 
 }  // namespace

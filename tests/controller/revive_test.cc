@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "tests/controller/fake_world.h"
 
@@ -66,6 +68,23 @@ TEST_F(Revived, ACrashedMachineIsStartedAgainAfterAPauseAndItsHistorySaysSo) {
   EXPECT_THAT(told, Contains("running → crashed: QEMU ended unexpectedly"));
   EXPECT_THAT(told, Contains("crashed → running: Started the machine again (1 of 5): QEMU ended "
                              "unexpectedly"));
+}
+
+TEST_F(Revived, AClockThatIsPutBackOrForwardKeepsNoMachineOff) {
+  for (const absl::Duration jump : {-absl::Hours(24), absl::Hours(24), absl::UnixEpoch() - now_}) {
+    GoUp();
+    Crash();
+    (void)machine_->Background({});
+    EXPECT_FALSE(Running());
+    const absl::Time before = std::exchange(now_, now_ + jump + absl::Seconds(2));
+    (void)machine_->Background({});
+    EXPECT_TRUE(Running()) << jump;
+    (void)machine_->Background({});
+    EXPECT_EQ(world_.Record().restarts(), 1u) << "once";
+    EXPECT_EQ(world_.guest->TimesRun("system 1"), 1);
+    now_ = before;
+    ASSERT_FALSE(Apply(*machine_, Up()).outcome.failed) << "a command begins another series";
+  }
 }
 
 TEST_F(Revived, FiveTimesAndThenItIsFailingUntilACommand) {

@@ -77,10 +77,36 @@ TEST(RunStore, KeepsTheLastTenOfEachKind) {
   EXPECT_THAT(OutputOf(store, "m", "b-0"), "");
   EXPECT_FALSE(std::filesystem::exists(folder / "runs/m/b-2"));
   EXPECT_TRUE(std::filesystem::exists(folder / "runs/m/b-3"));
+  google::protobuf::RepeatedPtrField<agent::ScriptRun> ledger;
+  ledger.Add()->set_run_id("old");
+  for (int i = 0; i < 13; ++i) ledger.Add()->set_run_id("b-" + std::to_string(i));
+  store.Order("m", ledger);
   store.Take("m", "old", Ended("old", -1));
   EXPECT_FALSE(std::filesystem::exists(folder / "runs/m/old")) << "older than those that are kept";
   store.Remove("m");
   EXPECT_THAT(store.Runs("m"), IsEmpty());
+}
+
+TEST(RunStore, TheNewestRunStaysThoughTheGuestsClockWasPutBack) {
+  const Folder folder;
+  google::protobuf::RepeatedPtrField<agent::ScriptRun> ledger;
+  {
+    RunStore store(folder / "runs");
+    for (int i = 0; i < 12; ++i) {
+      const std::string id = "b-" + std::to_string(i);
+      ledger.Add()->set_run_id(id);
+      store.Take("m", id, Ended(id, i == 11 ? 5 : 1'700'000'000'000 + i));  // 1970
+    }
+    EXPECT_EQ(Ids(store).back(), "b-11");
+    EXPECT_THAT(Ids(store), SizeIs(10));
+  }
+  RunStore next(folder / "runs");  // of the next controller, which is told the order
+  next.Order("m", ledger);
+  EXPECT_EQ(Ids(next).back(), "b-11");
+  EXPECT_EQ(Ids(next).front(), "b-2");
+  next.Take("m", "b-12", Ended("b-12", 6));
+  EXPECT_EQ(Ids(next).front(), "b-3");
+  EXPECT_EQ(Ids(next).back(), "b-12");
 }
 
 TEST(RunStore, AGuestCannotNameAFileOfTheHosts) {
