@@ -23,13 +23,15 @@ bool IsAmongLast(int fd, size_t kept) {
 
 SpareDescriptors::SpareDescriptors(size_t count) : count_(count) { Refill(); }
 
-SpareDescriptors::~SpareDescriptors() {
+SpareDescriptors::~SpareDescriptors() { GiveUp(); }
+
+void SpareDescriptors::GiveUp() {
   for (const int fd : spares_) close(fd);
+  spares_.clear();
 }
 
 int SpareDescriptors::Accept(int listening) {
-  for (const int fd : spares_) close(fd);
-  spares_.clear();
+  GiveUp();
   return accept4(listening, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
 }
 

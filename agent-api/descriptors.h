@@ -29,6 +29,8 @@ class SpareDescriptors {
   // accept4(2), close-on-exec and non-blocking, at the cost of all spares; -1 with errno: not even
   // so. The caller owns the socket, and Refills when it is closed.
   int Accept(int listening);
+  // Closes them: somebody else needs them.
+  void GiveUp();
   // As far as there are any.
   void Refill();
 

@@ -15,6 +15,7 @@
 #include "cli/last_lines.h"
 #include "cli/list_text.h"
 #include "cli/log_text.h"
+#include "cli/no_file.h"
 #include "cli/progress_text.h"
 #include "cli/render.h"
 #include "cli/terminal_text.h"
@@ -128,14 +129,29 @@ absl::StatusOr<control::ApplyReport> Follow(grpc::ClientReader<control::ApplyEve
 
 namespace {
 
-absl::StatusOr<control::ListMachinesReply> AskList(const MachineClient& client,
+// Asks again when the controller ends just now: a question may be asked twice.
+template <typename Question>
+grpc::Status AskAgain(MachineClient* client, const Question& question) {
+  for (int attempt = 0;; ++attempt) {
+    grpc::ClientContext context;
+    const grpc::Status called = question(client->stub.get(), &context);
+    if (!IsLost(called) || attempt == 2) return called;
+    auto stub = ConnectController(true);
+    if (!stub.ok()) return called;
+    client->stub = *std::move(stub);
+  }
+}
+
+absl::StatusOr<control::ListMachinesReply> AskList(MachineClient* client,
                                                    const std::string& config_path) {
-  grpc::ClientContext context;
   control::ListMachinesRequest request;
   request.set_config_path(config_path);
   request.set_brief(true);
   control::ListMachinesReply reply;
-  const grpc::Status called = client.stub->ListMachines(&context, request, &reply);
+  const grpc::Status called =
+      AskAgain(client, [&](control::Control::Stub* stub, grpc::ClientContext* context) {
+        return stub->ListMachines(context, request, &reply);
+      });
   if (called.ok()) return reply;
   return absl::UnavailableError(WhyItFailed(called));
 }
@@ -154,10 +170,9 @@ absl::StatusOr<MachineIdentity> IdentityOfFile(const Globals& globals) {
 }
 
 // Which machine is meant, of those that the controller knows.
-absl::StatusOr<control::ListedMachine> WhichMachine(const MachineClient& client,
-                                                    const Globals& globals) {
+absl::StatusOr<control::ListedMachine> WhichMachine(MachineClient* client, const Globals& globals) {
   if (globals.machine.empty()) {
-    const auto reply = AskList(client, client.identity.config_path);
+    const auto reply = AskList(client, client->identity.config_path);
     if (!reply.ok()) return reply.status();
     if (reply->machines().empty()) {
       return absl::InternalError("the controller does not say which machine that is");
@@ -176,7 +191,10 @@ std::string DefaultUri() {
   return uri == nullptr ? "" : uri;
 }
 
-bool Connect(Globals* globals, MachineClient* client) {
+namespace {
+
+// Also where there is neither a file nor a machine.
+bool ConnectToAny(Globals* globals, MachineClient* client) {
   const bool by_file = globals->machine.empty();
   if (by_file) {
     auto identity = IdentityOfFile(*globals);
@@ -188,7 +206,7 @@ bool Connect(Globals* globals, MachineClient* client) {
   auto stub = ConnectController(true);
   if (!stub.ok()) return Fail(globals, std::string(stub.status().message())), false;
   client->stub = *std::move(stub);
-  const auto machine = WhichMachine(*client, *globals);
+  const auto machine = WhichMachine(client, *globals);
   if (!machine.ok()) {
     // Of a folder that is gone and that no record has, IdentityOf() says it as it was typed.
     const absl::Status typed = by_file ? IdentityOf(globals->file).status() : absl::OkStatus();
@@ -199,31 +217,41 @@ bool Connect(Globals* globals, MachineClient* client) {
   return true;
 }
 
+}  // namespace
+
+bool Connect(Globals* globals, MachineClient* client) {
+  if (globals->machine.empty()) {
+    // Before a controller is started that could do nothing either.
+    const auto identity = IdentityOf(globals->file);
+    if (identity.ok() && NothingWasThere(identity->config_path))
+      return Fail(globals, NoFileText(LookAroundNoFile(globals->file))), false;
+  }
+  return ConnectToAny(globals, client);
+}
+
 bool ConnectToKnown(Globals* globals, MachineClient* client) {
-  if (!Connect(globals, client)) return false;
+  if (!ConnectToAny(globals, client)) return false;
   if (!globals->machine.empty()) return true;
-  if (access(client->identity.config_path.c_str(), F_OK) == 0) return true;
+  const std::string& path = client->identity.config_path;
+  if (access(path.c_str(), F_OK) == 0) return true;
   MachineStatus status;
-  const bool known = !AskStatus(client, &status).ok() || status.generation() > 0 ||
-                     status.phase() == MachineStatus::RUNNING ||
-                     status.phase() == MachineStatus::STOPPED ||
-                     status.phase() >= MachineStatus::PAUSED;
+  const bool answered = AskStatus(client, &status).ok();
+  const bool known = answered
+                         ? status.generation() > 0 || status.phase() == MachineStatus::RUNNING ||
+                               status.phase() == MachineStatus::STOPPED ||
+                               status.phase() >= MachineStatus::PAUSED
+                         : !NothingWasThere(path);
   if (known) return true;
-  return Fail(globals, globals->file + " does not exist, and no machine was made from it"), false;
+  return Fail(globals, NoFileText(LookAroundNoFile(globals->file))), false;
 }
 
 grpc::Status AskStatus(MachineClient* client, MachineStatus* status) {
   control::MachineRequest request;
   request.set_config_path(client->identity.config_path);
   request.set_default_uri(DefaultUri());
-  for (int attempt = 0;; ++attempt) {
-    grpc::ClientContext context;
-    grpc::Status called = client->stub->Status(&context, request, status);
-    if (!IsLost(called) || attempt == 2) return called;
-    auto stub = ConnectController(true);
-    if (!stub.ok()) return called;
-    client->stub = *std::move(stub);
-  }
+  return AskAgain(client, [&](control::Control::Stub* stub, grpc::ClientContext* context) {
+    return stub->Status(context, request, status);
+  });
 }
 
 bool RunApply(const control::ApplyRequest& what, const MachineClient& client, Globals* globals,

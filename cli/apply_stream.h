@@ -24,7 +24,7 @@ absl::StatusOr<control::ApplyReport> Follow(grpc::ClientReader<control::ApplyEve
                                             const WholeOutput& whole_output = nullptr);
 
 // What is common to all commands about one machine: its identity and a controller. Says what is
-// wrong and returns false.
+// wrong and returns false; so where there is neither a file nor a machine that was made from it.
 struct MachineClient {
   // The connection ends with the process: gRPC 1.51 would sleep for some milliseconds until its
   // threads have seen the last one go.

@@ -31,7 +31,9 @@ void AddExecCommand(CLI::App* app, Globals* globals);         // exec
 void AddCopyCommand(CLI::App* app, Globals* globals);         // cp
 void AddSshCommands(CLI::App* app, Globals* globals);         // ssh, ssh-config, proxy
 void AddImageCommands(CLI::App* app, Globals* globals);       // image list, pull, delete, prune
-void AddFileCommands(CLI::App* app, Globals* globals);        // check, explain
+void AddFileCommands(CLI::App* app, Globals* globals);        // check, explain, schema
+void AddInitCommand(CLI::App* app, Globals* globals);         // init
+void AddDoctorCommand(CLI::App* app, Globals* globals);       // doctor
 void AddControllerCommands(CLI::App* app, Globals* globals);  // controller run, status, stop
 
 // Says it on standard error, safe for a terminal, and makes the command's exit status 1.

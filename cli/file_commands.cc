@@ -11,6 +11,7 @@
 #include "state/explain.h"
 #include "state/identity.h"
 #include "state/image_url.h"
+#include "state/json_schema.h"
 #include "state/problem_text.h"
 #include "state/surroundings.h"
 #include "state/toml_reader.h"
@@ -76,6 +77,10 @@ void AddFileCommands(CLI::App* app, Globals* globals) {
     if (!text.ok()) return Fail(globals, std::string(text.status().message()));
     std::fputs(Lines(*text, StyleOf(globals->color).utf8).c_str(), stdout);
   });
+
+  app->add_subcommand("schema",
+                      "the schema of rum.toml for editors (JSON Schema, as taplo takes it)")
+      ->callback([] { std::fputs(JsonSchema().c_str(), stdout); });
 }
 
 }  // namespace rum

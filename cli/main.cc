@@ -127,6 +127,8 @@ int main(int argc, char** argv) {
   rum::AddSshCommands(&app, &globals);
   rum::AddImageCommands(&app, &globals);
   rum::AddFileCommands(&app, &globals);
+  rum::AddInitCommand(&app, &globals);
+  rum::AddDoctorCommand(&app, &globals);
   rum::AddControllerCommands(&app, &globals);
   try {
     std::vector<std::string> words = rum::CutCommand({argv + 1, argv + argc}, &globals.command);

@@ -15,24 +15,12 @@
 #include "absl/strings/str_replace.h"
 #include "absl/time/time.h"
 #include "cli/action_text.h"
+#include "cli/mark.h"
 #include "cli/terminal_text.h"
 #include "state/diff.h"
 
 namespace rum {
 namespace {
-
-enum class Mark { kDone, kWillApply, kNeedsYou, kFailed };
-
-std::string Marked(Mark mark, const Style& style) {
-  static constexpr struct {
-    const char* utf8;
-    const char* plain;
-    const char* color;
-  } kMarks[] = {{"✓", "ok", "32"}, {"~", "~", "36"}, {"⚠", "!", "33"}, {"✗", "x", "31"}};
-  const auto& entry = kMarks[static_cast<int>(mark)];
-  const std::string text = style.utf8 ? entry.utf8 : entry.plain;
-  return style.color ? absl::StrCat("\033[", entry.color, "m", text, "\033[0m") : text;
-}
 
 std::string Text(const std::string& text, const Style& style) { return OneLine(text, style.utf8); }
 
@@ -145,6 +133,17 @@ Mark MarkOf(Event::Kind kind) {
 }
 
 }  // namespace
+
+std::string Marked(Mark mark, const Style& style) {
+  static constexpr struct {
+    const char* utf8;
+    const char* plain;
+    const char* color;
+  } kMarks[] = {{"✓", "ok", "32"}, {"~", "~", "36"}, {"⚠", "!", "33"}, {"✗", "x", "31"}};
+  const auto& entry = kMarks[static_cast<int>(mark)];
+  const std::string text = style.utf8 ? entry.utf8 : entry.plain;
+  return style.color ? absl::StrCat("\033[", entry.color, "m", text, "\033[0m") : text;
+}
 
 std::string ConditionsText(const google::protobuf::RepeatedPtrField<Condition>& conditions) {
   std::vector<std::string> parts;

@@ -12,6 +12,13 @@ std::string ShellWord(const std::string& word) {
   return absl::StrCat("'", absl::StrReplaceAll(word, {{"'", "'\\''"}}), "'");
 }
 
+std::string ShortShellWord(const std::string& word) {
+  constexpr char kPlain[] =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:@%,";
+  return !word.empty() && word.find_first_not_of(kPlain) == std::string::npos ? word
+                                                                              : ShellWord(word);
+}
+
 std::string ConfigPath(const std::string& path) {
   return absl::StrCat(
       "\"", absl::StrReplaceAll(path, {{"\\", "\\\\"}, {"\"", "\\\""}, {"%", "%%"}}), "\"");

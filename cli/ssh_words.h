@@ -12,6 +12,8 @@ namespace rum {
 
 // One word for a POSIX shell, whatever is in it.
 std::string ShellWord(const std::string& word);
+// The same, without quotes around a word that needs none: for commands that people are to type.
+std::string ShortShellWord(const std::string& word);
 
 // A path as ssh_config(5) reads it: quoted, without tokens to expand.
 std::string ConfigPath(const std::string& path);

@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "state/names.h"
 
@@ -115,6 +116,16 @@ std::string WhyKept(const std::vector<std::string>& parts) {
 }
 
 }  // namespace
+
+std::string KeptTargetsPattern() {
+  std::vector<std::string> below, alone;
+  for (const Kept& kept : KeptPlaces()) {
+    (kept.below ? below : alone).push_back(absl::StrReplaceAll(kept.path, {{".", "\\."}}));
+  }
+  return absl::StrCat("^(", absl::StrJoin(below, "|"),
+                      R"(|/usr/lib/[^/]*-linux-gnu(eabihf)?|/home/[^/]+/\.ssh)(/.*)?$|^()",
+                      absl::StrJoin(alone, "|"), ")/*$");
+}
 
 std::string TargetProblem(const std::string& target) {
   const std::string got = absl::StrCat(" (got ", Quoted(target), ")");

@@ -11,6 +11,10 @@ namespace rum {
 // not.
 std::string TargetProblem(const std::string& target);
 
+// A regular expression (ECMA 262) of the targets that it refuses because of what is there, in their
+// plain spelling.
+std::string KeptTargetsPattern();
+
 }  // namespace rum
 
 #endif  // RUM_STATE_GUEST_TARGET_H_

@@ -84,13 +84,17 @@ bool IsUserName(const std::string& text) {
          All(text, [](char c) { return IsLower(c) || IsDigit(c) || c == '_' || c == '-'; });
 }
 
-bool IsSystemAccount(const std::string& name) {
+const std::set<std::string>& SystemAccounts() {
   static const std::set<std::string> names = {
       "_apt", "adm",        "avahi", "backup", "bin",      "daemon",  "dbus",  "dnsmasq",
       "ftp",  "games",      "gnats", "halt",   "irc",      "list",    "lp",    "mail",
       "man",  "messagebus", "news",  "nobody", "operator", "polkitd", "proxy", "shutdown",
       "sshd", "sync",       "sys",   "syslog", "tcpdump",  "uucp",    "uuidd", "www-data"};
-  return names.count(name) > 0 || absl::StartsWith(name, "systemd-");
+  return names;
+}
+
+bool IsSystemAccount(const std::string& name) {
+  return SystemAccounts().count(name) > 0 || absl::StartsWith(name, "systemd-");
 }
 
 bool IsGroupName(const std::string& text) {

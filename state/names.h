@@ -1,6 +1,7 @@
 #ifndef RUM_STATE_NAMES_H_
 #define RUM_STATE_NAMES_H_
 
+#include <set>
 #include <string>
 
 namespace rum {
@@ -14,8 +15,10 @@ namespace rum {
 std::string HostnameProblem(const std::string& text);
 bool IsHostname(const std::string& text);
 bool IsUserName(const std::string& text);  // as useradd(8) of every distribution takes it
-// An account that guests have for a service, and which nobody can log in to.
+// An account that guests have for a service, and which nobody can log in to: one of these, or
+// systemd's.
 bool IsSystemAccount(const std::string& name);
+const std::set<std::string>& SystemAccounts();
 // As /etc/group may have it and groupadd of some distribution takes it ("Debian-exim"), but no word
 // that usermod(8) reads as a number, and nothing that separates names somewhere.
 bool IsGroupName(const std::string& text);

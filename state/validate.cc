@@ -12,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "state/authorized_key.h"
 #include "state/bind_address.h"
+#include "state/field_rules.h"
 #include "state/guest_target.h"
 #include "state/image_url.h"
 #include "state/libvirt_uri.h"
@@ -23,11 +24,6 @@ namespace rum {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr uint64_t kMostTimeout = 7 * 24 * 3600;
-
-constexpr uint32_t kMostCpus = 4096;  // of any machine type of QEMU's
-constexpr size_t kMostName = 64;
 
 bool HasControl(const std::string& text) {
   return absl::c_any_of(text, [](unsigned char c) { return c < ' ' || c == 0x7f; });
@@ -88,20 +84,30 @@ class Validator {
                                  std::to_string(image.sha256().size()) + " characters)");
     }
     const Resources& resources = config_.resources();
-    if (resources.cpus() < 1) Report("resources.cpus", "resources.cpus must be at least 1 (got 0)");
-    if (resources.cpus() > kMostCpus) {
-      Report("resources.cpus", "resources.cpus must be at most " + std::to_string(kMostCpus) +
-                                   ", as no QEMU has more (got " +
-                                   std::to_string(resources.cpus()) + ")");
-    }
-    if (resources.memory_mb() < 256) {
-      Report("resources.memory_mb", "resources.memory_mb must be at least 256 (got " +
-                                        std::to_string(resources.memory_mb()) + ")");
-    } else if (resources.memory_mb() > (uint64_t{1} << 32)) {
-      Report("resources.memory_mb", "resources.memory_mb must be at most 4294967296 (got " +
-                                        std::to_string(resources.memory_mb()) + ")");
-    }
+    CheckRange("resources.cpus", resources.cpus());
+    CheckRange("resources.memory_mb", resources.memory_mb());
     CheckSize("resources.disk", resources.disk(), kLeastRootDisk, "a guest needs that much");
+  }
+
+  void CheckRange(const std::string& field, uint64_t value) {
+    const FieldRule& rule = RuleAt(field);
+    const std::string got = " (got " + std::to_string(value) + ")";
+    if (value < rule.least) {
+      Report(field, field + " must be at least " + std::to_string(rule.least) + got);
+    } else if (rule.most > 0 && value > rule.most) {
+      Report(field, field + " must be at most " + std::to_string(rule.most) + rule.most_why + got);
+    }
+  }
+
+  // One of the words of the field's rule.
+  void CheckWord(const std::string& field, const std::string& word) {
+    const FieldRule& rule = RuleAt(field);
+    if (absl::c_linear_search(rule.words, word) || (word.empty() && rule.or_empty)) return;
+    std::string words;
+    for (size_t i = 0; i < rule.words.size(); ++i) {
+      words += (i == 0 ? "" : i + 1 < rule.words.size() ? ", " : " or ") + Quoted(rule.words[i]);
+    }
+    Report(field, field + " must be " + words + " (got " + Quoted(word) + ")");
   }
 
   // Neither XML nor a shell nor a file's name takes these.
@@ -126,7 +132,7 @@ class Validator {
 
   void CheckNetwork() {
     ReportIf("network.hostname", HostnameProblem(config_.network().hostname()));
-    CheckTimeout("network.ip_wait_timeout_s", config_.network().ip_wait_timeout_s());
+    CheckRange("network.ip_wait_timeout_s", config_.network().ip_wait_timeout_s());
     std::set<std::string> names;
     std::map<std::string, std::string> subnets;
     for (int i = 0; i < config_.network().interfaces_size(); ++i) {
@@ -222,8 +228,10 @@ class Validator {
   }
 
   void CheckPortNumber(const std::string& field, uint32_t number) {
-    if (number >= 1 && number <= 65535) return;
-    Report(field, field + " must be from 1 to 65535 (got " + std::to_string(number) + ")");
+    const FieldRule& rule = RuleAt(field);
+    if (number >= rule.least && number <= rule.most) return;
+    Report(field, field + " must be from " + std::to_string(rule.least) + " to " +
+                      std::to_string(rule.most) + " (got " + std::to_string(number) + ")");
   }
 
   void CheckUser() {
@@ -287,7 +295,7 @@ class Validator {
         Report(at + ".source", at + ".source must be a folder: there is none at " + mount.source());
       }
       CheckText(at + ".tag", mount.tag());
-      if (mount.tag().size() > 36) {
+      if (mount.tag().size() > RuleAt(at + ".tag").most_characters) {
         Report(at + ".tag", at + ".tag must be at most 36 bytes (got " +
                                 std::to_string(mount.tag().size()) + ")");
       }
@@ -304,7 +312,7 @@ class Validator {
     const Provision& provision = config_.provision();
     ReportIf("provision.system.script", ScriptProblem(provision.system().script()));
     ReportIf("provision.boot.script", ScriptProblem(provision.boot().script()));
-    CheckTimeout("provision.timeout_s", provision.timeout_s());
+    CheckRange("provision.timeout_s", provision.timeout_s());
   }
 
   // What no kernel starts and no shell reads.
@@ -317,16 +325,10 @@ class Validator {
            "with Unix's ends of lines)";
   }
 
-  void CheckTimeout(const std::string& field, uint64_t timeout_s) {
-    if (timeout_s <= kMostTimeout) return;
-    Report(field, field + " must be at most " + std::to_string(kMostTimeout) + ", a week (got " +
-                      std::to_string(timeout_s) + ")");
-  }
-
   void CheckDrives() {
-    if (config_.drives_size() > 24) {
-      Report("drives",
-             "drives: at most 24 are possible (got " + std::to_string(config_.drives_size()) + ")");
+    if (static_cast<uint64_t>(config_.drives_size()) > kMostDrives) {
+      Report("drives", "drives: at most " + std::to_string(kMostDrives) + " are possible (got " +
+                           std::to_string(config_.drives_size()) + ")");
     }
     for (const auto& [name, drive] : config_.drives()) {
       const std::string at = "drives." + name;
@@ -454,12 +456,7 @@ class Validator {
     if (!advanced.libvirt_uri().empty()) {
       ReportIf("advanced.libvirt_uri", LibvirtUriProblem(advanced.libvirt_uri()));
     }
-    if (advanced.domain_type() != "auto" && advanced.domain_type() != "kvm" &&
-        advanced.domain_type() != "qemu") {
-      Report("advanced.domain_type",
-             "advanced.domain_type must be \"auto\", \"kvm\" or \"qemu\" (got " +
-                 Quoted(advanced.domain_type()) + ")");
-    }
+    CheckWord("advanced.domain_type", advanced.domain_type());
     if (!IsMachineName(advanced.machine())) {
       Report("advanced.machine",
              "advanced.machine must be a QEMU machine type such as \"q35\" (got " +
@@ -467,14 +464,7 @@ class Validator {
     }
   }
 
-  void CheckReconcile() {
-    const std::string& restart = config_.reconcile().restart();
-    if (restart.empty() || restart == "on-crash" || restart == "always" || restart == "never")
-      return;
-    Report("reconcile.restart",
-           "reconcile.restart must be \"on-crash\", \"always\" or \"never\" (got " +
-               Quoted(restart) + ")");
-  }
+  void CheckReconcile() { CheckWord("reconcile.restart", config_.reconcile().restart()); }
 
   const Config& config_;
   const SourceMap& sources_;

@@ -118,12 +118,13 @@ absl::Status LibvirtError(const std::string& doing) {
 }
 
 absl::Status UnreachableLibvirt(const std::string& name, int code, const std::string& message) {
-  const char* advice = "";
+  std::string advice;
   if (absl::StrContains(message, "Failed to connect socket") ||
       absl::StrContains(message, "Connection refused") || code == VIR_ERR_NO_CONNECT) {
-    advice = ": is libvirtd running there, and may this user use it?";
+    advice = absl::StrCat(": is libvirtd running there, and may this user use it?", kAskDoctor);
   } else if (CodeOf(code) == absl::StatusCode::kPermissionDenied) {
-    advice = ": this user may not use it (is the user in the group libvirt?)";
+    advice =
+        absl::StrCat(": this user may not use it (is the user in the group libvirt?)", kAskDoctor);
   } else if (CodeOf(code) == absl::StatusCode::kInvalidArgument) {
     advice = ": is the URI right?";
   }

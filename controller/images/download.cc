@@ -28,7 +28,7 @@ constexpr size_t kTextLimit = 4 << 20;  // bytes; checksum files are some hundre
 constexpr time_t kSettled = 60;
 
 constexpr int64_t kSyncEach = int64_t{64} << 20;  // bytes
-constexpr int64_t kWorthASync = 1 << 20;          // bytes; less is as soon fetched again
+constexpr int64_t kWorthASync = 1 << 18;          // bytes; less is as soon fetched again
 
 std::string AboutPath(const std::string& part) { return part + ".json"; }
 

@@ -70,16 +70,24 @@ absl::Status StartController(bool replace) {
   return absl::UnavailableError(absl::StrCat("the controller did not start: ", answer));
 }
 
-absl::Status ExecController(int ready_fd, bool replace) {
+std::vector<std::string> ControllerPlaces() {
   const fs::path folder = fs::path(Self()).parent_path();
+  std::vector<std::string> places;
+  for (const char* place :
+       {"rum-controller", "../lib/rum/rum-controller", "../controller/service/rum-controller"}) {
+    places.push_back(folder / place);
+  }
+  return places;
+}
+
+absl::Status ExecController(int ready_fd, bool replace) {
   std::string words[] = {"rum",      "controller", "run", "--ready-fd", std::to_string(ready_fd),
                          "--replace"};
   char* argv[] = {words[0].data(), words[1].data(), words[2].data(),
                   words[3].data(), words[4].data(), replace ? words[5].data() : nullptr,
                   nullptr};
-  for (const char* place :
-       {"rum-controller", "../lib/rum/rum-controller", "../controller/service/rum-controller"}) {
-    execv((folder / place).c_str(), argv);
+  for (const std::string& place : ControllerPlaces()) {
+    execv(place.c_str(), argv);
     if (errno != ENOENT && errno != ENOTDIR) break;
   }
   const std::string text =

@@ -2,6 +2,7 @@
 #define RUM_CONTROLLER_SERVICE_LAUNCH_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 
@@ -24,7 +25,11 @@ std::string ControllerSocketPath();
 // one does; nobody who connects meanwhile is refused.
 absl::Status StartController(bool replace = false);
 
-// Becomes rum-controller, found beside this executable, in ../lib/rum, or where the build puts it;
+// Where rum-controller is looked for: beside this executable, in ../lib/rum, where the build puts
+// it.
+std::vector<std::string> ControllerPlaces();
+
+// Becomes rum-controller, the first one that is there;
 // `ready_fd` (or -1) and `replace` as in RunController. Returns only if it cannot.
 absl::Status ExecController(int ready_fd, bool replace);
 

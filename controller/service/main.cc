@@ -1,18 +1,35 @@
 // rum-controller: what `rum controller run` becomes. Its words are rum's, so that it reads as that
 // in a list of processes: rum controller run --ready-fd N [--replace], where N is -1 if nobody
-// waits for it.
+// waits for it. And what `rum doctor` asks of libvirt, which rum is not linked with: rum-controller
+// look URI writes a control.LibvirtLook.
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 
 #include "agent-api/standard_streams.h"
+#include "controller/hypervisor/host_look.h"
+#include "controller/service/launch.h"
 #include "controller/service/process.h"
 #include "controller/shown_text.h"
 
+namespace {
+
+[[noreturn]] void Look(const std::string& uri) {
+  rum::control::LibvirtLook look = rum::LookAtLibvirt(uri);
+  look.set_rum_version(rum::kVersion);
+  look.set_agent_path(rum::FindAgentBinary());
+  const bool written = look.SerializeToFileDescriptor(STDOUT_FILENO);
+  _exit(written ? 0 : 1);  // libvirt's threads go on
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   rum::HoldStandardStreams();
+  if (argc == 3 && std::string(argv[1]) == "look") Look(argv[2]);
   const bool replace = argc == 6 && std::string(argv[5]) == "--replace";
   if ((argc != 5 && !replace) || std::string(argv[3]) != "--ready-fd") {
     std::fputs("rum-controller is started by: rum controller run\n", stderr);

@@ -390,11 +390,12 @@ struct ControlServer::Parts {
 
   void AcceptOne(std::vector<pollfd>* fds) {
     int fd = accept4(listening, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    const bool out = fd < 0 && IsOutOfDescriptors(errno);
+    const bool out = fd < 0 ? IsOutOfDescriptors(errno) : IsAmongLast(fd, kSpares);
     if (out) {
-      spdlog::warn("no descriptors left limit={}", DescriptorLimit());
-      fd = spares.Accept(listening);
+      spdlog::warn("hardly any descriptors left limit={}", DescriptorLimit());
+      spares.GiveUp();
     }
+    if (out && fd < 0) fd = spares.Accept(listening);
     if (out || fd < 0) next_accept = SteadyNow() + kAcceptPause;
     if (fd < 0) return;
     if (const absl::Status judged = JudgePeer(fd, path); !judged.ok()) {

@@ -75,17 +75,21 @@ TEST_F(MachineTest, ApplyAndExecNeedOneThatExists) {
 }
 
 TEST_F(MachineTest, AMissingFileWithoutAMachineIsNamedAsItWasTyped) {
-  for (const Words& words :
-       {Words{"status"}, {"down"}, {"destroy"}, {"restart"}, {"exec", "true"}}) {
+  for (const Words& words : {Words{"status"},
+                             {"down"},
+                             {"destroy"},
+                             {"restart"},
+                             {"exec", "true"},
+                             {"up", "-d"},
+                             {"apply"},
+                             {"apply", "--dry-run"}}) {
     const Result result = Rum(words, "./nowhere.toml");
     EXPECT_EQ(result.exit_status, 1) << words[0];
     EXPECT_EQ(result.out, "");
-    EXPECT_EQ(result.err, "rum: ./nowhere.toml does not exist, and no machine was made from it\n");
-  }
-  for (const Words& words : {Words{"up", "-d"}, {"apply"}, {"apply", "--dry-run"}}) {
-    const Result result = Rum(words, "./nowhere.toml");
-    EXPECT_EQ(result.exit_status, 1) << words[0];
-    EXPECT_THAT(result.err, HasSubstr("nowhere.toml: error: cannot be read: No such file"));
+    EXPECT_EQ(result.err,
+              "rum: ./nowhere.toml does not exist, and no machine was made from it: `rum init -f "
+              "./nowhere.toml` writes a first one\n"
+              "  here is ./dev.rum.toml: `rum -c ./dev.rum.toml COMMAND`\n");
   }
   const Result folder = Rum({"status"}, "no/where.toml");
   EXPECT_EQ(folder.exit_status, 1);
@@ -210,6 +214,16 @@ TEST_F(PlacesTest, AMachineIsNamedByItsNameOrIdInPlaceOfItsFile) {
   const Result destroy = rum_.Rum({"destroy", "-m", "web"});
   EXPECT_EQ(destroy.exit_status, 0) << destroy.err;
   EXPECT_EQ(rum_.Rum({"list", "-q"}).out, id + "\n");
+}
+
+TEST_F(PlacesTest, TheDoctorLooksAtAMachineToo) {
+  rum_.env["LIBVIRT_DEFAULT_URI"] = "test:///default";
+  AddRecord("web", Gone("web"));
+  const Result doctor = rum_.Rum({"doctor", "-m", "web"});
+  EXPECT_EQ(doctor.err, "");
+  EXPECT_THAT(doctor.out, HasSubstr(" machine web "));
+  EXPECT_THAT(doctor.out, HasSubstr("not defined\n      # `rum up` makes it\n"));
+  EXPECT_THAT(doctor.out, HasSubstr("its file is gone: " + Gone("web")));
 }
 
 TEST_F(PlacesTest, NamesThatMeanSeveralMachinesOrNoneAreRefused) {

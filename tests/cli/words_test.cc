@@ -28,8 +28,9 @@ class WordsTest : public testing::Test {
 
 TEST_F(WordsTest, HelpOfEveryCommand) {
   for (const std::string command :
-       {"", "up", "apply", "reload", "status", "down", "restart", "destroy", "provision", "log",
-        "exec", "cp", "ssh", "ssh-config", "list", "adopt", "check", "explain", "controller"}) {
+       {"",          "up",      "apply",  "reload", "status", "down",       "restart", "destroy",
+        "provision", "log",     "exec",   "cp",     "ssh",    "ssh-config", "list",    "adopt",
+        "check",     "explain", "schema", "init",   "doctor", "controller"}) {
     const Result help = rum_.Rum(command.empty() ? Words{"--help"} : Words{command, "--help"});
     EXPECT_EQ(help.exit_status, 0) << command;
     EXPECT_THAT(help.out, HasSubstr("Usage: rum")) << command;

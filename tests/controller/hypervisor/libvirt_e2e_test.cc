@@ -773,7 +773,7 @@ bool Hand(Hypervisor*, const MachineIdentity& machine, const std::string& what) 
   return true;
 }
 
-void Network(Hypervisor*, const std::string& name, bool there) {
+void TheirNetwork(Hypervisor*, const std::string& name, bool there) {
   there ? DefineTheirNetwork(Uri(), name) : UndefineTheirNetwork(Uri(), name);
 }
 
@@ -785,7 +785,7 @@ const std::vector<Contractor>& Contractors() {
        [](const std::string& domain, const auto& edit) {
          return EditInLibvirt(Uri(), domain, edit);
        },
-       Hand, Uri() == "qemu:///system" ? Network : nullptr}};
+       Hand, Uri() == "qemu:///system" ? TheirNetwork : nullptr}};
   return *all;
 }
 
