@@ -45,12 +45,13 @@ std::string HostnamePattern() {
   return absl::StrCat("^", label, R"((\.)", label, ")*$");
 }
 
-// Four numbers that an interface can have; or IPv6, roughly.
+// Four numbers that an interface can have; IPv6, roughly; or the path of a socket.
 std::string BindPattern() {
   const std::string number = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
   const std::string first = "(22[0-3]|2[01][0-9]|1[0-9][0-9]|[1-9][0-9]?)";
   return absl::StrCat("^(0\\.0\\.0\\.0|", first, "(\\.", number, "){3}|",
-                      R"([0-9a-fA-F:.]*:[0-9a-fA-F:.]*(%[^ /:%]{1,15})?)$)");
+                      R"([0-9a-fA-F:.]*:[0-9a-fA-F:.]*(%[^ /:%]{1,15})?)",
+                      R"(|unix:[^\x00-\x1f\x7f]*[^/\x00-\x1f\x7f])$)");
 }
 
 std::string CardAddressPattern() {

@@ -9,10 +9,12 @@
 
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "state/config.pb.h"
 #include "state/explain.h"
 #include "state/field_rules.h"
@@ -176,17 +178,33 @@ void Document(const FieldDescriptor& field, const FieldMeaning& meaning, Struct*
 
 Struct FieldSchema(const FieldDescriptor& field, const FieldMeaning& above);
 
+// That a field stands there and is as `schema` says.
+Struct Stands(const std::string& field, const Struct& schema) {
+  Struct stands, properties;
+  Set(&properties, field, ValueOf(schema));
+  Set(&stands, "properties", ValueOf(properties));
+  Set(&stands, "required", ValueOf(std::vector<std::string>{field}));
+  return stands;
+}
+
 // What a field that is left out must be replaced by, and must not stand beside.
-Struct ThisOrThat(const std::string& field, const std::string& instead) {
-  Struct is_true, properties, that, either;
+Struct OneOfThese(const FieldDescriptor& field) {
+  const auto& options = field.options();
+  Struct is_there, is_true;
+  Set(&is_there, "required", ValueOf(std::vector<std::string>{field.name()}));
   *(*is_true.mutable_fields())["enum"].mutable_list_value()->add_values() = Boolean(true);
-  Set(&properties, instead, ValueOf(is_true));
-  Set(&that, "properties", ValueOf(properties));
-  Set(&that, "required", ValueOf(std::vector<std::string>{instead}));
-  Set(&either, "required", ValueOf(std::vector<std::string>{field}));
-  Struct both;
-  Set(&both, "oneOf", ListOf({either, that}));
-  return both;
+  std::vector<Struct> these = {is_there,
+                               Stands(options.GetExtension(rum::required_unless), is_true)};
+  const std::pair<std::string, std::string> begins =
+      absl::StrSplit(options.GetExtension(rum::required_unless_begins), absl::MaxSplits('=', 1));
+  if (!begins.first.empty()) {
+    Struct beginning;
+    Set(&beginning, "pattern", ValueOf(absl::StrCat("^", begins.second)));
+    these.push_back(Stands(begins.first, beginning));
+  }
+  Struct one;
+  Set(&one, "oneOf", ListOf(these));
+  return one;
 }
 
 Struct Table(const Descriptor& table, const FieldMeaning& meaning) {
@@ -195,11 +213,11 @@ Struct Table(const Descriptor& table, const FieldMeaning& meaning) {
   std::vector<std::string> required;
   for (int i = 0; i < table.field_count(); ++i) {
     const FieldDescriptor& field = *table.field(i);
+    if (!IsKey(field)) continue;
     Set(&properties, field.name(), ValueOf(FieldSchema(field, meaning)));
     if (!field.options().GetExtension(rum::required)) continue;
-    if (const std::string& unless = field.options().GetExtension(rum::required_unless);
-        !unless.empty()) {
-      schema.MergeFrom(ThisOrThat(field.name(), unless));
+    if (!field.options().GetExtension(rum::required_unless).empty()) {
+      schema.MergeFrom(OneOfThese(field));
     } else {
       required.push_back(field.name());
     }

@@ -8,6 +8,7 @@
 #include "controller/images/checksums.h"
 #include "controller/images/location.h"
 #include "state/image_head.h"
+#include "state/image_url.h"
 
 namespace {
 
@@ -44,8 +45,9 @@ void Head(const std::string& bytes) {
 
 void Url(const std::string& bytes) {
   const auto where = rum::LocationOf(bytes);
-  (void)rum::ShownUrl(bytes);
-  (void)rum::MayRedirect("https://a/b", bytes);
+  const std::string shown = rum::ShownUrl(bytes);
+  if (rum::ShownUrl(shown) != shown) std::abort();
+  (void)rum::MayRedirect("https://a/b", bytes, false);
   if (!where.ok()) return;
   if (where->remote == where->url.empty() || where->name.find('/') != std::string::npos) {
     std::abort();
