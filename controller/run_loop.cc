@@ -145,12 +145,12 @@ bool RunLoop::AddWorker() {
   workers_.emplace_back();
   const auto self = std::prev(workers_.end());
   absl::StatusOr<std::thread> worker = StartThread([this, self] { Work(self); });
-  if (worker.ok()) {
-    *self = *std::move(worker);
-  } else {
+  if (!worker.ok()) {
     workers_.erase(self);
+    return false;
   }
-  return worker.ok();
+  *self = *std::move(worker);
+  return true;
 }
 
 void RunLoop::Work(std::list<std::thread>::iterator self) {
