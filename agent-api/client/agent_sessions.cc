@@ -65,12 +65,12 @@ void AgentSessions::Begin() {
 bool AgentSessions::BeginThread(std::thread* thread, void (AgentSessions::*work)()) {
   if (thread->joinable()) return true;
   absl::StatusOr<std::thread> begun = StartThread([this, work] { (this->*work)(); });
-  if (begun.ok()) {
-    *thread = *std::move(begun);
-  } else {
+  if (!begun.ok()) {
     last_error_ = std::string(begun.status().message());
+    return false;
   }
-  return begun.ok();
+  *thread = *std::move(begun);
+  return true;
 }
 
 AgentSessions::~AgentSessions() {

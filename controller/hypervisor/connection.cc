@@ -254,8 +254,9 @@ absl::Status Connection::StartThreads() {
   if (absl::Status loop = StartLibvirtEventLoop(); !loop.ok()) return loop;
   if (reconnector_.joinable()) return absl::OkStatus();
   absl::StatusOr<std::thread> reconnector = StartThread([this] { Reconnect(); });
-  if (reconnector.ok()) reconnector_ = *std::move(reconnector);
-  return reconnector.status();
+  if (!reconnector.ok()) return reconnector.status();
+  reconnector_ = *std::move(reconnector);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<ConnectionHandle> Connection::Open() {

@@ -5,12 +5,13 @@ set -euo pipefail
 usage() {
   cat <<'EOF'
 usage: tests/bench/translations.sh [--rounds N] IMAGE [MIB...]
-Boots IMAGE (which is not written to) with QEMU alone, reboots it twice, N rounds (default 3) in turn for each MIB
-(default: 0, which is QEMU's own bound, and 128), and prints the means.
+Boots IMAGE (which is not written to) with QEMU alone and reboots it three times, N rounds (default 1) in turn for each MIB
+(default: 0, which is QEMU's own bound, and 128).
 EOF
 }
 
-rounds=3
+rounds=1
+hertz=$(getconf CLK_TCK)
 while (($#)); do
   case $1 in
     --rounds) (($# > 1)) || { usage >&2; exit 2; }; rounds=$2; shift 2 ;;
@@ -37,28 +38,26 @@ await_boot() {
 }
 
 one() { # MIB
-  local accel=tcg boot reboots resident
+  local accel=tcg last now reboot took=()
   (($1 == 0)) || accel+=,tb-size=$1
   : >"$work/console"
   coproc QEMU { exec qemu-system-x86_64 -machine q35 -accel "$accel" -cpu max -m 512 -display none -nodefaults \
-    -drive "file=$image,if=virtio,snapshot=on" -serial "file:$work/console" -device virtio-serial -monitor stdio; }
+    -drive "file=$image,if=virtio,snapshot=on" -serial "file:$work/console" -device virtio-serial -monitor stdio >/dev/null; }
   await_boot 1
-  boot=$(ticks)
-  for reboot in 1 2; do
+  last=$(ticks)
+  printf '%s MiB: boot %d CPU s' "$1" $((last / hertz))
+  for reboot in 1 2 3; do
     echo 'sendkey ctrl-alt-delete' >&"${QEMU[1]}"
     await_boot $((1 + reboot))
+    now=$(ticks)
+    took+=($(((now - last) / hertz)))
+    last=$now
   done
-  reboots=$((($(ticks) - boot) / 2))
-  resident=$(awk '/^VmRSS/ {print int($2 / 1024)}' "/proc/$QEMU_PID/status")
+  printf ', reboots %d %d %d, %d MiB resident\n' "${took[@]}" "$(awk '/^VmRSS/ {print int($2 / 1024)}' "/proc/$QEMU_PID/status")"
   echo quit >&"${QEMU[1]}"
   wait "$QEMU_PID" || true
-  echo "$1 $boot $reboots $resident" >>"$work/results"
 }
 
 for ((round = 1; round <= rounds; round++)); do
   for size in "${sizes[@]}"; do one "$size"; done
 done
-awk -v hertz="$(getconf CLK_TCK)" '
-  {boot[$1] += $2 / hertz; reboot[$1] += $3 / hertz; memory[$1] += $4; n[$1]++}
-  END {for (m in n) printf "%s MiB: boot %.0f, reboot %.0f CPU s; %d MiB resident\n", m, boot[m] / n[m], reboot[m] / n[m], memory[m] / n[m]}
-' "$work/results" | sort -n
