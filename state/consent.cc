@@ -236,8 +236,7 @@ class Withholding {
     const auto folder = around_.folders.find(FolderOfPath(UnixPath(bind)));
     if (folder == around_.folders.end() || folder->second.empty()) return false;
     return IsInside(folder->second, around_.project) ||
-           IsInside(folder->second, around_.repository) ||
-           IsInside(folder->second, around_.runtime);
+           IsInside(folder->second, around_.repository);
   }
 
   static std::string SentenceOf(const Port& port) {

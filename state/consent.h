@@ -41,7 +41,6 @@ struct Surroundings {
   std::string file;        // the file itself, which may be elsewhere by a link
   std::string repository;  // the top of the git work tree that holds it; empty: there is none
   std::string cache;       // where rum keeps images
-  std::string runtime;     // $XDG_RUNTIME_DIR; empty: there is none
   // Sources of mounts and folders of unix sockets, to where they are without links.
   std::map<std::string, std::string> folders;
   std::map<std::string, ImageFacts> images;  // local ones, by image.base

@@ -139,8 +139,6 @@ Surroundings LookAround(const std::string& config_path, const std::vector<const 
   around.file = WithoutLinks(config_path);
   around.repository = RepositoryOf(around.project);
   around.cache = WithoutLinks(CacheDir());
-  const char* const runtime = std::getenv("XDG_RUNTIME_DIR");
-  if (runtime != nullptr && *runtime == '/') around.runtime = WithoutLinks(runtime);
   for (const Config* config : configs) {
     if (config == nullptr) continue;
     for (const Mount& mount : config->mounts()) {
