@@ -16,7 +16,7 @@
 namespace rum {
 namespace {
 
-constexpr size_t kMostBytes = size_t{256} << 10;  // of a file that a person wrote
+constexpr size_t kMostOfAFile = size_t{256} << 10;  // of a file that a person wrote
 constexpr size_t kMostProposed = 8;
 constexpr uint32_t kFirstFree = 1024;  // ports below are root's
 
@@ -145,12 +145,12 @@ std::vector<ProposedPort> PortsOfFolder(const std::string& folder) {
   // In the order in which docker compose looks for them: it takes the first.
   for (const char* name :
        {"compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"}) {
-    const absl::StatusOr<std::string> text = ReadRegularFile(folder + "/" + name, kMostBytes);
+    const absl::StatusOr<std::string> text = ReadRegularFile(folder + "/" + name, kMostOfAFile);
     if (!text.ok()) continue;
     all = PortsOfCompose(*text, name);
     break;
   }
-  if (const auto text = ReadRegularFile(folder + "/Procfile", kMostBytes); text.ok()) {
+  if (const auto text = ReadRegularFile(folder + "/Procfile", kMostOfAFile); text.ok()) {
     const std::vector<ProposedPort> more = PortsOfProcfile(*text, "Procfile");
     all.insert(all.end(), more.begin(), more.end());
   }

@@ -22,7 +22,7 @@ namespace rum {
 namespace {
 
 constexpr size_t kMostAtOnce = 200;  // descriptors in a message; the kernel takes 253
-constexpr int kAcceptPause = 100;    // ms, after an accept that failed: the socket stays readable
+constexpr int kAcceptPauseMs = 100;    // ms, after an accept that failed: the socket stays readable
 constexpr char kSockets = 's';
 constexpr char kEnd = 'e';
 
@@ -133,7 +133,7 @@ void Handover::Wait(const std::function<void()>& on_successor) {
     // Whoever wants to succeed cures that.
     if (!client.ok() && IsOutOfDescriptors(errno)) client = Fd(spare_.Accept(listening_.get()));
     if (!client.ok()) {
-      if (poll(wait.data(), 1, kAcceptPause) == 1) return;
+      if (poll(wait.data(), 1, kAcceptPauseMs) == 1) return;
       continue;
     }
     if (!JudgePeer(client.get(), path_).ok()) {
