@@ -22,7 +22,7 @@ namespace rum {
 namespace {
 
 constexpr size_t kMostAtOnce = 200;  // descriptors in a message; the kernel takes 253
-constexpr int kAcceptPauseMs = 100;    // ms, after an accept that failed: the socket stays readable
+constexpr int kAcceptPauseMs = 100;  // ms, after an accept that failed: the socket stays readable
 constexpr char kSockets = 's';
 constexpr char kEnd = 'e';
 
