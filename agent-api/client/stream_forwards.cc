@@ -73,7 +73,7 @@ void StreamForwards::Close() {
 }
 
 void StreamForwards::Dial(std::shared_ptr<const void> session, Agent::Stub* stub, uint16_t port,
-                          Done done) {
+                          const Done& done) {
   {
     const std::lock_guard<std::mutex> guard(mutex_);
     ++dialing_;

@@ -31,7 +31,7 @@ class StreamForwards {
   void Close();
   // `session` keeps `stub` for as long as the connection lasts.
   void Dial(std::shared_ptr<const void> session, agent::Agent::Stub* stub, uint16_t port,
-            Done done);
+            const Done& done);
 
  private:
   void Ended();
