@@ -211,7 +211,7 @@ class GrpcGuestAgent : public GuestAgent {
     const auto session = sessions_.Current();
     if (session == nullptr) return done(sessions_.None());
     agent::Agent::Stub* const stub = session->stub.get();
-    forwards_.Dial(session, stub, port, std::move(done));
+    forwards_.Dial(session, stub, port, done);
   }
 
  private:
