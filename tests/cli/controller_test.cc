@@ -230,7 +230,7 @@ TEST_F(ControllerTest, EndsByItselfWhenThereIsNothingToDo) {
 
 TEST_F(ControllerTest, OneThatGoesAwayJustNowIsNoOnesProblem) {
   rum_.env["RUM_CONTROLLER_IDLE_S"] = "0.02";
-  for (int i = 0; i < 8; ++i) {
+  for (int i = 0; i < 20; ++i) {
     const Result status = Status();
     EXPECT_EQ(status.exit_status, 0) << status.err;
   }

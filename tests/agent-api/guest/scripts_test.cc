@@ -412,7 +412,7 @@ TEST_F(ScriptsTest, CommandsBesideItDoNotMakeTheScriptBusy) {
       }
     });
   }
-  for (int i = 0; i < 15; ++i) {
+  for (int i = 0; i < 40; ++i) {
     EXPECT_EQ(Run(Request("run-" + std::to_string(i), "#!/bin/sh\nexit 5\n")).run.exit_status(), 5);
   }
   stop = true;
