@@ -353,6 +353,11 @@ absl::StatusOr<std::string> EditDomainXml(const std::string& xml, const DomainPa
     return absl::InvalidArgumentError(
         absl::StrCat("not the XML of a domain: ", parsed ? "no <domain>" : parsed.description()));
   }
+  const std::string id = ReadOwnMetadata(domain).machine_id;
+  if (!id.empty() && id != parts.identity.id) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the definition is of another machine, ", id));
+  }
   const std::string before = TextOf(document, pugi::format_raw);
   EditDomain(domain, parts, false);
   std::string after = TextOf(document, pugi::format_raw);

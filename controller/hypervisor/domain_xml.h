@@ -48,7 +48,8 @@ std::string MakeDomainXml(const DomainParts& parts);
 // The definition `xml` with what is rum's as `parts` say; everything else stays as it is, where it
 // is: other devices, what somebody or libvirt gave rum's devices, and elements that rum.toml says
 // nothing of, with which rum once began (MakeDomainXml) but which are the user's since. `xml`
-// itself when nothing of it changes. InvalidArgument: not a domain's XML.
+// itself when nothing of it changes. InvalidArgument: not a domain's XML. FailedPrecondition: its
+// metadata are of another machine.
 absl::StatusOr<std::string> EditDomainXml(const std::string& xml, const DomainParts& parts);
 
 // A definition read back: what is rum's in it (own_devices.h).

@@ -64,6 +64,13 @@ TEST(DomainEdit, RefusesWhatIsNoDomain) {
   }
 }
 
+TEST(DomainEdit, RefusesTheDefinitionOfAnotherMachine) {
+  DomainParts parts = ShopParts();
+  parts.identity.id = "ffffffffffff";
+  EXPECT_EQ(EditDomainXml(Definition("rum.xml"), parts).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
 TEST(DomainEdit, DevicesOfTheBuildBeforeGetAliasesAndStayWhatTheyAre) {
   const std::string old = Definition("rum_without_aliases.xml");
   ExpectSays(old, ShopParts());
