@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <set>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -68,25 +69,22 @@ class Recogniser {
     return made || serials_.count(serial) > 0 ? DriveAlias(serial) : "";
   }
 
+  // By the address that rum gave it, which says more than an old alias: that only counts.
   std::string Card(xml_node card, bool plain) const {
     const auto& interfaces = said_.config.network().interfaces();
-    if (const std::string alias = AliasOf(card); plain && IsOldAlias(alias)) {
-      if (alias == "ua-nat") return kNatAlias;
-      int number = -1;  // of the card among them
-      if (absl::SimpleAtoi(alias.substr(6), &number) && number < interfaces.size()) {
-        return CardAlias("network:" + interfaces[number].network());
-      }
-    }
     const std::string mac = card.child("mac").attribute("address").value();
-    if (mac.empty()) return "";
-    if (mac == MacOf(domain_name_, "nat")) return CardAlias("nat");
-    for (const Interface& interface : interfaces) {
-      const std::string name = "network:" + interface.network();
-      if (mac == MacOf(domain_name_, name)) return CardAlias(name);
+    std::vector<std::string> names = {"nat"};
+    for (const Interface& interface : interfaces) names.push_back("network:" + interface.network());
+    names.push_back(absl::StrCat("network:", card.child("source").attribute("network").value()));
+    for (const std::string& name : names) {
+      if (!mac.empty() && mac == MacOf(domain_name_, name)) return CardAlias(name);
     }
-    const std::string name =
-        absl::StrCat("network:", card.child("source").attribute("network").value());
-    return mac == MacOf(domain_name_, name) ? CardAlias(name) : "";
+    const std::string alias = AliasOf(card);
+    if (!plain || !IsOldAlias(alias)) return "";
+    if (alias == "ua-nat") return kNatAlias;
+    int number = -1;  // of the card among them
+    const bool known = absl::SimpleAtoi(alias.substr(6), &number) && number < interfaces.size();
+    return known ? CardAlias("network:" + interfaces[number].network()) : "";
   }
 
   // What is made once and then left to the user, and the vsock.

@@ -87,6 +87,18 @@ TEST(DomainEdit, DevicesOfTheBuildBeforeGetAliasesAndStayWhatTheyAre) {
 
 // By an edit that says nothing else new: for rum.toml the two are the same, so that nothing waits
 // for a restart.
+// An alias of the build before is a number among the file's cards, which the address may belie.
+TEST(DomainEdit, ACardIsKnownByItsAddressBeforeAnOldAlias) {
+  std::string xml = Definition("rum_without_aliases.xml");
+  xml = With(xml, "<alias name='ua-net0'/>", "");
+  xml = With(xml, "<alias name='ua-net1'/>", "<alias name='ua-net0'/>");
+  DomainParts parts = ShopParts();
+  parts.config.mutable_network()->mutable_interfaces()->RemoveLast();  // lab
+  const std::string edited = Edit(xml, parts);
+  EXPECT_THAT(ElementsAt(edited, "//interface/source[@network='lab']"), IsEmpty());
+  EXPECT_EQ(ElementsAt(edited, "//interface/mac").size(), 2);
+}
+
 TEST(DomainEdit, AMachineWithoutAPanicDeviceGetsOneAndStaysWhatItIs) {
   const std::string old = Definition("rum_without_panic.xml");
   ExpectSays(old, ShopParts());
