@@ -2,9 +2,11 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -24,6 +26,13 @@ namespace fs = std::filesystem;
 constexpr char kPrivate[] = "id_ed25519";
 constexpr char kPublic[] = "id_ed25519.pub";
 
+// The first line of what a program wrote there.
+std::string FirstLine(int fd) {
+  std::string text(512, '\0');
+  text.resize(std::max<ssize_t>(pread(fd, text.data(), text.size(), 0), 0));
+  return text.substr(0, text.find_first_of("\r\n"));
+}
+
 absl::Status Generate(const std::string& path, const std::string& comment) {
   std::vector<std::string> words = {"ssh-keygen", "-q", "-t",    "ed25519", "-N",
                                     "",           "-C", comment, "-f",      path};
@@ -32,16 +41,25 @@ absl::Status Generate(const std::string& path, const std::string& comment) {
   argv.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
+  // In memory: the disk may be what fails.
+  const int words_of_it = memfd_create("ssh-keygen", MFD_CLOEXEC);
   for (int fd : {0, 1, 2}) posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
+  if (words_of_it >= 0) posix_spawn_file_actions_adddup2(&actions, words_of_it, 2);
   pid_t pid = -1;
   const int failed = posix_spawnp(&pid, argv[0], &actions, nullptr, argv.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
-  if (failed != 0) return absl::InternalError(absl::StrCat("ssh-keygen: ", std::strerror(failed)));
   int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  while (failed == 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  const std::string why = words_of_it < 0 ? "" : FirstLine(words_of_it);
+  if (words_of_it >= 0) close(words_of_it);
+  if (failed != 0) {
+    return absl::InternalError(absl::StrCat("ssh-keygen: ", std::strerror(failed),
+                                            "; is the package openssh-client installed?"));
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat("ssh-keygen did not make ", path));
+  return absl::InternalError(
+      absl::StrCat("ssh-keygen did not make ", path, why.empty() ? "" : ": ", why));
 }
 
 absl::Status Explained(const absl::Status& status) {

@@ -209,9 +209,16 @@ class Withholding {
       const std::string where = PlainPath(folder.empty() ? mount.source() : folder);
       Add(ItemName("mounts", mount, KeyOf("mounts")), held == nullptr ? "" : ValueOf(*held),
           ValueOf(mount),
-          absl::StrCat("shares ", where, " with the guest, which can ",
-                       mount.readonly() ? "read it" : "write there"));
+          absl::StrCat("shares ", where, " with the guest, which ", RightsOf(mount)));
     }
+  }
+
+  // QEMU keeps a folder of a session read-only; virtiofsd, under another libvirt, does not.
+  const char* RightsOf(const Mount& mount) const {
+    if (!mount.readonly()) return "can write there";
+    return absl::EndsWith(wanted_.advanced().libvirt_uri(), "/session")
+               ? "can read it"
+               : "is to read it (under qemu:///system its root can write there all the same)";
   }
 
   // What `auto` chooses is no part of what is wanted.

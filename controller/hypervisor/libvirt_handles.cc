@@ -97,6 +97,44 @@ const char* WordsOf(int code) {
   }
 }
 
+// libvirt passes on what QEMU and the kernel said; what people meet most has its cure beside it.
+// The first that is found counts.
+struct Trouble {
+  const char* part;  // of libvirt's text
+  const char* advice;
+};
+constexpr char kNoKvm[] =
+    "this host gives QEMU no KVM, and `rum doctor` says why; advanced.domain_type = \"auto\" "
+    "emulates where there is none";
+constexpr char kInUse[] = "another QEMU has the disk open: `virsh list --all` shows the machines";
+constexpr char kNoSuchMachine[] =
+    "libvirt or QEMU knows no such machine: `qemu-system-x86_64 -machine help` lists them, "
+    "advanced.machine = \"q35\" is everywhere";
+constexpr Trouble kTroubles[] = {
+    {"does not support virt type 'kvm'", kNoKvm},
+    {"KVM kernel module", kNoKvm},
+    {"failed to initialize kvm", kNoKvm},
+    {"cannot set up guest memory",
+     "this host cannot give the guest that much memory: lower resources.memory_mb, or end what "
+     "else takes it (`free -m`)"},
+    {"Failed to get \"write\" lock", kInUse},
+    {"Failed to get shared \"write\" lock", kInUse},
+    {"No space left on device", "a disk of the host is full: `df -h` shows which"},
+    {"Disk quota exceeded", "the quota of the host's disk is used up: `quota` shows it"},
+    {"irtiofsd", "sharing folders needs virtiofsd on the host: `rum doctor` says what to install"},
+    {"unsupported machine type", kNoSuchMachine},
+    {"does not support machine type", kNoSuchMachine},
+    {"No PCI buses available", kNoSuchMachine},
+    {"any emulator", "is QEMU installed? `rum doctor` says what to install"},
+};
+
+std::string AdviceOn(const std::string& message) {
+  for (const Trouble& trouble : kTroubles) {
+    if (absl::StrContains(message, trouble.part)) return absl::StrCat(": ", trouble.advice);
+  }
+  return "";
+}
+
 }  // namespace
 
 absl::Status StatusOfLibvirt(const std::string& doing, int code, const std::string& message) {
@@ -105,9 +143,9 @@ absl::Status StatusOfLibvirt(const std::string& doing, int code, const std::stri
   }
   const bool lost = IsLoss(code, message);
   const std::string detail = message.empty() ? "" : absl::StrCat(" (libvirt: ", message, ")");
-  return absl::Status(
-      lost ? absl::StatusCode::kUnavailable : CodeOf(code),
-      absl::StrCat(doing, ": ", lost ? "libvirt cannot be reached" : WordsOf(code), detail));
+  return absl::Status(lost ? absl::StatusCode::kUnavailable : CodeOf(code),
+                      absl::StrCat(doing, ": ", lost ? "libvirt cannot be reached" : WordsOf(code),
+                                   lost ? "" : AdviceOn(message), detail));
 }
 
 absl::Status LibvirtError(const std::string& doing) {

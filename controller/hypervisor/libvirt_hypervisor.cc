@@ -254,7 +254,7 @@ absl::Status LibvirtHypervisor::StartNow(const ConnectionHandle& connection,
     fs::permissions(socket.parent_path(), fs::perms::owner_all, known_soon);
   }
   if (virDomainCreate(found->domain.get()) == 0) return absl::OkStatus();
-  absl::Status error = LibvirtError("start");
+  absl::Status error = LibvirtError("starting the machine");
   return virDomainIsActive(found->domain.get()) == 1 ? absl::OkStatus() : error;
 }
 
@@ -287,7 +287,7 @@ absl::Status LibvirtHypervisor::StopNow(const ConnectionHandle& connection,
     absl::SleepFor(absl::Milliseconds(50));
   }
   if (off() || virDomainDestroy(domain.get()) == 0) return absl::OkStatus();
-  absl::Status error = LibvirtError("stop");
+  absl::Status error = LibvirtError("stopping the machine");
   return off() ? absl::OkStatus() : error;
 }
 

@@ -165,7 +165,11 @@ absl::StatusOr<std::map<std::string, std::string>> Networks::Make(const Config& 
 absl::Status Networks::StartOne(const std::string& name) {
   absl::StatusOr<NetworkHandle> network = FindNetwork(connection_.get(), name);
   if (!network.ok()) return network.status();
-  if (!*network) return absl::NotFoundError(absl::StrCat("libvirt has no network ", name));
+  if (!*network) {
+    return absl::NotFoundError(absl::StrCat(
+        "libvirt has no network ", name,
+        name == "default" ? ", which network.nat needs: `rum doctor` says how it is made" : ""));
+  }
   const std::string doing = absl::StrCat("network ", name);
   if (virNetworkIsActive(network->get()) == 1) {
     if (!IsOwn(name)) return absl::OkStatus();

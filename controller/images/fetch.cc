@@ -85,6 +85,11 @@ class Fetcher {
   absl::StatusOr<FetchedImage> Local(const std::string& folder) {
     std::error_code error;
     const std::string path = std::filesystem::canonical(location_.path, error);
+    if (error == std::errc::no_such_file_or_directory) {
+      return absl::NotFoundError(
+          absl::StrCat("image.base: there is no file ", location_.path,
+                       "; a published image has a name (`rum explain image.base`)"));
+    }
     if (error) return absl::ErrnoToStatus(error.value(), absl::StrCat("image ", location_.path));
     if (!std::filesystem::is_regular_file(path, error)) {
       return absl::InvalidArgumentError(absl::StrCat("image ", path, ": not a file"));

@@ -103,9 +103,30 @@ HeaderList Headers(const HttpRequest& request) {
   return HeaderList(list, curl_slist_free_all);
 }
 
+// What comes before the words of curl and OpenSSL, which say little to who has not read them.
+const char* MeaningOf(CURLcode code) {
+  switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+      return "the name of the server is not known: is it right, and is this host online? ";
+    case CURLE_COULDNT_RESOLVE_PROXY:
+      return "the name of the proxy is not known (https_proxy in the controller's environment): ";
+    case CURLE_COULDNT_CONNECT:
+      return "nothing takes the connection there: ";
+    case CURLE_OPERATION_TIMEDOUT:
+      return "the server does not answer any more: ";
+    case CURLE_SSL_CONNECT_ERROR:
+      return "the server speaks no TLS that this host knows (is it https?): ";
+    case CURLE_PEER_FAILED_VERIFICATION:
+      return "this host does not trust the server's certificate (is the clock right, and the "
+             "package ca-certificates installed?): ";
+    default:
+      return "";
+  }
+}
+
 absl::Status Failed(CURLcode code, const char* detail, const std::string& url) {
-  const std::string text =
-      absl::StrCat(ShownUrl(url), ": ", detail[0] != 0 ? detail : curl_easy_strerror(code));
+  const std::string text = absl::StrCat(ShownUrl(url), ": ", MeaningOf(code),
+                                        detail[0] != 0 ? detail : curl_easy_strerror(code));
   if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL) {
     return absl::InvalidArgumentError(text);
   }

@@ -36,8 +36,10 @@ absl::Status WriteKnownHosts(const std::string& path, const std::string& host,
   for (const std::string& key : keys) {
     if (IsKey(key)) absl::StrAppend(&text, host, " ", key, "\n");
   }
-  if (text.empty())
-    return absl::FailedPreconditionError("the guest has no ssh host keys: no sshd?");
+  if (text.empty()) {
+    return absl::FailedPreconditionError(
+        "the guest has no ssh host keys: is an ssh server installed there? `rum exec` needs none");
+  }
   std::string fresh = path + ".XXXXXX";
   const int fd = mkostemp(fresh.data(), O_CLOEXEC);
   if (fd < 0) return DiskError(errno, path);

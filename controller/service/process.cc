@@ -49,21 +49,25 @@ namespace {
 
 namespace fs = std::filesystem;
 
+absl::Status WithDoctor(const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(std::string(status.message()),
+                                                  "; `rum doctor` looks at all of rum's folders"));
+}
+
 // A folder that is there is made private too, unless others put their files there: somebody who
 // names /tmp does not want it closed.
 absl::Status MakePrivateFolder(const std::string& path) {
   MakeFolders(fs::path(path).parent_path(), 0777).IgnoreError();  // mkdir says why
   struct stat info {};
   if (mkdir(path.c_str(), 0700) == 0) return absl::OkStatus();
-  if (errno != EEXIST || stat(path.c_str(), &info) != 0)
-    return absl::InternalError(absl::StrCat("create ", path, ": ", std::strerror(errno)));
+  if (errno != EEXIST || stat(path.c_str(), &info) != 0) return WithDoctor(DiskError(errno, path));
   if (!S_ISDIR(info.st_mode)) return absl::FailedPreconditionError(path + " is not a folder");
   if (info.st_uid != geteuid() || (info.st_mode & (S_ISVTX | S_IWOTH)) != 0) {
     return absl::FailedPreconditionError(
         absl::StrCat(path, " is shared with other users: rum needs a folder of its own"));
   }
   if (chmod(path.c_str(), 0700) == 0) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat(path, ": ", std::strerror(errno)));
+  return WithDoctor(DiskError(errno, path));
 }
 
 void SetUpLog() {

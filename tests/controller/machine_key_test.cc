@@ -18,6 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::EndsWith;
+using testing::HasSubstr;
 
 mode_t ModeOf(const fs::path& path) {
   struct stat info {};
@@ -55,6 +56,22 @@ TEST_F(MachineKeyTest, IsMadeOnceAndPrivate) {
   EXPECT_EQ(ModeOf(keys.PrivatePath(dev_)), 0600u);
   EXPECT_EQ(ModeOf(folder_ / "keys"), 0700u);
   EXPECT_EQ(ModeOf(folder_ / "keys" / dev_.id), 0700u);
+}
+
+TEST_F(MachineKeyTest, SaysWhatTheProgramSaidThatMakesThem) {
+  const std::string bin = folder_ / "bin";
+  fs::create_directory(bin);
+  std::ofstream(bin + "/ssh-keygen")
+      << "#!/bin/sh\necho 'Saving key failed: disk full' >&2\nexit 1\n";
+  fs::permissions(bin + "/ssh-keygen", fs::perms::owner_all);
+  const std::string path = getenv("PATH");
+  setenv("PATH", bin.c_str(), 1);
+  const absl::StatusOr<std::string> made = MachineKeys(folder_ / "keys").Make(dev_);
+  fs::remove(bin + "/ssh-keygen");
+  const absl::StatusOr<std::string> missing = MachineKeys(folder_ / "keys").Make(dev_);
+  setenv("PATH", path.c_str(), 1);
+  EXPECT_THAT(std::string(made.status().message()), EndsWith(": Saving key failed: disk full"));
+  EXPECT_THAT(std::string(missing.status().message()), HasSubstr("openssh-client"));
 }
 
 TEST_F(MachineKeyTest, RemoveTakesOneMachinesAloneAndTheFolderWithTheLast) {

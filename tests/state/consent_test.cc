@@ -133,9 +133,14 @@ TEST_F(ConsentTest, AFolderElsewhereIsAskedAbout) {
   EXPECT_THAT(Asked(MountOf("~/secret")),
               ElementsAre(absl::StrCat("mounts[/data]: ", secret, ": shares ", secret,
                                        " with the guest, which can write there")));
+  const std::string reads = absl::StrCat("mounts[/data]: read-only ", secret, ": shares ", secret,
+                                         " with the guest, which ");
   EXPECT_THAT(Asked(MountOf("../secret", true)),
-              ElementsAre(absl::StrCat("mounts[/data]: read-only ", secret, ": shares ", secret,
-                                       " with the guest, which can read it")));
+              ElementsAre(reads + "is to read it (under qemu:///system its root can write there "
+                                  "all the same)"))
+      << "virtiofsd keeps nothing read-only";
+  const std::string session = "[advanced]\nlibvirt_uri = \"qemu:///session\"\n";
+  EXPECT_THAT(Asked(MountOf("../secret", true) + session), ElementsAre(reads + "can read it"));
   EXPECT_EQ(Asked(MountOf("..")).size(), 1u);
   EXPECT_EQ(Asked(MountOf("~")).size(), 1u);
   EXPECT_EQ(Asked(MountOf("/")).size(), 1u);

@@ -49,6 +49,30 @@ TEST(LibvirtWords, OfKnownTroubles) {
               StartsWith("libvirt at qemu:///system cannot be reached: is libvirtd running"));
 }
 
+// As QEMU 7.2 and libvirt 9.0 put it.
+TEST(LibvirtWords, OfWhatPeopleMeetMostNameTheCure) {
+  const auto told = [](const std::string& message) {
+    return std::string(
+        StatusOfLibvirt("starting the machine", VIR_ERR_INTERNAL_ERROR, message).message());
+  };
+  EXPECT_THAT(told("unsupported configuration: Emulator '/usr/bin/qemu-system-x86_64' does not "
+                   "support virt type 'kvm'"),
+              HasSubstr("advanced.domain_type = \"auto\""));
+  EXPECT_THAT(told("Could not access KVM kernel module: Permission denied"),
+              HasSubstr("`rum doctor`"));
+  EXPECT_THAT(
+      told("qemu-system-x86_64: cannot set up guest memory 'pc.ram': Cannot allocate memory"),
+      HasSubstr("lower resources.memory_mb"));
+  EXPECT_THAT(told("Failed to get \"write\" lock"), HasSubstr("`virsh list --all`"));
+  EXPECT_THAT(told("cannot write data: No space left on device"), HasSubstr("`df -h`"));
+  EXPECT_THAT(told("Unable to find a satisfying virtiofsd"), HasSubstr("virtiofsd on the host"));
+  EXPECT_THAT(told("unsupported machine type 'pc-q36'"), HasSubstr("-machine help"));
+  EXPECT_THAT(told("unable to find any emulator to serve 'x86_64' architecture"),
+              HasSubstr("is QEMU installed?"));
+  EXPECT_THAT(told("something else"), StartsWith("starting the machine: libvirt or QEMU failed at "
+                                                 "it (libvirt: something else)"));
+}
+
 TEST(DomainCauses, OfEveryStateAndReason) {
   for (int state = 0; state <= VIR_DOMAIN_PMSUSPENDED; ++state) {
     for (int reason = 0; reason < 20; ++reason) {

@@ -262,7 +262,15 @@ TEST_F(Downloaded, HttpsIsNeverLeftForHttpAndChecksItsServer) {
         return asked.target == "/a" ? right_ : Served{.status = 302, .location = plain.Url("/a")};
       },
       certificate.certificate, certificate.key);
-  EXPECT_TRUE(absl::IsUnavailable(Fetch(secure.Url("/a")).status()));  // trusts nobody we know
+  const absl::Status stranger = Fetch(secure.Url("/a")).status();  // trusts nobody we know
+  EXPECT_TRUE(absl::IsUnavailable(stranger)) << stranger;
+  EXPECT_NE(stranger.message().find("does not trust the server's certificate"), std::string::npos)
+      << stranger;
+  std::string no_tls = plain.Url("/a");
+  no_tls.insert(4, "s");
+  const absl::Status silent = Fetch(no_tls).status();
+  EXPECT_NE(silent.message().find("speaks no TLS that this host knows"), std::string::npos)
+      << silent;
   limits_.ca_file = folder_ + "/ca.pem";
   Write(limits_.ca_file, certificate.certificate);
   const auto fetched = Fetch(secure.Url("/a"));
