@@ -5,6 +5,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "controller/aspects/ports.h"
 #include "controller/hypervisor/definition.h"
 #include "controller/record_update.h"
 #include "controller/status.h"
@@ -83,9 +84,14 @@ MachineStatus Model::Status(int64_t now_ms) const {
   return MakeStatus(desired, record, observed, now_ms);
 }
 
+bool Model::NoteObserved(bool converged, int64_t now_ms) {
+  return rum::NoteObserved(desired, Judge(desired, record, observed, PlanOptions()), converged,
+                           now_ms, &record);
+}
+
 void Model::Apply(const Plan& plan) {
   for (const Action& action : plan.actions()) Apply(action);
-  NoteObserved(desired, observed, true, 1, &record);
+  NoteObserved(true, 1);
 }
 
 void Model::Apply(const Action& action) {
@@ -142,6 +148,7 @@ void Model::Apply(const Action& action) {
     run.set_run_id(action.run_script().run_id());
     *observed.guest->add_runs() = run;
   }
+  NoteDone(action, &record);
 }
 
 Config SampleConfig() {
