@@ -40,6 +40,9 @@ std::string Name(const Action& action) {
     case Action::kSetHostname:
       return absl::StrCat(name, " ", action.set_hostname().before(), " → ",
                           action.set_hostname().after());
+    case Action::kSetSetting:
+      return absl::StrCat(name, " ", action.set_setting().before(), " → ",
+                          action.set_setting().after());
     case Action::kSetGroups:
       for (const std::string& group : action.set_groups().add()) {
         absl::StrAppend(&name, " +", group);
@@ -118,6 +121,8 @@ void Model::Apply(const Action& action) {
   } else if (action.has_set_hostname()) {
     observed.guest->set_hostname(action.set_hostname().after());
     observed.guest->set_static_hostname(action.set_hostname().after());
+  } else if (action.has_set_setting()) {
+    observed.guest->mutable_settings()->MergeFrom(action.set_setting().settings());
   } else if (action.has_set_groups()) {
     std::set<std::string> groups(observed.guest->groups().begin(), observed.guest->groups().end());
     for (const std::string& group : action.set_groups().add()) groups.insert(group);
