@@ -39,6 +39,7 @@
 #include "agent-api/guest/staged_program.h"
 #include "agent-api/guest/storage.h"
 #include "agent-api/guest/text_file.h"
+#include "agent-api/guest/timezone.h"
 #include "agent-api/guest/told.h"
 #include "agent-api/protocol.h"
 #include "agent-api/threads.h"
@@ -53,7 +54,7 @@ constexpr std::chrono::seconds kCallsEnd{5};
 constexpr std::chrono::milliseconds kLookForHost{2000};
 
 const std::vector<Setting>& Settings() {
-  static const auto* const settings = new std::vector<Setting>{};
+  static const auto* const settings = new std::vector<Setting>{TimezoneSetting()};
   return *settings;
 }
 

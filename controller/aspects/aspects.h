@@ -35,6 +35,7 @@ Aspect GroupsAspect();
 Aspect CardsAspect();
 Aspect KeysAspect();
 Aspect StorageAspect();
+Aspect TimezoneAspect();
 Aspect DefinitionAspect();
 Aspect ScriptsAspect();
 

@@ -43,6 +43,9 @@ std::map<std::string, Case> Cases() {
       {"cards", {nullptr, [](Model* m) { Guest(m).add_cut("cards"); }}},
       {"ssh.authorized_keys", {[](Model* m) { Guest(m).clear_authorized_keys(); }, NoAgent}},
       {"storage", {[](Model* m) { Guest(m).mutable_volumes(0)->set_holds(false); }, NoAgent}},
+      {"guest.timezone",
+       {[](Model* m) { Guest(m).mutable_settings()->set_timezone("UTC"); },
+        [](Model* m) { Guest(m).clear_settings(); }}},  // an older agent
       {"domain",
        {[](Model* m) { m->observed.domain.persistent.mutable_resources()->set_cpus(7); },
         [](Model* m) { m->observed.domain.live.mutable_resources()->set_memory_mb(440); }}},
@@ -56,6 +59,7 @@ std::map<std::string, Case> Cases() {
 Model Full() {
   Config config = SampleConfig();
   config.mutable_ssh()->add_authorized_keys("ssh-ed25519 AAAA me");
+  config.mutable_guest()->set_timezone("Europe/Berlin");
   (*config.mutable_drives())["data"].set_size(1 << 30);
   Fs* fs = (*config.mutable_fs())["ext4"].add_entries();
   fs->set_drive("data");
@@ -66,6 +70,7 @@ Model Full() {
     state->set_target(volume.target());
     state->set_holds(true);
   }
+  Guest(&model).mutable_settings()->set_timezone("Europe/Berlin");
   return model;
 }
 

@@ -17,6 +17,8 @@ namespace rum {
 // A guest in memory: it outlives the agents that hosts make for it, as a real one does. Members are
 // read and changed by tests between calls, under `mutex` when something else runs.
 struct FakeGuest {
+  FakeGuest() { settings.set_timezone("UTC"); }
+
   mutable std::mutex mutex;
   std::condition_variable changed;
   bool connected = true;
