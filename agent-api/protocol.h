@@ -10,7 +10,8 @@
 //   that it does not know passes over it; a call that it does not know is Unimplemented.
 // * kProtocol grows by one when a host has to know whether the agent understands something, and the
 //   host asks before it uses that (2: Copy, Upgrade, ReadHostKeys, ExecStart.input_window and
-//   timeout_ms; 3: CopyStart.resume; 4: ObserveRequest.stream_secret).
+//   timeout_ms; 3: CopyStart.resume; 4: ObserveRequest.stream_secret). A setting needs none: that
+//   the agent tells it in Observation.settings says that it can be set.
 // * A host replaces an older agent, or another build of the same version, at the beginning of a
 //   session, before anything else is done in it; one of protocol 1 has no Upgrade and is replaced
 //   at the next boot. Until then, or if that fails, it works with what the agent understands, down

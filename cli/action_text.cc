@@ -77,6 +77,9 @@ std::string WouldDo(const Action& action) {
     case Action::kSetHostname:
       return absl::StrCat("set hostname ", action.set_hostname().before(), " → ",
                           action.set_hostname().after());
+    case Action::kSetSetting:
+      return absl::StrCat("set ", action.field().substr(action.field().rfind('.') + 1), " ",
+                          action.set_setting().before(), " → ", action.set_setting().after());
     case Action::kSetGroups:
       return Groups(action.set_groups());
     case Action::kSetAuthorizedKeys: {

@@ -10,7 +10,7 @@
 namespace rum {
 namespace {
 
-struct Verdict {
+struct Answer {
   Condition::Status status = Condition::TRUE;
   std::string reason;
   std::string message;
@@ -29,7 +29,7 @@ std::string Fields(const MachineStatus& status, const Wanted& wanted) {
   return absl::StrJoin(fields, ", ");
 }
 
-Verdict ConfigValid(const MachineStatus& status) {
+Answer ConfigValid(const MachineStatus& status) {
   if (status.config_error().empty()) return {Condition::TRUE, "Valid", ""};
   return {Condition::FALSE, "ConfigInvalid", FirstLine(status.config_error())};
 }
@@ -38,7 +38,7 @@ std::string Why(const MachineStatus& status, const std::string& what) {
   return status.phase_reason().empty() ? what : what + ": " + status.phase_reason();
 }
 
-Verdict AgentConnected(const MachineStatus& status) {
+Answer AgentConnected(const MachineStatus& status) {
   if (!status.error().empty())
     return {Condition::UNKNOWN, "NotObserved", FirstLine(status.error())};
   switch (status.phase()) {
@@ -67,7 +67,7 @@ Verdict AgentConnected(const MachineStatus& status) {
   }
 }
 
-Verdict RestartRequired(const MachineStatus& status) {
+Answer RestartRequired(const MachineStatus& status) {
   if (!status.error().empty())
     return {Condition::UNKNOWN, "NotObserved", FirstLine(status.error())};
   const std::string fields =
@@ -78,8 +78,8 @@ Verdict RestartRequired(const MachineStatus& status) {
 
 bool IsScript(const Item& item) { return absl::StartsWith(item.field(), "provision."); }
 
-Verdict Provisioned(const MachineStatus& status) {
-  const Verdict agent = AgentConnected(status);
+Answer Provisioned(const MachineStatus& status) {
+  const Answer agent = AgentConnected(status);
   if (agent.status != Condition::TRUE) return {Condition::UNKNOWN, agent.reason, agent.message};
   for (const Item& item : status.items()) {
     if (!IsScript(item) || item.state() == Item::HOLDS || item.state() == Item::OPT_IN) continue;
@@ -92,9 +92,9 @@ Verdict Provisioned(const MachineStatus& status) {
   return {Condition::TRUE, "ScriptsRan", ""};
 }
 
-Verdict Synced(const MachineStatus& status) {
-  if (const Verdict config = ConfigValid(status); config.status != Condition::TRUE) return config;
-  const Verdict agent = AgentConnected(status);
+Answer Synced(const MachineStatus& status) {
+  if (const Answer config = ConfigValid(status); config.status != Condition::TRUE) return config;
+  const Answer agent = AgentConnected(status);
   if (agent.status != Condition::TRUE) return agent;
   // What needs the user first.
   static constexpr struct {
@@ -118,8 +118,8 @@ Verdict Synced(const MachineStatus& status) {
   return {Condition::TRUE, "InSync", ""};
 }
 
-Verdict Ready(const MachineStatus& status) {
-  for (const Verdict& needed : {AgentConnected(status), Provisioned(status)}) {
+Answer Ready(const MachineStatus& status) {
+  for (const Answer& needed : {AgentConnected(status), Provisioned(status)}) {
     if (needed.status != Condition::TRUE) return needed;
   }
   const std::string ports = Fields(status, [](const Item& item) {
@@ -140,17 +140,17 @@ void SetConditions(const MachineRecord& record, int64_t now_ms, MachineStatus* s
         std::pair{"RestartRequired", &RestartRequired},
         std::pair{"AgentConnected", &AgentConnected}, std::pair{"ConfigValid", &ConfigValid},
         std::pair{"Provisioned", &Provisioned}}) {
-    const Verdict verdict = judge(*status);
+    const Answer answer = judge(*status);
     Condition* condition = status->add_conditions();
     condition->set_type(type);
-    condition->set_status(verdict.status);
-    condition->set_reason(verdict.reason);
-    condition->set_message(verdict.message);
+    condition->set_status(answer.status);
+    condition->set_reason(answer.reason);
+    condition->set_message(answer.message);
     MakeUtf8(condition);  // libvirt's words may be anything, and a record is JSON
     condition->set_last_transition_ms(now_ms);
     condition->set_observed_generation(status->generation());
     for (const Condition& before : record.conditions()) {
-      if (before.type() == type && before.status() == verdict.status) {
+      if (before.type() == type && before.status() == answer.status) {
         condition->set_last_transition_ms(before.last_transition_ms());
       }
     }

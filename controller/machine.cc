@@ -14,6 +14,7 @@
 #include "agent-api/steady_now.h"
 #include "agent-api/threads.h"
 #include "controller/auto_ports.h"
+#include "controller/conditions.h"
 #include "controller/history.h"
 #include "controller/restart_policy.h"
 #include "controller/revive.h"
@@ -502,7 +503,7 @@ MachineStatus Machine::Status(const std::string* default_uri, bool* seen) {
       links_.Look(desired, record, first ? kFirstLook : absl::ZeroDuration());
   const int64_t now = absl::ToUnixMillis(absl::Now());
   MachineStatus status = MakeStatus(desired, record, observed.ok() ? *observed : Observed(), now,
-                                    wanted.error, wanted.asks);
+                                    wanted.error, wanted.asks, RememberedFailures());
   if (seen != nullptr) *seen = observed.ok();
   if (!observed.ok()) {
     // Not "not defined": nobody can tell now. What is somebody else's is not this machine.
@@ -518,7 +519,7 @@ MachineStatus Machine::Status(const std::string* default_uri, bool* seen) {
     std::lock_guard<std::mutex> lock(mutex_);
     status.set_error(load_error_);
   }
-  MarkFailures(RememberedFailures(), record, now, &status);
+  SetConditions(record, now, &status);  // which speak of the error as well
   if (!wanted.note.empty()) status.add_notes(wanted.note);
   if (default_uri != nullptr) {
     const std::string elsewhere = OtherDefault(desired, record, *default_uri);

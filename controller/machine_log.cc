@@ -3,8 +3,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent-api/run_log/run_log.h"
+#include "controller/aspects/script_ledger.h"
 #include "controller/machine.h"
-#include "controller/script_ledger.h"
 
 namespace rum {
 namespace {

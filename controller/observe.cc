@@ -1,13 +1,11 @@
 #include "controller/observe.h"
 
-#include <algorithm>
-#include <set>
 #include <string>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "controller/storage.h"
+#include "controller/aspects/aspects.h"
 
 namespace rum {
 
@@ -30,16 +28,9 @@ absl::StatusOr<Observed> Observe(const MachineIdentity& machine, Hypervisor& hyp
   if (agent == nullptr || !observed.domain.running || StandsStill(observed.domain)) return observed;
   agent::ObserveRequest request;
   request.set_user(UserInGuest(desired, observed.domain));
-  std::set<std::string> groups(desired.user().groups().begin(), desired.user().groups().end());
-  groups.insert(record.owned_groups().begin(), record.owned_groups().end());
-  for (const std::string& group : groups) request.add_groups(group);
-  // Those that the plan looks for.
-  for (const Config* config : {&desired, &record.applied()}) {
-    for (const std::string& line : config->ssh().authorized_keys()) {
-      request.add_authorized_keys(line);
-    }
+  for (const Aspect& aspect : Aspects()) {
+    if (aspect.ask != nullptr) aspect.ask(desired, record, observed.domain, &request);
   }
-  for (const agent::Volume& volume : VolumesOf(observed.domain)) *request.add_volumes() = volume;
   absl::StatusOr<agent::Observation> guest = agent->Observe(request);
   if (guest.ok()) {
     observed.guest = *std::move(guest);

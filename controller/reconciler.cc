@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "agent-api/steady_now.h"
+#include "controller/aspects/definition.h"
 #include "controller/executor.h"
 #include "controller/failpoint.h"
 #include "controller/history.h"
@@ -88,6 +89,8 @@ class Reconciliation {
     }
     observed_ = *std::move(observed);
     NoteBoot();
+    if (options_.dry_run) return true;
+    judgement_ = Judge(desired_, *record_, observed_, Options());
     Report();
     return true;
   }
@@ -109,10 +112,9 @@ class Reconciliation {
 
   // What was seen goes into the record, and to whoever watches.
   void Report() {
-    if (options_.dry_run) return;
     const int64_t now = NowMs();
-    status_ = MakeStatus(desired_, *record_, observed_, now, options_.config_error, options_.asks);
-    MarkFailures({outcome_.errors, 0}, *record_, now, &status_);
+    status_ = MakeStatus(desired_, *record_, observed_, judgement_, now, options_.config_error,
+                         options_.asks, {outcome_.errors, 0});
     noted_ = NoteReport(status_, true, now, record_) || noted_;
     if (sink_.report) sink_.report(status_, *record_);
   }
@@ -244,7 +246,7 @@ class Reconciliation {
         !AwaitAddress()) {
       return false;
     }
-    const Plan plan = MakePlan(desired_, *record_, observed_, Options());
+    const Plan plan = MakePlan(judgement_, *record_, Options());
     bool acted = false;
     for (const Action& action : plan.actions()) {
       if (links_.stopping()) return false;
@@ -345,7 +347,7 @@ class Reconciliation {
     }
     if (execution.interrupted && Rebooted(action)) return true;
     if (action.has_run_script()) ran_.insert(action.run_script().kind());
-    Judge(action, execution);
+    NoteOutcome(action, execution);
     return true;
   }
 
@@ -374,7 +376,7 @@ class Reconciliation {
     return true;
   }
 
-  void Judge(const Action& action, const Execution& execution) {
+  void NoteOutcome(const Action& action, const Execution& execution) {
     if (sink_.result) sink_.result(execution.result);
     NoteAction(execution.result, status_, NowMs(), record_);
     noted_ = true;
@@ -403,17 +405,14 @@ class Reconciliation {
       return;
     }
     CheckReachable();
-    const Plan left = MakePlan(desired_, *record_, observed_, Options());
+    const Plan left = MakePlan(judgement_, *record_, Options());
     *outcome_.plan.mutable_waiting() = left.waiting();
     *outcome_.plan.mutable_at_start() = left.at_start();
     // What the loop may not try again by itself is not converged either.
-    PlanOptions all = Options();
-    all.retry_failed = true;
-    const bool converged = observed_.guest.has_value() && !outcome_.failed &&
-                           MakePlan(desired_, *record_, observed_, all).actions().empty();
+    const bool converged = observed_.guest.has_value() && !outcome_.failed && Settled(judgement_);
     ReportUndone(left);
     Failpoint("record");
-    noted_ = NoteObserved(desired_, observed_, converged, NowMs(), record_) || noted_;
+    noted_ = NoteObserved(desired_, judgement_, converged, NowMs(), record_) || noted_;
     Report();  // which now says whether the generation is applied
     if (noted_) Save();
   }
@@ -463,8 +462,9 @@ class Reconciliation {
   const EventSink& sink_;
   MachineRecord* const record_;
   ApplyOutcome outcome_;
-  Observed observed_;
-  MachineStatus status_;  // of the last look
+  Observed observed_;     // by the last look,
+  Judgement judgement_;   // what it means,
+  MachineStatus status_;  // and its report
   bool noted_ = false;    // the record has what is not saved yet
   std::set<std::string> tried_;
   std::set<std::string> ran_;  // kinds of scripts

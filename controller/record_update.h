@@ -23,9 +23,9 @@ bool NoteIntent(const Config& desired, const Observed& observed, const Action& a
 // After `action` was done: what the guest does not tell, which is what its keys may do.
 void NoteDone(const Action& action, MachineRecord* record);
 
-// Copies field by field into `applied` what is seen to hold. `converged`: no action is left, so
-// that the generation as a whole is applied.
-bool NoteObserved(const Config& desired, const Observed& observed, bool converged, int64_t now_ms,
+// Copies field by field into `applied` what the verdicts of one look saw to hold. `converged`: no
+// action is left, so that the generation as a whole is applied.
+bool NoteObserved(const Config& desired, const Judgement& judgement, bool converged, int64_t now_ms,
                   MachineRecord* record);
 
 }  // namespace rum

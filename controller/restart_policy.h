@@ -3,7 +3,8 @@
 
 #include <cstdint>
 
-#include "controller/plan.h"
+#include "controller/hypervisor/hypervisor.h"
+#include "state/record.pb.h"
 
 namespace rum {
 

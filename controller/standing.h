@@ -3,7 +3,8 @@
 
 #include <string>
 
-#include "controller/plan.h"
+#include "controller/observed.h"
+#include "controller/plan.pb.h"
 
 namespace rum {
 

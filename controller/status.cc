@@ -1,5 +1,6 @@
 #include "controller/status.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -7,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "controller/conditions.h"
 #include "controller/drift.h"
-#include "controller/report.h"
+#include "controller/restart_policy.h"
 #include "controller/standing.h"
 #include "controller/trust.h"
 #include "google/protobuf/util/message_differencer.h"
@@ -44,57 +45,92 @@ void Identify(const Config& desired, const MachineRecord& record, const Observed
   status->set_agent_connected(observed.guest.has_value());
 }
 
+// Of a machine that is wanted up and went by itself. One that somebody ended is as he wants it; the
+// phase says so.
+std::optional<Finding> FindRun(const Config& desired, const MachineRecord& record,
+                               const Observed& observed, int64_t now_ms) {
+  if (!record.want_running()) return std::nullopt;
+  const Standing standing = StandingOf(observed);
+  const bool panicked = standing.phase == MachineStatus::PANICKED;
+  const bool fell = panicked || standing.phase == MachineStatus::CRASHED;
+  const RestartVerdict verdict = JudgeRestart(desired, record, observed.domain, false, now_ms);
+  if (!fell && verdict.what == RestartVerdict::kNothing) return std::nullopt;
+  const std::string was = PhaseName(standing.phase);
+  Finding finding;
+  finding.what = standing.reason.empty() ? was : standing.reason;
+  finding.outlook = standing.remedy;
+  Item& item = finding.item;
+  item.set_field(kRunItem);
+  item.set_state(Item::FAILING);
+  item.set_moved_by(panicked ? Item::GUEST : Item::LIBVIRT);
+  item.set_known_by(Item::LIBVIRT);
+  item.set_observed(was);
+  item.set_wanted("running");
+  if (verdict.what == RestartVerdict::kGivenUp) {
+    absl::StrAppend(&finding.what, ", as after each of ", kMostRestarts,
+                    " starts, so rum leaves it");
+    item.set_given_up(true);
+  } else if (verdict.what != RestartVerdict::kNothing) {
+    item.set_state(Item::DRIFTED);
+    item.set_next_try_ms(verdict.due_ms);
+    finding.outlook =
+        absl::StrCat("will be started again (", verdict.number, " of ", kMostRestarts, ")");
+  }
+  return finding;
+}
+
+Item ItemOf(const Finding& finding, const Failures& failures, const MachineRecord& record,
+            int64_t now_ms) {
+  Item item = finding.item;
+  std::string outlook = finding.outlook;
+  if (item.state() != Item::HOLDS) item.set_first_seen_ms(FirstSeen(item, record, now_ms));
+  if (item.state() == Item::DRIFTED && IsFight(item.remedy(), record)) {
+    item.set_given_up(true);
+    outlook = absl::StrCat("moved again after each of ", kMostRounds,
+                           " corrections, so rum leaves it; `rum apply` starts again");
+  }
+  const auto error = failures.errors.find(item.remedy());
+  if (item.state() != Item::HOLDS && !item.remedy().empty() && error != failures.errors.end()) {
+    if (item.state() != Item::FAILING) outlook = error->second;
+    item.set_state(Item::FAILING);
+    item.set_next_try_ms(failures.next_try_ms);
+  }
+  item.set_text(outlook.empty() ? finding.what : absl::StrCat(finding.what, ": ", outlook));
+  return item;
+}
+
 }  // namespace
 
 MachineStatus MakeStatus(const Config& desired, const MachineRecord& record,
-                         const Observed& observed, int64_t now_ms, const std::string& config_error,
-                         const std::vector<Ask>& asks) {
+                         const Observed& observed, const Judgement& judgement, int64_t now_ms,
+                         const std::string& config_error, const std::vector<Ask>& asks,
+                         const Failures& failures) {
   MachineStatus status;
   Identify(desired, record, observed, &status);
   SetPhase(record, observed, now_ms, &status);
   status.set_config_error(config_error);
-  Report report(desired, record, observed);
-  const bool running = observed.domain.running;
-  report.KnownBy(Item::LIBVIRT);
-  ReportRun(now_ms, &report);
-  report.KnownBy(Item::HOST);
-  if (running) ReportPorts(&report);
-  report.KnownBy(Item::GUEST);
-  if (observed.guest.has_value()) ReportGuest(&report);
-  report.KnownBy(Item::LIBVIRT);
-  if (observed.domain.defined || running) ReportDomain(&report);
-  report.KnownBy(Item::GUEST);
-  if (observed.guest.has_value()) ReportScripts(&report);
-  std::vector<Item> items = report.Take();
-  for (const Ask& ask : asks) items.push_back(AskItem(ask));
-  for (Item& item : items) {
-    if (item.state() != Item::HOLDS) item.set_first_seen_ms(FirstSeen(item, record, now_ms));
-    if (item.state() == Item::DRIFTED && IsFight(item.remedy(), record)) {
-      item.set_given_up(true);
-      item.set_text(absl::StrCat(item.text().substr(0, item.text().rfind(": ")),
-                                 ": moved again after each of ", kMostRounds,
-                                 " corrections, so rum leaves it; `rum apply` starts again"));
+  if (const auto run = FindRun(desired, record, observed, now_ms); run.has_value()) {
+    *status.add_items() = ItemOf(*run, failures, record, now_ms);
+  }
+  for (const Verdict& verdict : judgement.verdicts) {
+    for (const Finding& finding : verdict.findings) {
+      *status.add_items() = ItemOf(finding, failures, record, now_ms);
     }
+  }
+  for (const Ask& ask : asks) {
+    Item item = AskItem(ask);
+    item.set_first_seen_ms(FirstSeen(item, record, now_ms));
     *status.add_items() = std::move(item);
   }
   SetConditions(record, now_ms, &status);
   return status;
 }
 
-void MarkFailures(const Failures& failures, const MachineRecord& record, int64_t now_ms,
-                  MachineStatus* status) {
-  for (Item& item : *status->mutable_items()) {
-    if (item.state() == Item::HOLDS || item.remedy().empty()) continue;
-    const auto error = failures.errors.find(item.remedy());
-    if (error == failures.errors.end()) continue;
-    if (item.state() != Item::FAILING) {
-      item.set_state(Item::FAILING);
-      item.set_text(
-          absl::StrCat(item.text().substr(0, item.text().rfind(": ")), ": ", error->second));
-    }
-    item.set_next_try_ms(failures.next_try_ms);
-  }
-  SetConditions(record, now_ms, status);
+MachineStatus MakeStatus(const Config& desired, const MachineRecord& record,
+                         const Observed& observed, int64_t now_ms, const std::string& config_error,
+                         const std::vector<Ask>& asks, const Failures& failures) {
+  return MakeStatus(desired, record, observed, Judge(desired, record, observed, PlanOptions()),
+                    now_ms, config_error, asks, failures);
 }
 
 bool SameReport(const MachineStatus& a, const MachineStatus& b) {

@@ -11,14 +11,6 @@
 
 namespace rum {
 
-// The drift report: of each item whether it holds, and otherwise who moved it, since when, and what
-// becomes of it. Pure; a converged machine gives only items that hold. `config_error`: the file's
-// problems, when `desired` is the last good configuration instead. `now_ms` (Unix time) is the
-// first sight of what the record does not know yet. `asks`: what was withheld from `desired`.
-MachineStatus MakeStatus(const Config& desired, const MachineRecord& record,
-                         const Observed& observed, int64_t now_ms,
-                         const std::string& config_error = "", const std::vector<Ask>& asks = {});
-
 // Of the last reconcile: the errors of the actions that failed, by their field, and when it is
 // tried again (Unix time, ms; 0: not by itself).
 struct Failures {
@@ -26,9 +18,20 @@ struct Failures {
   int64_t next_try_ms = 0;
 };
 
-// What could not be put right is failing, with its error and its next try; conditions follow.
-void MarkFailures(const Failures& failures, const MachineRecord& record, int64_t now_ms,
-                  MachineStatus* status);
+// The drift report, which is the union of what the verdicts of one look found: of each item whether
+// it holds, and otherwise who moved it, since when, and what becomes of it. Pure; a converged
+// machine gives only items that hold. `config_error`: the file's problems, when `desired` is the
+// last good configuration instead. `now_ms` (Unix time) is the first sight of what the record does
+// not know yet. `asks`: what was withheld from `desired`. What is among `failures` is failing, with
+// its error and its next try.
+MachineStatus MakeStatus(const Config& desired, const MachineRecord& record,
+                         const Observed& observed, const Judgement& judgement, int64_t now_ms,
+                         const std::string& config_error = "", const std::vector<Ask>& asks = {},
+                         const Failures& failures = {});
+MachineStatus MakeStatus(const Config& desired, const MachineRecord& record,
+                         const Observed& observed, int64_t now_ms,
+                         const std::string& config_error = "", const std::vector<Ask>& asks = {},
+                         const Failures& failures = {});
 
 // Whether somebody who has seen `a` learns anything from `b`. Traffic is nothing to learn.
 bool SameReport(const MachineStatus& a, const MachineStatus& b);

@@ -65,6 +65,13 @@ std::string SystemAccountsPattern() {
   return absl::StrCat("^(", absl::StrJoin(SystemAccounts(), "|"), ")$|^systemd-");
 }
 
+FieldRule TimezoneRule() {
+  FieldRule rule =
+      TextRule("^[a-zA-Z0-9_+-]+(/[a-zA-Z0-9_+-]+)*$", "^(localtime|posixrules)$", 64, true);
+  rule.form = "the name of a time zone, such as \"Europe/Berlin\"";
+  return rule;
+}
+
 FieldRule TargetRule() {
   return TextRule(R"(^/[^\x00-\x1f\x7f]*$)",
                   absl::StrCat(R"((^|/)\.\.(/|$)|^/(\.?/)*\.?$|)", KeptTargetsPattern()));
@@ -112,6 +119,7 @@ std::map<std::string, FieldRule> AllRules() {
                 "", 0, true)},
       {"rum.Advanced.domain_type", WordsRule({"auto", "kvm", "qemu"}, false)},
       {"rum.Advanced.machine", TextRule(kMachineNamePattern)},
+      {"rum.Guest.timezone", TimezoneRule()},
       {"rum.Reconcile.restart", WordsRule({"on-crash", "always", "never"}, true)},
   };
 }

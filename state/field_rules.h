@@ -22,6 +22,9 @@ struct FieldRule {
   std::string pattern;
   std::string refused;
   uint64_t most_characters = 0;  // 0: any number
+  // What `pattern` says, in words. Validate() goes by the pattern where they are: of a short text
+  // whose form is all that a host knows of it.
+  std::string form;
 };
 
 // That of a field of rum.toml; of one without, a rule that anything fulfils.

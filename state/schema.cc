@@ -42,6 +42,20 @@ bool SkipElement(const FieldDescriptor& field, const Descriptor* element, std::s
   return whole;
 }
 
+void AddFieldsOf(const Descriptor& table, const std::string& prefix, const FieldMeaning& above,
+                 const std::set<Effect>& effects, std::vector<std::string>* fields) {
+  for (int i = 0; i < table.field_count(); ++i) {
+    const FieldDescriptor& field = *table.field(i);
+    const FieldMeaning meaning = above.Below(field);
+    const std::string path = prefix + field.name();
+    if (field.message_type() != nullptr && !field.is_repeated()) {
+      AddFieldsOf(*field.message_type(), path + ".", meaning, effects, fields);
+    } else if (effects.count(meaning.effect) > 0) {
+      fields->push_back(path);
+    }
+  }
+}
+
 }  // namespace
 
 FieldMeaning FieldMeaning::Below(const FieldDescriptor& field) const {
@@ -53,6 +67,12 @@ FieldMeaning FieldMeaning::Below(const FieldDescriptor& field) const {
     meaning.reason = field.options().GetExtension(rum::reason);
   }
   return meaning;
+}
+
+std::vector<std::string> FieldsOfEffects(const std::set<Effect>& effects) {
+  std::vector<std::string> fields;
+  AddFieldsOf(*Config::descriptor(), "", {}, effects, &fields);
+  return fields;
 }
 
 bool IsKey(const FieldDescriptor& field) {

@@ -3,6 +3,7 @@
 
 #include <google/protobuf/descriptor.h>
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,10 @@ struct FieldMeaning {
 // The fields along a dotted path ("ports[1].host", "drives.data.size"); empty when there is no such
 // path. Names of maps' entries may be any.
 std::vector<const google::protobuf::FieldDescriptor*> FieldsAlong(const std::string& path);
+
+// The dotted paths of all fields whose changes cost one of `effects`, in the order of the schema; a
+// table of many elements is one field.
+std::vector<std::string> FieldsOfEffects(const std::set<Effect>& effects);
 
 // Whether it is a key of the file; else rum itself notes it.
 bool IsKey(const google::protobuf::FieldDescriptor& field);

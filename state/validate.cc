@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <regex>
 #include <set>
 
 #include "absl/algorithm/container.h"
@@ -17,6 +18,7 @@
 #include "state/image_url.h"
 #include "state/libvirt_uri.h"
 #include "state/names.h"
+#include "state/schema.h"
 #include "state/size.h"
 #include "state/storage_rules.h"
 
@@ -52,6 +54,7 @@ class Validator {
     CheckTargets();
     CheckAdvanced();
     CheckReconcile();
+    CheckForms(config_, "");
     return std::move(problems_);
   }
 
@@ -108,6 +111,29 @@ class Validator {
       words += (i == 0 ? "" : i + 1 < rule.words.size() ? ", " : " or ") + Quoted(rule.words[i]);
     }
     Report(field, field + " must be " + words + " (got " + Quoted(word) + ")");
+  }
+
+  // All texts of single tables whose rule says its form in words.
+  void CheckForms(const google::protobuf::Message& table, const std::string& prefix) {
+    const auto& type = *table.GetDescriptor();
+    for (int i = 0; i < type.field_count(); ++i) {
+      const auto& field = *type.field(i);
+      if (field.is_repeated()) continue;
+      const std::string path = prefix + field.name();
+      if (field.message_type() != nullptr) {
+        CheckForms(table.GetReflection()->GetMessage(table, &field), path + ".");
+      } else if (!RuleOf(field).form.empty()) {
+        CheckForm(path, RuleOf(field), table.GetReflection()->GetString(table, &field));
+      }
+    }
+  }
+
+  void CheckForm(const std::string& field, const FieldRule& rule, const std::string& text) {
+    if (text.empty() && rule.or_empty) return;
+    const bool fits = text.size() <= rule.most_characters &&
+                      std::regex_search(text, std::regex(rule.pattern)) &&
+                      (rule.refused.empty() || !std::regex_search(text, std::regex(rule.refused)));
+    if (!fits) Report(field, field + " must be " + rule.form + " (got " + Quoted(text) + ")");
   }
 
   // Neither XML nor a shell nor a file's name takes these.

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <initializer_list>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -80,6 +81,18 @@ absl::Status CheckVolume(const std::string& wanted, const agent::VolumeState& vo
   return CheckSize("the problem of a volume", volume.problem(), kMostReasonBytes);
 }
 
+absl::Status CheckSettings(const agent::Settings& settings) {
+  absl::Status status;
+  std::vector<const google::protobuf::FieldDescriptor*> told;
+  settings.GetReflection()->ListFields(settings, &told);
+  for (const auto* field : told) {
+    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_STRING) continue;
+    const std::string value = settings.GetReflection()->GetString(settings, field);
+    status.Update(CheckLine("a setting", value, kMostNameBytes));
+  }
+  return status;
+}
+
 }  // namespace
 
 bool SaysWhatNoAgentSays(const absl::Status& status) {
@@ -100,7 +113,8 @@ absl::Status CheckReply(const agent::ObserveRequest& request, const agent::Obser
                CheckCount("runs of scripts", seen.runs_size(), kMostRunsTold),
                CheckCount("network cards", seen.cards_size(), kMostCards),
                CheckCount("stale targets", seen.stale_targets_size(), kMostStaleTargets),
-               CheckCount("lists that are not whole", seen.cut_size(), kMostCards)});
+               CheckCount("lists that are not whole", seen.cut_size(), kMostCards),
+               CheckSettings(seen.settings())});
   for (const std::string& group : seen.groups()) {
     status.Update(CheckLine("the name of a group", group, kMostNameBytes));
   }

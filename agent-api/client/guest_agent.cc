@@ -65,6 +65,13 @@ class GrpcGuestAgent : public GuestAgent {
     return Unary(&Agent::Stub::SetAuthorizedKeys, request, &reply);
   }
 
+  absl::Status Set(const agent::Settings& settings) override {
+    agent::SetRequest request;
+    *request.mutable_settings() = settings;
+    agent::SetReply reply;
+    return Unary(&Agent::Stub::Set, request, &reply);
+  }
+
   absl::StatusOr<agent::SetStorageReply> SetStorage(
       const agent::SetStorageRequest& request) override {
     agent::SetStorageReply reply;

@@ -25,6 +25,8 @@ class GuestAgent {
   virtual absl::Status SetHostname(const std::string& hostname) = 0;
   virtual absl::Status SetGroups(const agent::SetGroupsRequest& request) = 0;
   virtual absl::Status SetAuthorizedKeys(const agent::SetAuthorizedKeysRequest& request) = 0;
+  // What Observation.settings tells can be set.
+  virtual absl::Status Set(const agent::Settings& settings) = 0;
   // Formatting may take minutes. The states of the volumes in the order of the request, also those
   // that could not be made.
   virtual absl::StatusOr<agent::SetStorageReply> SetStorage(

@@ -71,8 +71,9 @@ std::vector<std::string> Differences(const agent::Observation& told,
   return names;
 }
 
-Changes::Changes(Observer observe)
+Changes::Changes(Observer observe, std::vector<std::string> files)
     : observe_(std::move(observe)),
+      files_(std::move(files)),
       inotify_(inotify_init1(IN_NONBLOCK | IN_CLOEXEC)),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       hostname_(open("/proc/sys/kernel/hostname", O_RDONLY | O_CLOEXEC)),
@@ -179,6 +180,7 @@ bool Changes::WatchFiles() {
        {"/etc/group", "/etc/passwd", "/etc/hostname", "/etc/hosts", "/etc/fstab"}) {
     WatchFile(path, kInFolder);
   }
+  for (const std::string& path : files_) WatchFile(path, kInFolder);
   std::string user;
   {
     const std::lock_guard<std::mutex> guard(mutex_);

@@ -26,7 +26,8 @@ class Changes {
  public:
   using Observer = std::function<agent::Observation(const agent::ObserveRequest&)>;
 
-  explicit Changes(Observer observe);
+  // `files`: more that tell of what is observed.
+  explicit Changes(Observer observe, std::vector<std::string> files = {});
   ~Changes();
   Changes(const Changes&) = delete;
   Changes& operator=(const Changes&) = delete;
@@ -51,6 +52,7 @@ class Changes {
   void Compare(int64_t at_ms);
 
   const Observer observe_;
+  const std::vector<std::string> files_;
   const int inotify_;
   const int wake_;      // eventfd
   const int hostname_;  // /proc/sys/kernel/hostname, -1: none

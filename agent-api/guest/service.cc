@@ -34,10 +34,12 @@
 #include "agent-api/guest/host_keys.h"
 #include "agent-api/guest/hostname.h"
 #include "agent-api/guest/hosts_file.h"
+#include "agent-api/guest/setting.h"
 #include "agent-api/guest/spawn.h"
 #include "agent-api/guest/staged_program.h"
 #include "agent-api/guest/storage.h"
 #include "agent-api/guest/text_file.h"
+#include "agent-api/guest/timezone.h"
 #include "agent-api/guest/told.h"
 #include "agent-api/protocol.h"
 #include "agent-api/threads.h"
@@ -50,6 +52,19 @@ constexpr size_t kMostPiece = 32 * 1024;
 constexpr std::chrono::seconds kCallsEnd{5};
 // How soon the end of a session is noticed by a stream that has nothing to say.
 constexpr std::chrono::milliseconds kLookForHost{2000};
+
+const std::vector<Setting>& Settings() {
+  static const auto* const settings = new std::vector<Setting>{TimezoneSetting()};
+  return *settings;
+}
+
+std::vector<std::string> FilesOfSettings() {
+  std::vector<std::string> files;
+  for (const Setting& setting : Settings()) {
+    files.insert(files.end(), setting.files.begin(), setting.files.end());
+  }
+  return files;
+}
 
 // Of a file in the guest that could not be read or written, or is held: whoever uses the guest may
 // have cured it by the next try. Unavailable is gRPC's word for a connection that was lost.
@@ -97,7 +112,7 @@ class Service final : public agent::Agent::Service {
         program_(std::move(program)),
         build_id_(BuildIdOf("/proc/self/exe")),
         replaced_(replaced),
-        changes_([this](const auto& request) { return Look(request); }) {
+        changes_([this](const auto& request) { return Look(request); }, FilesOfSettings()) {
     scripts_->OnEnd([this] { changes_.Notice(); });
   }
 
@@ -127,6 +142,13 @@ class Service final : public agent::Agent::Service {
   grpc::Status SetHostname(grpc::ServerContext*, const agent::SetHostnameRequest* request,
                            agent::SetHostnameReply*) override {
     return ToGrpc(Curable(guest::SetHostname(request->hostname())));
+  }
+
+  grpc::Status Set(grpc::ServerContext*, const agent::SetRequest* request,
+                   agent::SetReply*) override {
+    absl::Status status;
+    for (const Setting& setting : Settings()) status.Update(setting.set(request->settings()));
+    return ToGrpc(Curable(status));
   }
 
   grpc::Status SetGroups(grpc::ServerContext*, const agent::SetGroupsRequest* request,
@@ -309,6 +331,7 @@ class Service final : public agent::Agent::Service {
     for (const agent::VolumeState& state : ObserveStorage(volumes, request.user()))
       *seen.add_volumes() = state;
     for (const std::string& target : StaleTargets(volumes)) seen.add_stale_targets(target);
+    for (const Setting& setting : Settings()) setting.look(seen.mutable_settings());
     seen.set_boot_script_hash(scripts_->BootScriptHash());
     FitToBudget(request, &seen);
     return seen;

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "controller/script_ledger.h"
+#include "controller/aspects/script_ledger.h"
 #include "controller/utf8.h"
 
 namespace rum {

@@ -63,6 +63,10 @@ Plan WholePlan() {
   auto* hostname = plan.add_actions()->mutable_set_hostname();
   hostname->set_before("dev");
   hostname->set_after("devbox");
+  Action* setting = plan.add_actions();
+  setting->set_field("guest.timezone");
+  setting->mutable_set_setting()->set_before("UTC");
+  setting->mutable_set_setting()->set_after("Europe/Berlin");
   auto* groups = plan.add_actions()->mutable_set_groups();
   groups->set_user("rum");
   groups->add_add("docker");
@@ -98,6 +102,7 @@ TEST(RenderPlan, ShowsEveryKindOfActionAndEveryEffectWithItsReason) {
   ~ Would start the machine
   ~ Would update port forwards (added 3000→3000, added [::1]:8080→80, removed 0.0.0.0:5432→5432)
   ~ Would set hostname dev → devbox
+  ~ Would set timezone UTC → Europe/Berlin
   ~ Would add rum to docker, kvm; remove rum from wheel
   ~ Would update authorized keys (added me@here; removed ssh-rsa …BBBBCCCC)
   ~ Would update mounts (added /data, /src)
@@ -124,6 +129,7 @@ TEST(RenderPlan, IsAsciiWithoutAUtf8TerminalAndLosesNoMark) {
   ~ Would start the machine
   ~ Would update port forwards (added 3000->3000, added [::1]:8080->80, removed 0.0.0.0:5432->5432)
   ~ Would set hostname dev -> devbox
+  ~ Would set timezone UTC -> Europe/Berlin
   ~ Would add rum to docker, kvm; remove rum from wheel
   ~ Would update authorized keys (added me@here; removed ssh-rsa ...BBBBCCCC)
   ~ Would update mounts (added /data, /src)

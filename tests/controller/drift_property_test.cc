@@ -192,7 +192,7 @@ TEST(Drift, TheAuthorAndTheFirstSightStayUntilItIsPutRight) {
     NoteReport(model.Status(1000), false, 1000, &model.record);
     // What is applied follows what is seen, also round after round.
     for (int64_t now : {2000, 3000}) {
-      NoteObserved(model.desired, model.observed, false, now, &model.record);
+      model.NoteObserved(false, now);
       NoteReport(model.Status(now), false, now, &model.record);
     }
     for (const Item& item : Open(model.Status(4000))) {
@@ -317,11 +317,11 @@ TEST(History, TellsWhatWasPutRightWithBeforeAfterAndByWhom) {
   EXPECT_EQ(event.took_ms(), 31);
 }
 
-TEST(MarkFailures, MakesAFailingItemOfWhatCouldNotBePutRight) {
+TEST(Status, OfWhatCouldNotBePutRightIsFailing) {
   Model model = AtRest();
   model.observed.guest->set_hostname("typed");
-  MachineStatus status = model.Status();
-  MarkFailures({{{"network.hostname", "agent: read-only"}}, 5000}, model.record, 1, &status);
+  const MachineStatus status = MakeStatus(model.desired, model.record, model.observed, 1, "", {},
+                                          {{{"network.hostname", "agent: read-only"}}, 5000});
   const std::vector<Item> open = Open(status);
   ASSERT_EQ(open.size(), 1u);
   EXPECT_EQ(open[0].state(), Item::FAILING);

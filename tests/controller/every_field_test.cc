@@ -85,6 +85,8 @@ autologin = false
 [reconcile]
 auto = true
 restart = "on-crash"
+[guest]
+timezone = "Europe/Berlin"
 )";
 
 struct Case {
@@ -137,6 +139,7 @@ const std::vector<Case>& Cases() {
       {"advanced.autologin", "autologin = false", "autologin = true"},
       {"reconcile.auto", "auto = true", "auto = false"},
       {"reconcile.restart", "\"on-crash\"", "\"always\""},
+      {"guest.timezone", "Europe/Berlin", "Asia/Tokyo"},
   };
   return cases;
 }

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "controller/aspects/ports.h"
 #include "controller/hypervisor/definition.h"
 #include "controller/record_update.h"
 #include "controller/status.h"
@@ -39,6 +40,9 @@ std::string Name(const Action& action) {
     case Action::kSetHostname:
       return absl::StrCat(name, " ", action.set_hostname().before(), " → ",
                           action.set_hostname().after());
+    case Action::kSetSetting:
+      return absl::StrCat(name, " ", action.set_setting().before(), " → ",
+                          action.set_setting().after());
     case Action::kSetGroups:
       for (const std::string& group : action.set_groups().add()) {
         absl::StrAppend(&name, " +", group);
@@ -83,9 +87,14 @@ MachineStatus Model::Status(int64_t now_ms) const {
   return MakeStatus(desired, record, observed, now_ms);
 }
 
+bool Model::NoteObserved(bool converged, int64_t now_ms) {
+  return rum::NoteObserved(desired, Judge(desired, record, observed, PlanOptions()), converged,
+                           now_ms, &record);
+}
+
 void Model::Apply(const Plan& plan) {
   for (const Action& action : plan.actions()) Apply(action);
-  NoteObserved(desired, observed, true, 1, &record);
+  NoteObserved(true, 1);
 }
 
 void Model::Apply(const Action& action) {
@@ -112,6 +121,8 @@ void Model::Apply(const Action& action) {
   } else if (action.has_set_hostname()) {
     observed.guest->set_hostname(action.set_hostname().after());
     observed.guest->set_static_hostname(action.set_hostname().after());
+  } else if (action.has_set_setting()) {
+    observed.guest->mutable_settings()->MergeFrom(action.set_setting().settings());
   } else if (action.has_set_groups()) {
     std::set<std::string> groups(observed.guest->groups().begin(), observed.guest->groups().end());
     for (const std::string& group : action.set_groups().add()) groups.insert(group);
@@ -142,6 +153,7 @@ void Model::Apply(const Action& action) {
     run.set_run_id(action.run_script().run_id());
     *observed.guest->add_runs() = run;
   }
+  NoteDone(action, &record);
 }
 
 Config SampleConfig() {

@@ -17,6 +17,7 @@ struct Model {
 
   Plan MakePlan(const PlanOptions& options = PlanOptions()) const;
   MachineStatus Status(int64_t now_ms = 1) const;
+  bool NoteObserved(bool converged, int64_t now_ms);
   // Does what `plan` says, as a world would in which nothing fails.
   void Apply(const Plan& plan);
   void Apply(const Action& action);

@@ -4,8 +4,8 @@
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 
+#include "controller/aspects/script_ledger.h"
 #include "controller/record_update.h"
-#include "controller/script_ledger.h"
 #include "tests/controller/model.h"
 
 namespace rum {
@@ -198,7 +198,7 @@ TEST(Plan, AHostnameThatIsNotUtf8IsEscaped) {
   model.observed.guest->set_static_hostname("b\xfcro");
   model.observed.guest->add_stale_targets("/d\xe4");
   EXPECT_THAT(Names(model.MakePlan()), Contains("network.hostname b\\xfcro → dev"));
-  NoteObserved(model.desired, model.observed, false, 2, &model.record);
+  model.NoteObserved(false, 2);
   EXPECT_EQ(model.record.applied().network().hostname(), "b\\xfcro");
   std::string json;
   EXPECT_TRUE(google::protobuf::util::MessageToJsonString(model.record, &json).ok());
@@ -411,7 +411,7 @@ TEST(Record, AppliedIsOnlyWhatWasSeen) {
   model.desired.mutable_resources()->set_memory_mb(2048);
   model.desired.mutable_provision()->mutable_boot()->set_script("echo boot 2");
   model.observed.forwards[1].bound = absl::UnavailableError("in use");
-  NoteObserved(model.desired, model.observed, false, 2, &model.record);
+  model.NoteObserved(false, 2);
   const Config& applied = model.record.applied();
   EXPECT_EQ(applied.network().hostname(), "dev");
   EXPECT_EQ(applied.resources().memory_mb(), 1024u);
@@ -421,7 +421,7 @@ TEST(Record, AppliedIsOnlyWhatWasSeen) {
 
 TEST(Record, SeeingTheSameAgainChangesNothing) {
   Model model = Converged(SampleConfig());
-  EXPECT_FALSE(NoteObserved(model.desired, model.observed, true, 99, &model.record));
+  EXPECT_FALSE(model.NoteObserved(true, 99));
 }
 
 TEST(Record, AGroupThatIsNeitherWantedNorThereIsNobodys) {

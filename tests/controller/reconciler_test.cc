@@ -55,6 +55,30 @@ TEST_F(ReconcilerTest, UpMakesEverythingOfTheFileTrue) {
   EXPECT_EQ(world_.Record().generation(), 1);
 }
 
+class CountingHypervisor : public FakeHypervisor {
+ public:
+  using FakeHypervisor::FakeHypervisor;
+  absl::StatusOr<DomainState> Inspect(const MachineIdentity& machine) override {
+    ++looks;
+    return FakeHypervisor::Inspect(machine);
+  }
+  int looks = 0;
+};
+
+TEST_F(ReconcilerTest, EachLookIsJudgedOnce) {
+  const auto libvirt = std::make_shared<CountingHypervisor>();
+  world_.libvirt = libvirt;
+  machine_ = world_.NewMachine();
+  for (const bool edited : {false, true, false}) {
+    if (edited) Edit();
+    const int looks = libvirt->looks;
+    const int64_t judgements = JudgementCount();
+    EXPECT_FALSE(Apply(*machine_, Up()).outcome.failed);
+    EXPECT_EQ(JudgementCount() - judgements, libvirt->looks - looks);
+    EXPECT_GT(libvirt->looks, looks);
+  }
+}
+
 TEST_F(ReconcilerTest, UpOnAnUnchangedMachineDoesNothing) {
   GoUp();
   const int saves = world_.disk->saves;

@@ -8,11 +8,11 @@
 #include <string>
 #include <tuple>
 
+#include "controller/aspects/storage.h"
 #include "controller/conditions.h"
 #include "controller/drift.h"
 #include "controller/history.h"
 #include "controller/standing.h"
-#include "controller/storage.h"
 #include "tests/controller/model.h"
 
 namespace rum {

@@ -1,4 +1,4 @@
-#include "controller/storage.h"
+#include "controller/aspects/storage.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -48,6 +48,8 @@ std::string ValidFiles::Next() {
     Add("[provision.system]",
         {{"script", Toml(Any({"", "echo \"'$(x)'", "#!/usr/bin/env -S python3 -u\n"}))}});
   if (OneIn(3))
+    Add("[guest]", {{"timezone", Toml(Any({"", "UTC", "Europe/Berlin", "Etc/GMT+1"}))}});
+  if (OneIn(3))
     Add("[advanced]", {{"libvirt_uri", Toml(Any({"test:///default", "qemu:///session"}))},
                        {"domain_type", Toml(Any({"auto", "qemu"}))}});
   return text_;

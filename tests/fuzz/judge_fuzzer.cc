@@ -65,8 +65,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   rum::PlanOptions options;
   options.start = data[2] % 2 == 1;
   options.retry_failed = data[2] % 5 != 0;
-  const rum::Plan plan = rum::MakePlan(desired, record, seen, options);
-  const rum::MachineStatus status = rum::MakeStatus(desired, record, seen, kNow);
+  const rum::Judgement judgement = rum::Judge(desired, record, seen, options);
+  const rum::Plan plan = rum::MakePlan(judgement, record, options);
+  const rum::MachineStatus status = rum::MakeStatus(desired, record, seen, judgement, kNow);
   (void)rum::JudgeRestart(desired, record, seen.domain, data[2] % 7 == 0, kNow);
   for (const rum::Action& action : plan.actions()) {
     rum::NoteIntent(desired, seen, action, &record);
@@ -77,7 +78,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (result.ok()) rum::NoteDone(action, &record);
   }
   rum::NoteReport(status, true, kNow, &record);
-  rum::NoteObserved(desired, seen, plan.actions().empty(), kNow, &record);
+  rum::NoteObserved(desired, judgement, rum::Settled(judgement), kNow, &record);
   if (Keep(&record)) return 0;
   std::fprintf(stderr, "cannot be kept: %s\n", record.ShortDebugString().c_str());
   std::abort();

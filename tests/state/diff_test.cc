@@ -119,6 +119,8 @@ std::vector<Case> AllFields() {
        "ports[[::1]:8080]:  -> host 8080, guest 80, bind ::1 [live]\n"},
       {"user.name", [](Config* c) { c->mutable_user()->set_name("ada"); },
        "user.name: rum -> ada [recreate; the user is made at the first boot of the disk]\n"},
+      {"guest.timezone", [](Config* c) { c->mutable_guest()->set_timezone("UTC"); },
+       "guest.timezone:  -> UTC [live]\n"},
       {"user.groups", [](Config* c) { c->mutable_user()->set_groups(0, "kvm"); },
        "user.groups[docker]: docker ->  [live]\nuser.groups[kvm]:  -> kvm [live]\n"},
       {"ssh.user", ssh([](Ssh* s) { s->set_user("root"); }), "ssh.user: rum -> root [none]\n"},

@@ -58,6 +58,17 @@ class AgentState : public testing::Test {
   std::string err_;
 };
 
+TEST_F(AgentState, SetsTheTimezoneThatItTells) {
+  EXPECT_TRUE(Observe().settings().has_timezone()) << "it can set it";
+  agent::Settings wanted;
+  wanted.set_timezone("Europe/Berlin");
+  ASSERT_EQ(agent_->Set(wanted), absl::OkStatus());
+  EXPECT_EQ(Observe().settings().timezone(), "Europe/Berlin");
+  wanted.set_timezone("Europe/Nowhere");
+  EXPECT_TRUE(absl::IsFailedPrecondition(agent_->Set(wanted)));
+  EXPECT_EQ(Observe().settings().timezone(), "Europe/Berlin");
+}
+
 TEST_F(AgentState, SaysWhoItIsAndHowTheGuestStands) {
   const agent::Observation seen = Observe();
   EXPECT_EQ(seen.protocol(), kProtocol);

@@ -51,6 +51,7 @@ absl::StatusOr<agent::Observation> FakeGuestAgent::Observe(const agent::ObserveR
   observation.set_boot_id(guest_->boot_id);
   observation.set_hostname(guest_->hostname);
   observation.set_static_hostname(guest_->static_hostname);
+  *observation.mutable_settings() = guest_->settings;
   observation.set_user_exists(true);
   for (const std::string& group : guest_->groups) observation.add_groups(group);
   for (const std::string& key : guest_->keys) observation.add_authorized_keys(key);
@@ -74,6 +75,13 @@ absl::Status FakeGuestAgent::SetHostname(const std::string& hostname) {
   if (absl::Status begun = Begin(); !begun.ok()) return begun;
   guest_->hostname = hostname;
   guest_->static_hostname = hostname;
+  return absl::OkStatus();
+}
+
+absl::Status FakeGuestAgent::Set(const agent::Settings& settings) {
+  Lock lock(guest_->mutex);
+  if (absl::Status begun = Begin(); !begun.ok()) return begun;
+  guest_->settings.MergeFrom(settings);
   return absl::OkStatus();
 }
 

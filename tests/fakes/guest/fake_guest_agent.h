@@ -17,12 +17,15 @@ namespace rum {
 // A guest in memory: it outlives the agents that hosts make for it, as a real one does. Members are
 // read and changed by tests between calls, under `mutex` when something else runs.
 struct FakeGuest {
+  FakeGuest() { settings.set_timezone("UTC"); }
+
   mutable std::mutex mutex;
   std::condition_variable changed;
   bool connected = true;
   std::string boot_id = "boot-1";
   std::string hostname = "localhost";
   std::string static_hostname = "localhost";
+  agent::Settings settings;                    // those that its agent knows
   std::set<std::string> groups;                // of the user
   std::set<std::string> keys;                  // "TYPE DATA", of the user
   std::string address = "192.0.2.2";           // empty: none yet
@@ -55,6 +58,7 @@ class FakeGuestAgent : public GuestAgent {
   absl::Status WaitConnected(absl::Duration timeout) override;
   absl::StatusOr<agent::Observation> Observe(const agent::ObserveRequest& request) override;
   absl::Status SetHostname(const std::string& hostname) override;
+  absl::Status Set(const agent::Settings& settings) override;
   absl::Status SetGroups(const agent::SetGroupsRequest& request) override;
   absl::Status SetAuthorizedKeys(const agent::SetAuthorizedKeysRequest& request) override;
   absl::StatusOr<agent::SetStorageReply> SetStorage(

@@ -1,5 +1,5 @@
-#ifndef RUM_CONTROLLER_STORAGE_H_
-#define RUM_CONTROLLER_STORAGE_H_
+#ifndef RUM_CONTROLLER_ASPECTS_STORAGE_H_
+#define RUM_CONTROLLER_ASPECTS_STORAGE_H_
 
 #include <string>
 #include <vector>
@@ -18,4 +18,4 @@ std::string FieldOf(const agent::Volume& volume);
 
 }  // namespace rum
 
-#endif  // RUM_CONTROLLER_STORAGE_H_
+#endif  // RUM_CONTROLLER_ASPECTS_STORAGE_H_

@@ -1,4 +1,4 @@
-#include "controller/script_ledger.h"
+#include "controller/aspects/script_ledger.h"
 
 #include <set>
 

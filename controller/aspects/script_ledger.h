@@ -1,5 +1,5 @@
-#ifndef RUM_CONTROLLER_SCRIPT_LEDGER_H_
-#define RUM_CONTROLLER_SCRIPT_LEDGER_H_
+#ifndef RUM_CONTROLLER_ASPECTS_SCRIPT_LEDGER_H_
+#define RUM_CONTROLLER_ASPECTS_SCRIPT_LEDGER_H_
 
 #include <string>
 
@@ -39,4 +39,4 @@ std::string FailureText(const agent::ScriptRun& run);
 
 }  // namespace rum
 
-#endif  // RUM_CONTROLLER_SCRIPT_LEDGER_H_
+#endif  // RUM_CONTROLLER_ASPECTS_SCRIPT_LEDGER_H_

@@ -1,0 +1,131 @@
+#include "controller/aspects/storage.h"
+
+#include <algorithm>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "controller/aspects/aspects.h"
+#include "controller/aspects/worlds.h"
+#include "controller/hypervisor/definition.h"
+#include "controller/utf8.h"
+#include "state/item_name.h"
+#include "state/storage_rules.h"
+
+namespace rum {
+namespace {
+
+constexpr char kStorage[] = "storage";
+
+// That the machine is to have them is the definition's; that they are mounted is the guest's.
+Verdict JudgeStorage(const Scene& scene) {
+  Verdict verdict;
+  if (!scene.observed.guest.has_value()) return verdict;
+  const agent::Observation& guest = *scene.observed.guest;
+  const std::vector<agent::Volume> volumes = VolumesOf(scene.observed.domain);
+  if (IsCut(scene, "stale_targets")) AddCut(kStorage, "earlier volumes", &verdict);
+  Action::SetStorage set;
+  for (int i = 0; i < guest.volumes_size(); ++i) {
+    const agent::VolumeState& state = guest.volumes(i);
+    if (!state.holds()) set.add_made(state.target());
+    if (static_cast<size_t>(i) >= volumes.size()) continue;
+    const std::string field = FieldOf(volumes[static_cast<size_t>(i)]);
+    if (state.holds()) {
+      verdict.AddHolding(field, "mounted");
+    } else {
+      verdict.AddCurable(field, kStorage, Item::GUEST, "not mounted", "mounted", "not mounted",
+                         Outlook(scene, "mounted"));
+    }
+  }
+  for (const std::string& bytes : guest.stale_targets()) {
+    const std::string target = ToUtf8(bytes);
+    set.add_removed(target);
+    verdict.AddCurable(kStorage, kStorage, Item::FILE, target, "",
+                       absl::StrCat(target, " is no longer the machine's"),
+                       Outlook(scene, "unmounted"));
+  }
+  if (set.made().empty() && set.removed().empty()) return verdict;
+  set.mutable_volumes()->Add(volumes.begin(), volumes.end());
+  *verdict.AddAction(kStorage)->mutable_set_storage() = set;
+  return verdict;
+}
+
+absl::Status ActOnStorage(const Action& action, const Worlds& worlds, Deed* deed) {
+  if (worlds.agent == nullptr) return absl::UnavailableError("storage: no agent");
+  const Action::SetStorage& set = action.set_storage();
+  agent::SetStorageRequest request;
+  *request.mutable_volumes() = set.volumes();
+  const absl::StatusOr<agent::SetStorageReply> reply = worlds.agent->SetStorage(request);
+  if (!reply.ok()) return WithContext("storage", reply.status());
+  const std::set<std::string> wanted(set.made().begin(), set.made().end());
+  std::vector<std::string> made, failures;
+  bool tool_missing = false;
+  for (int i = 0; i < reply->volumes_size() && i < set.volumes_size(); ++i) {
+    const agent::VolumeState& state = reply->volumes(i);
+    if (!state.problem().empty()) {
+      failures.push_back(absl::StrCat(FieldOf(set.volumes(i)), ": ", state.problem()));
+      tool_missing = tool_missing || state.tool_missing();
+    } else if (wanted.count(state.target()) > 0) {
+      made.push_back(state.target());
+    }
+  }
+  deed->message =
+      ListedMessage("Updated mounts", made, {set.removed().begin(), set.removed().end()});
+  if (failures.empty()) return absl::OkStatus();
+  return absl::Status(
+      tool_missing ? absl::StatusCode::kUnimplemented : absl::StatusCode::kFailedPrecondition,
+      absl::StrCat(deed->message.empty() ? "" : absl::StrCat(deed->message, "; "),
+                   absl::StrJoin(failures, "; ")));
+}
+
+void AskAboutStorage(const Config&, const MachineRecord&, const DomainState& domain,
+                     agent::ObserveRequest* request) {
+  const std::vector<agent::Volume> volumes = VolumesOf(domain);
+  request->mutable_volumes()->Add(volumes.begin(), volumes.end());
+}
+
+}  // namespace
+
+Aspect StorageAspect() {
+  return {.name = kStorage,
+          .fields = {},
+          .known_by = Item::GUEST,
+          .judge = JudgeStorage,
+          .act = ActOnStorage,
+          .ask = AskAboutStorage};
+}
+
+std::vector<agent::Volume> VolumesOf(const DomainState& domain) {
+  std::vector<agent::Volume> volumes;
+  for (const auto& [type, list] : domain.live.fs()) {
+    for (const Fs& fs : list.entries()) {
+      agent::Volume volume;
+      volume.set_target(fs.target());
+      volume.set_type(type);
+      if (!fs.drive().empty()) volume.add_serials(DriveSerial(fs.drive()));
+      for (const std::string& drive : fs.drives()) volume.add_serials(DriveSerial(drive));
+      volume.set_mode(fs.mode());
+      if (type == "zfs") volume.set_pool(PoolOf(fs));
+      volumes.push_back(std::move(volume));
+    }
+  }
+  for (const Mount& mount : domain.live.mounts()) {
+    agent::Volume volume;
+    volume.set_target(mount.target());
+    volume.set_type(domain.virtiofs ? "virtiofs" : "9p");
+    volume.set_tag(MountTag(mount));
+    volume.set_readonly(mount.readonly());
+    volumes.push_back(std::move(volume));
+  }
+  std::sort(volumes.begin(), volumes.end(),
+            [](const agent::Volume& a, const agent::Volume& b) { return a.target() < b.target(); });
+  return volumes;
+}
+
+std::string FieldOf(const agent::Volume& volume) {
+  const std::string table =
+      volume.serials().empty() ? "mounts" : absl::StrCat("fs.", volume.type());
+  return ItemName(table, {volume.target()});
+}
+
+}  // namespace rum
