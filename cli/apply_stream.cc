@@ -274,7 +274,7 @@ bool RunApply(const control::ApplyRequest& what, const MachineClient& client, Gl
     if (interrupts->any() && !followed.ok()) return false;
   }
   if (!followed.ok() && SteadyNow() >= limit) {
-    return Fail(globals, absl::StrCat(client.identity.name, " is not there after ",
+    return Fail(globals, absl::StrCat(client.identity.name, " is not up after ",
                                       absl::FormatDuration(timeout), "; the controller goes on: `",
                                       "rum status --wait Ready` waits for it")),
            false;

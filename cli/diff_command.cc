@@ -35,8 +35,6 @@ void ShowDiff(Globals* globals) {
   const auto report = Follow(reader.get(), *globals);
   if (!report.ok()) return Trouble(globals, std::string(report.status().message()));
   const control::Outcome& outcome = report->outcome();
-  if (!outcome.error().empty()) return Trouble(globals, outcome.error());
-  if (outcome.failed()) return Trouble(globals, "not all of the machine could be looked at");
   reports::DiffReport diff = DiffOf(outcome.plan());
   diff.set_id(client.identity.id);
   diff.set_name(client.identity.name);
@@ -44,11 +42,15 @@ void ShowDiff(Globals* globals) {
   const Style style = StyleOf(globals->color);
   const std::string text = globals->output == "json" ? ToJson(diff) : RenderDiff(diff, style);
   std::fputs(text.c_str(), stdout);
-  if (globals->output == "text" && !globals->quiet && !diff.standing().empty()) {
+  const bool said_below = !outcome.error().empty();
+  if (globals->output == "text" && !globals->quiet && !diff.standing().empty() && !said_below) {
     std::fflush(stdout);
     std::fprintf(stderr, "%s\n", OneLine(diff.standing(), style.utf8).c_str());
   }
   if (diff.differences_size() > 0 || diff.asks_size() > 0) globals->exit_status = kDiffers;
+  // What could be looked at was told all the same.
+  if (!outcome.error().empty()) return Trouble(globals, outcome.error());
+  if (outcome.failed()) Trouble(globals, "not all of the machine could be looked at");
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/forward_url.h"
 #include "cli/json_text.h"
+#include "cli/render.h"
 #include "cli/reports.pb.h"
 #include "cli/terminal_text.h"
 #include "controller/service/call_status.h"
@@ -52,14 +53,21 @@ void Show(const std::string& url, Globals* globals) {
   Fail(globals, words[0] + ": " + std::strerror(errno));
 }
 
+// Its forwards listen then, whether the guest answers already or not.
+bool IsOn(MachineStatus::Phase phase) {
+  return phase == MachineStatus::RUNNING || phase == MachineStatus::STARTING ||
+         phase == MachineStatus::UNREACHABLE;
+}
+
 void Open(const std::string& port, bool print, Globals* globals) {
   MachineClient client;
   if (!ConnectToKnown(globals, &client)) return;
   MachineStatus status;
   const grpc::Status called = AskStatus(&client, &status);
   if (!called.ok()) return Fail(globals, WhyItFailed(called));
-  if (status.phase() != MachineStatus::RUNNING && status.phase() != MachineStatus::UNREACHABLE) {
-    return Fail(globals, client.identity.name + " is not running: `rum up` starts it");
+  if (!IsOn(status.phase())) {
+    return Fail(globals,
+                client.identity.name + " is " + PhaseText(status.phase()) + ": `rum up` starts it");
   }
   std::vector<ForwardFacts> forwards;
   for (const Item& item : status.items()) {

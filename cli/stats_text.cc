@@ -83,6 +83,7 @@ std::string Both(const Sum& sum) {
 }
 
 std::string Cpu(const control::MachineStats& machine, bool rates) {
+  if (machine.cpus() == 0) return kNotKnown;  // libvirt's test driver tells nothing
   const absl::Duration used = absl::Seconds(machine.cpu_time_ms() / 1000);
   const std::string of = absl::StrCat(" of ", machine.cpus());
   if (!rates) return absl::StrCat(absl::FormatDuration(used), of);

@@ -117,6 +117,8 @@ TEST(ToJson, IsReadByOtherToolsAsTheMessageThatItWas) {
   for (const Descriptor* type : Printed()) {
     const auto message = New(type);
     Fill(message.get(), 3);
+    // The doctor said its version before the others had one.
+    if (auto* report = dynamic_cast<doctor::Report*>(message.get())) report->set_version(1);
     for (const std::string& text : {ToJson(*message), ToJsonLine(*message)}) {
       const auto back = New(type);
       ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(text, back.get(), options).ok())
@@ -124,7 +126,6 @@ TEST(ToJson, IsReadByOtherToolsAsTheMessageThatItWas) {
       EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(*message, *back)) << text;
       EXPECT_EQ(json::parse(text)["version"], kJsonVersion) << text;
     }
-    EXPECT_EQ(std::count(ToJson(*message).begin(), ToJson(*message).end(), '\n') > 0, true);
     const std::string line = ToJsonLine(*message);
     EXPECT_EQ(line.find('\n'), line.size() - 1);
   }
@@ -166,9 +167,10 @@ TEST(ToJson, TimesStandInWordsAsWellAndDurationsDoNot) {
       if (words != object.end()) EXPECT_EQ(*words, "2025-11-30T14:35:30.123Z") << name;
     }
   }
-  EXPECT_THAT(times, testing::UnorderedElementsAre(
-                         "applied_ms", "ended_ms", "fetched_ms", "first_seen_ms", "given_ms",
-                         "next_try_ms", "phase_since_ms", "since_ms", "started_ms", "time_ms"));
+  EXPECT_THAT(times,
+              testing::UnorderedElementsAre("applied_ms", "ended_ms", "fetched_ms", "first_seen_ms",
+                                            "given_ms", "last_transition_ms", "next_try_ms",
+                                            "phase_since_ms", "started_ms", "time_ms"));
   EXPECT_THAT(durations, testing::UnorderedElementsAre("cpu_time_ms", "duration_ms", "took_ms"));
 }
 

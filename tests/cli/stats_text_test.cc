@@ -48,11 +48,12 @@ TEST(Stats, OneLookShowsWhatWasCounted) {
   card->set_received_bytes(1024);
   control::ForwardStats* forward = machine->add_forwards();
   forward->set_bytes_to_guest(3);
-  EXPECT_EQ(RenderStats(stats, kUtf8),
-            "NAME  CPU TIME    MEMORY IN GUEST      ON HOST  DISKS ON HOST      READ, WRITTEN    "
-            " CARDS IN, OUT  FORWARDS IN, OUT\n"
-            "dev   1m1s of 2   1000 MiB of 1.9 GiB  700 MiB  1.5 GiB of 20.0 GiB  100 MiB, 50.0 "
-            "MiB  1.0 KiB, 0 B  3 B, 0 B\n");
+  EXPECT_EQ(
+      RenderStats(stats, kUtf8),
+      "NAME  CPU TIME   MEMORY IN GUEST      ON HOST  DISKS ON HOST        READ, WRITTEN      "
+      "CARDS IN, OUT  FORWARDS IN, OUT\n"
+      "dev   1m1s of 2  1000 MiB of 1.9 GiB  700 MiB  1.5 GiB of 20.0 GiB  100 MiB, 50.0 MiB  "
+      "1.0 KiB, 0 B   3 B, 0 B\n");
 }
 
 TEST(Stats, WhatIsNotKnownIsADashAndNotNothing) {

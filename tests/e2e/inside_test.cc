@@ -369,6 +369,9 @@ TEST_F(Inside, TheConsoleIsTheGuestsAndOneAtATime) {
   world_->Guest("echo from-the-guest >/dev/ttyS0");
   EXPECT_TRUE(Contains(console.Until("from-the-guest"), "from-the-guest"));
   EXPECT_TRUE(console.IsRaw());
+  const Result last = world_->Rum({"console", "--last", "50"});
+  EXPECT_EQ(last.exit_status, 0) << last.err;
+  EXPECT_TRUE(Contains(last.out, "from-the-guest\n")) << last.out;
   console.Type("\x1D");
   console.Until("nothing, so that it is read to its end");
   EXPECT_EQ(console.Wait(), 0);

@@ -104,6 +104,26 @@ TEST_F(ConsoleTest, AMachineThatIsOffSaysSo) {
             "dev is off (shut down, from inside or by `virsh shutdown`): `rum up` starts it");
 }
 
+TEST_F(ConsoleTest, TheEndOfWhatItSaidIsThereWithoutAPlaceAtIt) {
+  const auto ask = [&](uint32_t lines, std::string* said) {
+    grpc::ClientContext context;
+    const auto stream = client_->Console(&context);
+    control::DialMessage message;
+    message.set_config_path(world_.identity.config_path);
+    message.set_last_lines(lines);
+    stream->Write(message);
+    message.Clear();
+    while (stream->Read(&message)) *said += message.data();
+    return stream->Finish();
+  };
+  std::string said;
+  EXPECT_EQ(ask(2, &said).error_code(), grpc::StatusCode::NOT_FOUND) << "it is not kept";
+  world_.hypervisor->SetConsoleLog(world_.identity, "one\r\n\x1B[32mtwo\r\nthree\r\n");
+  EXPECT_TRUE(ask(2, &said).ok());
+  EXPECT_EQ(said, "two\nthree\n");
+  EXPECT_EQ(world_.hypervisor->GuestEndOfConsole(world_.identity), -1);
+}
+
 TEST_F(ConsoleTest, NothingSaidIsAWrongCall) {
   const auto stream = client_->Console(&context_);
   stream->WritesDone();
