@@ -118,33 +118,33 @@ void WatchStatus(MachineClient* client, Globals* globals) {
 
 namespace {
 
-struct Waiting {
+struct Waited {
   MachineStatus last;
   grpc::Status status;
   bool holds = false;
 };
 
-Waiting WaitForOne(const std::string& condition, gpr_timespec deadline, MachineClient* client) {
+Waited WaitForOne(const std::string& condition, gpr_timespec deadline, MachineClient* client) {
   control::WatchRequest request;
   request.set_config_path(client->identity.config_path);
   request.set_status(true);
   request.set_follow(true);
-  Waiting waiting;
-  waiting.status = Hear(request, client, deadline, nullptr, [&](const control::WatchEvent& event) {
-    waiting.last = event.status();
-    waiting.holds = Holds(condition, waiting.last);
-    return !waiting.holds;
+  Waited waited;
+  waited.status = Hear(request, client, deadline, nullptr, [&](const control::WatchEvent& event) {
+    waited.last = event.status();
+    waited.holds = Holds(condition, waited.last);
+    return !waited.holds;
   });
   // Its turn came after the deadline.
-  if (waiting.last.id().empty() && AskStatus(client, &waiting.last).ok())
-    waiting.holds = Holds(condition, waiting.last);
-  return waiting;
+  if (waited.last.id().empty() && AskStatus(client, &waited.last).ok())
+    waited.holds = Holds(condition, waited.last);
+  return waited;
 }
 
 // One after the other, and again where one that held does not any more when the last one does.
-std::vector<Waiting> WaitForAll(const std::string& condition, gpr_timespec deadline,
-                                std::vector<std::unique_ptr<MachineClient>>* clients) {
-  std::vector<Waiting> all(clients->size());
+std::vector<Waited> WaitForAll(const std::string& condition, gpr_timespec deadline,
+                               std::vector<std::unique_ptr<MachineClient>>* clients) {
+  std::vector<Waited> all(clients->size());
   for (bool together = false; !together;) {
     for (size_t i = 0; i < all.size(); ++i)
       all[i] = WaitForOne(condition, deadline, (*clients)[i].get());
@@ -163,7 +163,7 @@ std::vector<Waiting> WaitForAll(const std::string& condition, gpr_timespec deadl
 
 void WaitForCondition(const std::string& condition, std::chrono::milliseconds timeout,
                       std::vector<std::unique_ptr<MachineClient>>* clients, Globals* globals) {
-  const std::vector<Waiting> all = WaitForAll(condition, After(timeout), clients);
+  const std::vector<Waited> all = WaitForAll(condition, After(timeout), clients);
   reports::StatusReport report;
   for (size_t i = 0; i < all.size(); ++i) {
     const bool late = all[i].status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;

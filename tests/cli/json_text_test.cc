@@ -120,11 +120,15 @@ TEST(ToJson, IsReadByOtherToolsAsTheMessageThatItWas) {
     // The doctor said its version before the others had one.
     if (auto* report = dynamic_cast<doctor::Report*>(message.get())) report->set_version(1);
     for (const std::string& text : {ToJson(*message), ToJsonLine(*message)}) {
+      json object = json::parse(text);
+      EXPECT_EQ(object["version"], kJsonVersion) << text;
+      // Where protobuf would take it for a field of the message.
+      if (type == control::InfoReply::descriptor()) object.erase("version");
       const auto back = New(type);
-      ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(text, back.get(), options).ok())
+      const std::string whole = object.dump();
+      ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(whole, back.get(), options).ok())
           << text;
       EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(*message, *back)) << text;
-      EXPECT_EQ(json::parse(text)["version"], kJsonVersion) << text;
     }
     const std::string line = ToJsonLine(*message);
     EXPECT_EQ(line.find('\n'), line.size() - 1);

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "agent-api/protocol.h"
+#include "controller/service/control.pb.h"
 #include "tests/e2e/poison.h"
 #include "tests/e2e/processes.h"
 #include "tests/e2e/world.h"
@@ -392,6 +393,8 @@ TEST_F(Inside, StatsAreThoseOfTheMachine) {
   ASSERT_GE(machine.disks_size(), 1);
   EXPECT_GT(machine.disks(0).read_bytes(), 1 << 20);
   EXPECT_GT(machine.disks(0).capacity_bytes(), machine.disks(0).host_bytes() / 2);
+  EXPECT_GT(machine.memory_available_bytes(), 1 << 20) << "by the guest's word";
+  EXPECT_LT(machine.memory_available_bytes(), machine.memory_guest_bytes());
 }
 
 // Hosts with vhost-vsock are not to be had everywhere; a kernel has vsocks to itself.
