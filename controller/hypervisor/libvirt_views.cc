@@ -123,11 +123,10 @@ absl::StatusOr<int> LibvirtHypervisor::OpenConsole(const MachineIdentity& machin
   if (stream && virDomainOpenConsole(found->domain.get(), nullptr, stream.get(), flags) == 0)
     return SocketOfStream(std::move(stream));
   const absl::Status error = LibvirtError("opening the serial console");
-  const char* said = virGetLastErrorMessage();
-  if (absl::StrContains(said, "Active console session")) {
+  if (absl::StrContains(error.message(), "Active console session")) {
     return absl::AlreadyExistsError("somebody is at the serial console already");
   }
-  if (absl::StrContains(said, "cannot find console device")) {
+  if (absl::StrContains(error.message(), "cannot find console device")) {
     return absl::NotFoundError("the machine's definition has no serial console");
   }
   return error;
