@@ -17,6 +17,7 @@ struct ApplyFlags {
   bool detach = false;
   bool exit_code = false;
   bool restart = false;
+  double timeout_s = 0;  // 0: none
   TrustWords trust;
 };
 
@@ -31,7 +32,10 @@ void Up(ApplyFlags flags, Globals* globals) {
   Interrupts* const heard = interrupts ? &*interrupts : nullptr;
   if (!AskForTrust(flags.trust, client, globals, heard, &flags.request)) return;
   control::ApplyReport report;
-  const bool up = RunApply(flags.request, client, globals, &report, heard);
+  const absl::Duration timeout =
+      flags.timeout_s > 0 ? absl::Seconds(flags.timeout_s) : absl::InfiniteDuration();
+  globals->json_lines = !flags.detach;  // events follow
+  const bool up = RunApply(flags.request, client, globals, &report, heard, timeout);
   if (flags.detach || (!up && !interrupts->any())) return;
   const char* name = client.identity.name.c_str();
   if (!globals->quiet && !interrupts->any())
@@ -52,6 +56,7 @@ void Apply(ApplyFlags flags, Globals* globals) {
   if (!Connect(globals, &client)) return;
   flags.request.set_config_path(client.identity.config_path);
   const bool only_look = flags.request.dry_run() && flags.trust.empty();
+  globals->json_lines = flags.restart;
   if (!only_look && !AskForTrust(flags.trust, client, globals, nullptr, &flags.request)) return;
   control::ApplyReport report;
   const bool applied = RunApply(flags.request, client, globals, &report);
@@ -88,6 +93,10 @@ void AddApplyCommands(CLI::App* app, Globals* globals) {
   up->add_flag_function(
       "--new", [up_flags](int64_t) { up_flags->request.set_new_machine(true); },
       "a machine of its own, also where one whose file is gone looks like this one");
+  up->add_option(
+        "--timeout", up_flags->timeout_s,
+        "give up waiting after so many seconds, with exit status 1; the controller goes on")
+      ->check(CLI::PositiveNumber);
   AddTrustOption(up, &up_flags->trust);
   up->callback([up_flags, globals] { Up(*up_flags, globals); });
 

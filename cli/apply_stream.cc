@@ -10,8 +10,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "agent-api/call_deadline.h"
 #include "agent-api/steady_now.h"
 #include "cli/client.h"
+#include "cli/json_text.h"
 #include "cli/last_lines.h"
 #include "cli/list_text.h"
 #include "cli/log_text.h"
@@ -255,11 +257,14 @@ grpc::Status AskStatus(MachineClient* client, MachineStatus* status) {
 }
 
 bool RunApply(const control::ApplyRequest& what, const MachineClient& client, Globals* globals,
-              control::ApplyReport* report, Interrupts* interrupts) {
+              control::ApplyReport* report, Interrupts* interrupts, absl::Duration timeout) {
+  const absl::Time limit = SteadyNow() + timeout;
   control::ApplyRequest request = what;
   request.set_default_uri(DefaultUri());
   request.set_recorded(!globals->machine.empty());
   grpc::ClientContext context;
+  if (timeout != absl::InfiniteDuration())
+    context.set_deadline(After(absl::ToChronoMilliseconds(timeout)));
   const auto reader = client.stub->Apply(&context, request);
   if (interrupts != nullptr) interrupts->SetAtWork([&context] { context.TryCancel(); });
   auto followed = Follow(reader.get(), *globals,
@@ -268,12 +273,18 @@ bool RunApply(const control::ApplyRequest& what, const MachineClient& client, Gl
     interrupts->SetAtWork(nullptr);
     if (interrupts->any() && !followed.ok()) return false;
   }
+  if (!followed.ok() && SteadyNow() >= limit) {
+    return Fail(globals, absl::StrCat(client.identity.name, " is not up after ",
+                                      absl::FormatDuration(timeout), "; the controller goes on: `",
+                                      "rum status --wait Ready` waits for it")),
+           false;
+  }
   if (!followed.ok()) return Fail(globals, std::string(followed.status().message())), false;
   *report = *std::move(followed);
   const control::Outcome& outcome = report->outcome();
   const Style style = StyleOf(globals->color);
   if (globals->output == "json") {
-    std::fputs(ToJson(*report).c_str(), stdout);
+    std::fputs(ToJson(*report, globals->json_lines).c_str(), stdout);
   } else {
     std::fputs(RenderPlan(outcome.plan(), style).c_str(), stdout);
     const bool nothing = outcome.actions() == 0 && outcome.plan().actions_size() == 0 &&
@@ -310,7 +321,7 @@ bool RunDown(const MachineClient& client, DownFlags flags, Globals* globals) {
     return RunDown(client, flags, globals);
   }
   if (globals->output == "json") {
-    std::fputs(ToJson(*report).c_str(), stdout);
+    std::fputs(ToJson(*report, globals->json_lines).c_str(), stdout);
   } else {
     const Style style = StyleOf(globals->color);
     std::vector<std::string> done;

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "cli/commands.h"
 #include "cli/interrupts.h"
 #include "controller/service/control.grpc.pb.h"
@@ -42,9 +43,11 @@ bool ConnectToKnown(Globals* globals, MachineClient* client);
 grpc::Status AskStatus(MachineClient* client, MachineStatus* status);
 
 // Does up or apply and shows it, down to the outcome. False: failed, and said so; or interrupted:
-// then the controller goes on until it is told to stop the machine. `interrupts` may be null.
+// then the controller goes on until it is told to stop the machine, and so it does after `timeout`.
+// `interrupts` may be null.
 bool RunApply(const control::ApplyRequest& request, const MachineClient& client, Globals* globals,
-              control::ApplyReport* report, Interrupts* interrupts = nullptr);
+              control::ApplyReport* report, Interrupts* interrupts = nullptr,
+              absl::Duration timeout = absl::InfiniteDuration());
 // The same for down and destroy.
 struct DownFlags {
   bool destroy = false;

@@ -12,10 +12,11 @@ struct Globals {
   std::string file = "rum.toml";
   std::string machine;  // a name or an id in its place; empty: by the file
   std::string output = "text";
+  bool json_lines = false;  // of a command that prints several messages: a line for each
   std::string color = "auto";
   bool quiet = false;
   bool verbose = false;
-  // Of exec and ssh: the words from the first one on that is not an option of rum's.
+  // Of exec, shell and ssh: the words from the first one on that is not an option of rum's.
   std::vector<std::string> command;
   int exit_status = 0;  // of the command that ran
 };
@@ -28,6 +29,11 @@ void AddListCommands(CLI::App* app, Globals* globals);        // list, adopt
 void AddProvisionCommand(CLI::App* app, Globals* globals);    // provision
 void AddLogCommand(CLI::App* app, Globals* globals);          // log
 void AddExecCommand(CLI::App* app, Globals* globals);         // exec
+void AddShellCommand(CLI::App* app, Globals* globals);        // shell
+void AddConsoleCommand(CLI::App* app, Globals* globals);      // console
+void AddOpenCommand(CLI::App* app, Globals* globals);         // open
+void AddDiffCommand(CLI::App* app, Globals* globals);         // diff
+void AddStatsCommand(CLI::App* app, Globals* globals);        // stats
 void AddCopyCommand(CLI::App* app, Globals* globals);         // cp
 void AddSshCommands(CLI::App* app, Globals* globals);         // ssh, ssh-config, proxy
 void AddImageCommands(CLI::App* app, Globals* globals);       // image list, pull, delete, prune

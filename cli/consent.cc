@@ -9,6 +9,7 @@
 #include "cli/render.h"
 #include "cli/terminal_text.h"
 #include "state/consent.h"
+#include "state/explain.h"
 #include "state/schema.h"
 
 namespace rum {
@@ -61,7 +62,7 @@ bool Consented(const control::TrustReply& asked, const TrustWords& words, Global
                google::protobuf::RepeatedPtrField<ConsentedValue>* consented) {
   for (const std::string& word : words) {
     if (word == kAllThatIsAsked || !FieldsAlong(word).empty()) continue;
-    return Fail(globals, absl::StrCat("there is no field ", word)), false;
+    return Fail(globals, std::string(Explain(word).status().message())), false;
   }
   const bool ask = words.empty() && asked.asks_size() > 0 && IsAtTerminal(*globals);
   const bool all = ask && SaysYes(asked, *globals, interrupts);

@@ -6,7 +6,8 @@
 
 #include "cli/client.h"
 #include "cli/commands.h"
-#include "cli/render.h"
+#include "cli/json_text.h"
+#include "cli/reports.pb.h"
 #include "controller/service/call_status.h"
 #include "controller/service/launch.h"
 
@@ -28,23 +29,37 @@ void Status(Globals* globals) {
   }
 }
 
+// True: it was asked for as JSON.
+bool PrintedJson(bool was_running, bool running, const Globals& globals) {
+  if (globals.output != "json") return false;
+  reports::ControllerReport report;
+  report.set_was_running(was_running);
+  report.set_running(running);
+  std::fputs(ToJson(report).c_str(), stdout);
+  return true;
+}
+
 void Stop(Globals* globals) {
   auto stub = ConnectController(false);
   if (!stub.ok()) {
     if (absl::IsPermissionDenied(stub.status()))
       return Fail(globals, std::string(stub.status().message()));
-    if (!globals->quiet) std::printf("no controller runs\n");
+    if (!PrintedJson(false, false, *globals) && !globals->quiet)
+      std::printf("no controller runs\n");
     return;
   }
   const absl::Status stopped = StopController(*std::move(stub));
   if (!stopped.ok()) return Fail(globals, std::string(stopped.message()));
+  if (PrintedJson(true, false, *globals)) return;
   if (!globals->quiet) std::printf("controller stopped; machines go on running\n");
 }
 
 void RestartController(Globals* globals) {
   const Fd replacing = LockReplacing();
+  const bool was_running = ConnectController(false).ok();
   const absl::Status started = StartController(true);
   if (!started.ok()) return Fail(globals, std::string(started.message()));
+  if (PrintedJson(was_running, true, *globals)) return;
   if (!globals->quiet) std::printf("controller restarted; machines went on running\n");
 }
 

@@ -28,7 +28,7 @@ std::vector<std::string> CutCommand(const std::vector<std::string>& words,
       if (TakesNextWord(word)) ++i;
       continue;
     }
-    if (!exec && word != "exec" && word != "ssh") return words;
+    if (!exec && word != "exec" && word != "shell" && word != "ssh") return words;
     if (exec) {
       const auto at = words.begin() + static_cast<ptrdiff_t>(i);
       command->assign(word == "--" ? at + 1 : at, words.end());

@@ -13,6 +13,7 @@
 #include "cli/host_cures.h"
 #include "cli/host_gather.h"
 #include "cli/host_judgement.h"
+#include "cli/json_text.h"
 #include "cli/list_text.h"
 #include "cli/render.h"
 #include "controller/service/call_status.h"

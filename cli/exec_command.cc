@@ -5,7 +5,6 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +24,8 @@
 #include "agent-api/agent.pb.h"
 #include "cli/apply_stream.h"
 #include "cli/commands.h"
+#include "cli/passed_signals.h"
+#include "cli/raw_terminal.h"
 #include "controller/service/call_status.h"
 #include "controller/utf8.h"
 
@@ -45,55 +47,6 @@ struct ExecFlags {
   double timeout_s = 0;
 };
 
-// Ends the process by the first of `signals` that comes while it lives: the command is not there
-// yet, to which they go later.
-class EarlySignals {
- public:
-  explicit EarlySignals(int signals) : stop_(eventfd(0, EFD_CLOEXEC)) {
-    thread_ = std::thread([this, signals] {
-      pollfd fds[2] = {{signals, POLLIN, 0}, {stop_, POLLIN, 0}};
-      signalfd_siginfo info{};
-      while (fds[1].revents == 0) {
-        if (poll(fds, 2, -1) < 0 || fds[0].revents == 0) continue;
-        if (read(signals, &info, sizeof info) != sizeof info || info.ssi_signo == SIGWINCH)
-          continue;
-        _exit(128 + static_cast<int>(info.ssi_signo));
-      }
-    });
-  }
-  ~EarlySignals() {
-    eventfd_write(stop_, 1);
-    thread_.join();
-    close(stop_);
-  }
-  EarlySignals(const EarlySignals&) = delete;
-  EarlySignals& operator=(const EarlySignals&) = delete;
-
- private:
-  const int stop_;
-  std::thread thread_;
-};
-
-// The terminal passes every key on, and is put back at the end.
-class RawTerminal {
- public:
-  explicit RawTerminal(bool wanted) : active_(wanted && tcgetattr(STDIN_FILENO, &before_) == 0) {
-    if (!active_) return;
-    termios raw = before_;
-    cfmakeraw(&raw);
-    tcsetattr(STDIN_FILENO, TCSANOW, &raw);
-  }
-  ~RawTerminal() {
-    if (active_) tcsetattr(STDIN_FILENO, TCSANOW, &before_);
-  }
-  RawTerminal(const RawTerminal&) = delete;
-  RawTerminal& operator=(const RawTerminal&) = delete;
-
- private:
-  termios before_{};
-  bool active_;
-};
-
 void SetWindow(agent::ExecStart* start) {
   winsize size{};
   if (ioctl(STDIN_FILENO, TIOCGWINSZ, &size) != 0) size.ws_row = 24, size.ws_col = 80;
@@ -101,9 +54,8 @@ void SetWindow(agent::ExecStart* start) {
   start->set_columns(size.ws_col);
 }
 
-bool Send(Stream* stream, const agent::ExecInput& input, const std::string& config_path = "") {
-  control::ExecMessage message;
-  message.set_config_path(config_path);
+// `message`: what stands around it, in the first one.
+bool Send(Stream* stream, const agent::ExecInput& input, control::ExecMessage message = {}) {
   input.SerializeToString(message.mutable_agent_message());
   return stream->Write(message);
 }
@@ -157,17 +109,6 @@ void PassInput(Stream* stream, Told* told, int signals, const agent::ExecStart& 
     }
   }
   stream->WritesDone();
-}
-
-// False: with errno.
-bool WriteAll(int fd, const std::string& bytes) {
-  for (size_t done = 0; done < bytes.size();) {
-    const ssize_t n = write(fd, bytes.data() + done, bytes.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    done += static_cast<size_t>(n);
-  }
-  return true;
 }
 
 // Shows output until the command has ended; its exit status, or -1.
@@ -248,11 +189,11 @@ void Fill(const ExecFlags& flags, const std::vector<std::string>& argv, agent::E
 
 // The command from its start to its end, and ours with it. Returns when it has none: the stream's
 // own end says why.
-void Converse(const agent::ExecInput& first, const MachineClient& client, int signals,
+void Converse(const agent::ExecInput& first, const control::ExecMessage& around, int signals,
               Stream* stream) {
   Told told;
   std::optional<RawTerminal> raw(std::in_place, first.start().pty());
-  Send(stream, first, client.identity.config_path);
+  Send(stream, first, around);
   std::thread input([&] { PassInput(stream, &told, signals, first.start()); });
   const int exit_status = ShowOutput(stream, &told);
   raw.reset();
@@ -265,13 +206,10 @@ void Converse(const agent::ExecInput& first, const MachineClient& client, int si
   close(told.wake);
 }
 
-void Exec(const ExecFlags& flags, const std::vector<std::string>& argv, Globals* globals) {
-  sigset_t forwarded;
-  sigemptyset(&forwarded);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH})
-    sigaddset(&forwarded, signal);
-  pthread_sigmask(SIG_BLOCK, &forwarded, nullptr);  // before gRPC makes threads
-  const int signals = signalfd(-1, &forwarded, SFD_CLOEXEC | SFD_NONBLOCK);
+// `shell`: where that is to be a login shell; null: the command is run as it stands.
+void Exec(const ExecFlags& flags, const std::vector<std::string>& argv,
+          const control::ShellStart* shell, Globals* globals) {
+  const int signals = HoldSignals({SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH});
   const std::string problem = ProblemOf(flags);
   if (!problem.empty()) return Fail(globals, problem);
   MachineClient client;
@@ -279,17 +217,44 @@ void Exec(const ExecFlags& flags, const std::vector<std::string>& argv, Globals*
     const EarlySignals early(signals);
     if (!ConnectToKnown(globals, &client)) return;
   }
+  control::ExecMessage around;
+  around.set_config_path(client.identity.config_path);
+  if (shell != nullptr) *around.mutable_shell() = *shell;
   agent::ExecInput first;
   Fill(flags, argv, first.mutable_start());
   grpc::ClientContext context;
   context.set_initial_metadata_corked(true);  // one message with the start
   const auto stream = client.stub->Exec(&context);
-  Converse(first, client, signals, stream.get());
+  Converse(first, around, signals, stream.get());
   const grpc::Status status = stream->Finish();
   Fail(globals, status.ok() ? "the command ended without a status" : WhyItFailed(status));
 }
 
+// With a terminal where there is one at both ends: what goes into a pipe or a file is not to have
+// a terminal's line ends.
+void Shell(ExecFlags flags, Globals* globals) {
+  flags.tty = isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0;
+  std::error_code error;
+  control::ShellStart shell;
+  const std::string here = std::filesystem::current_path(error);
+  if (!error && IsUtf8(here)) shell.set_folder(here);
+  Exec(flags, globals->command, &shell, globals);
+}
+
 }  // namespace
+
+void AddShellCommand(CLI::App* app, Globals* globals) {
+  const auto flags = std::make_shared<ExecFlags>();
+  CLI::App* shell = app->add_subcommand(
+      "shell",
+      "your shell in the machine, through the agent: rum shell [OPTIONS] [--] [COMMAND...]");
+  shell->add_option("--user", flags->user, "as this user (default: ssh.user)");
+  shell->add_option(
+      "--cwd", flags->cwd,
+      "in this folder of the guest (default: where it has the folder that you are in, "
+      "else the target of the default mount, else home)");
+  shell->callback([flags, globals] { Shell(*flags, globals); });
+}
 
 void AddExecCommand(CLI::App* app, Globals* globals) {
   const auto flags = std::make_shared<ExecFlags>();
@@ -310,7 +275,7 @@ void AddExecCommand(CLI::App* app, Globals* globals) {
   exec->callback([flags, globals] {
     if (globals->command.empty()) throw CLI::RequiredError("COMMAND");
     CheckNames(flags->env);
-    Exec(*flags, globals->command, globals);
+    Exec(*flags, globals->command, nullptr, globals);
   });
 }
 

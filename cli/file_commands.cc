@@ -5,7 +5,9 @@
 
 #include "absl/strings/match.h"
 #include "cli/commands.h"
+#include "cli/json_text.h"
 #include "cli/render.h"
+#include "cli/reports.pb.h"
 #include "cli/terminal_text.h"
 #include "state/consent.h"
 #include "state/explain.h"
@@ -20,11 +22,11 @@ namespace rum {
 namespace {
 
 // Of a machine that nothing was consented to.
-void SayWhatWillBeAsked(const std::string& config_path, const Config& config, bool utf8) {
+std::vector<std::string> WhatWillBeAsked(const std::string& config_path, const Config& config) {
   const Withheld withheld = Withhold(config, Consent(), LookAround(config_path, {&config}));
-  for (const Ask& ask : withheld.asks) {
-    std::printf("  note: %s; `rum up` asks for your word\n", OneLine(AskText(ask), utf8).c_str());
-  }
+  std::vector<std::string> texts;
+  for (const Ask& ask : withheld.asks) texts.push_back(AskText(ask));
+  return texts;
 }
 
 // What a new machine is not made of, though one that has its disk goes on.
@@ -36,28 +38,60 @@ void CheckDownload(ParsedConfig* parsed) {
   if (!problem.empty()) parsed->problems.push_back({kBase, problem, parsed->sources[kBase]});
 }
 
+void Tell(const Problem& problem, reports::CheckedFile* checked) {
+  reports::FileProblem* told = checked->add_problems();
+  told->set_field(problem.field);
+  told->set_message(problem.message);
+  if (problem.where.line == 0) return;
+  told->set_line(problem.where.line);
+  told->set_column(problem.where.column);
+}
+
+// `text`: of what is wrong, as it is printed.
+reports::CheckedFile CheckOne(const std::string& file, std::string* text) {
+  reports::CheckedFile checked;
+  checked.set_file(file);
+  const auto identity = IdentityOf(file);
+  if (!identity.ok()) {
+    *text = std::string(identity.status().message());
+    checked.add_problems()->set_message(*text);
+    return checked;
+  }
+  ParsedConfig parsed = ReadTomlFile(identity->config_path);
+  if (parsed.problems.empty()) CheckDownload(&parsed);
+  for (const Problem& problem : parsed.problems) Tell(problem, &checked);
+  checked.set_ok(parsed.problems.empty());
+  if (!checked.ok()) {
+    *text = RenderProblems(file, parsed);
+    return checked;
+  }
+  for (const std::string& ask : WhatWillBeAsked(identity->config_path, parsed.config))
+    checked.add_asks(ask);
+  return checked;
+}
+
 void Check(std::vector<std::string> files, Globals* globals) {
   if (!globals->machine.empty()) return Fail(globals, "check is about files: -c, or their names");
   if (files.empty()) files.push_back(globals->file);
   const bool utf8 = StyleOf(globals->color).utf8;
+  const bool json = globals->output == "json";
+  reports::CheckReport report;
   for (const std::string& file : files) {
-    const auto identity = IdentityOf(file);
-    if (!identity.ok()) {
-      Fail(globals, std::string(identity.status().message()));
-      continue;
+    std::string text;
+    const reports::CheckedFile checked = *report.add_files() = CheckOne(file, &text);
+    if (!checked.ok()) globals->exit_status = 1;
+    if (json || (checked.ok() && globals->quiet)) continue;
+    if (checked.ok()) {
+      std::printf("%s: ok\n", OneLine(file, utf8).c_str());
+      for (const std::string& ask : checked.asks())
+        std::printf("  note: %s; `rum up` asks for your word\n", OneLine(ask, utf8).c_str());
+    } else if (checked.problems_size() == 1 && text == checked.problems(0).message()) {
+      Fail(globals, text);
+    } else {
+      std::fputs(Lines(text, utf8).c_str(), stderr);
     }
-    ParsedConfig parsed = ReadTomlFile(identity->config_path);
-    if (parsed.problems.empty()) CheckDownload(&parsed);
-    if (parsed.problems.empty()) {
-      if (!globals->quiet) {
-        std::printf("%s: ok\n", OneLine(file, utf8).c_str());
-        SayWhatWillBeAsked(identity->config_path, parsed.config, utf8);
-      }
-      continue;
-    }
-    std::fputs(Lines(RenderProblems(file, parsed), utf8).c_str(), stderr);
-    globals->exit_status = 1;
   }
+  if (json) std::fputs(ToJson(report).c_str(), stdout);
 }
 
 }  // namespace

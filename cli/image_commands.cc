@@ -10,8 +10,10 @@
 #include "agent-api/steady_now.h"
 #include "cli/client.h"
 #include "cli/commands.h"
+#include "cli/json_text.h"
 #include "cli/progress_text.h"
 #include "cli/render.h"
+#include "cli/reports.pb.h"
 #include "cli/terminal_text.h"
 #include "controller/service/call_status.h"
 #include "state/identity.h"
@@ -82,6 +84,12 @@ void Pull(const std::string& word, const std::string& sha256, Globals* globals) 
   }
   const grpc::Status called = reader->Finish();
   if (!called.ok()) return Fail(globals, WhyItFailed(called));
+  if (globals->output == "json") {
+    reports::PulledImage pulled;
+    pulled.set_path(path);
+    std::fputs(ToJson(pulled).c_str(), stdout);
+    return;
+  }
   std::printf("%s\n", OneLine(path, StyleOf(globals->color).utf8).c_str());
 }
 
@@ -94,8 +102,13 @@ void Delete(const std::string& name, Globals* globals) {
   request.set_name(name);
   const grpc::Status called = stub->DeleteImage(&context, request, &reply);
   if (!called.ok()) return Fail(globals, WhyItFailed(called));
-  if (!globals->quiet)
+  if (globals->output == "json") {
+    reports::DeletedImage deleted;
+    deleted.set_name(name);
+    std::fputs(ToJson(deleted).c_str(), stdout);
+  } else if (!globals->quiet) {
     std::printf("deleted %s\n", OneLine(name, StyleOf(globals->color).utf8).c_str());
+  }
 }
 
 void Prune(Globals* globals) {

@@ -1,5 +1,4 @@
 #include <fcntl.h>
-#include <google/protobuf/struct.pb.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -19,7 +18,9 @@
 #include "absl/strings/str_split.h"
 #include "cli/commands.h"
 #include "cli/first_file.h"
+#include "cli/json_text.h"
 #include "cli/render.h"
+#include "cli/reports.pb.h"
 #include "cli/ssh_words.h"
 #include "cli/terminal_text.h"
 #include "controller/utf8.h"
@@ -230,10 +231,9 @@ void SayIsThere(const std::string& file, Globals* globals) {
 void SayWritten(const std::string& file, const MachineIdentity& identity, const FirstFile& first,
                 const Globals& globals) {
   if (globals.output == "json") {
-    google::protobuf::Struct report;
-    (*report.mutable_fields())["version"].set_number_value(1);
-    (*report.mutable_fields())["file"].set_string_value(identity.config_path);
-    (*report.mutable_fields())["machine"].set_string_value(identity.name);
+    reports::InitReport report;
+    report.set_file(identity.config_path);
+    report.set_machine(identity.name);
     std::fputs(ToJson(report).c_str(), stdout);
     return;
   }

@@ -5,6 +5,7 @@
 #include "cli/apply_stream.h"
 #include "cli/client.h"
 #include "cli/commands.h"
+#include "cli/json_text.h"
 #include "cli/list_text.h"
 #include "cli/terminal_text.h"
 #include "controller/service/call_status.h"

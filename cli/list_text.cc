@@ -93,9 +93,7 @@ absl::StatusOr<control::ListedMachine> PickMachine(const control::ListMachinesRe
   const auto& meant = named.empty() ? begun : named;
   if (meant.size() == 1) return *meant[0];
   if (meant.size() > 1) return Ambiguous(said, meant);
-  const std::string near = Nearest(said, names);
-  return absl::NotFoundError(absl::StrCat("there is no machine ", said,
-                                          near.empty() ? "" : " (did you mean " + near + "?)",
+  return absl::NotFoundError(absl::StrCat("there is no machine ", said, DidYouMean(said, names),
                                           "; `rum list` shows all"));
 }
 

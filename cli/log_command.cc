@@ -3,6 +3,7 @@
 
 #include "cli/apply_stream.h"
 #include "cli/commands.h"
+#include "cli/json_text.h"
 #include "cli/log_text.h"
 #include "cli/render.h"
 #include "cli/watch.h"
@@ -49,7 +50,8 @@ void Show(const MachineClient& client, const LogFlags& flags, Globals* globals) 
   const bool json = globals->output == "json";
   while (std::ferror(stdout) == 0 && reader->Read(&event)) {
     if (json && event.event_case() != control::LogEvent::EVENT_NOT_SET) {
-      std::fputs(ToJson(event).c_str(), stdout);
+      std::fputs(ToJsonLine(event).c_str(), stdout);
+      std::fflush(stdout);
     } else if (event.has_run()) {
       last = event.run();
     } else if (event.has_standard_output()) {

@@ -2,9 +2,12 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cli/apply_stream.h"
 #include "cli/commands.h"
+#include "cli/json_text.h"
+#include "cli/one_of.h"
 #include "cli/render.h"
 #include "cli/watch.h"
 #include "controller/service/call_status.h"
@@ -15,18 +18,29 @@ namespace {
 struct StatusFlags {
   bool exit_code = false;
   bool watch = false;
-  std::string condition;  // --wait
+  std::string condition;              // --wait
+  std::vector<std::string> machines;  // with --wait: these, by name or id
   double timeout_s = 30;
 };
 
+void Wait(const StatusFlags& flags, Globals* globals) {
+  std::vector<std::string> names = flags.machines;
+  if (names.empty()) names.push_back(globals->machine);  // or none: that of the file
+  std::vector<std::unique_ptr<MachineClient>> clients;
+  for (const std::string& name : names) {
+    globals->machine = name;
+    clients.push_back(std::make_unique<MachineClient>());
+    if (!ConnectToKnown(globals, clients.back().get())) return;
+  }
+  const std::chrono::milliseconds timeout(static_cast<int64_t>(flags.timeout_s * 1000));
+  WaitForCondition(flags.condition, timeout, &clients, globals);
+}
+
 void Status(const StatusFlags& flags, Globals* globals) {
+  if (!flags.condition.empty()) return Wait(flags, globals);
   MachineClient client;
   if (!ConnectToKnown(globals, &client)) return;
   if (flags.watch) return WatchStatus(&client, globals);
-  if (!flags.condition.empty()) {
-    const std::chrono::milliseconds timeout(static_cast<int64_t>(flags.timeout_s * 1000));
-    return WaitForCondition(flags.condition, timeout, &client, globals);
-  }
   MachineStatus status;
   const grpc::Status called = AskStatus(&client, &status);
   if (!called.ok()) return Fail(globals, WhyItFailed(called));
@@ -45,6 +59,7 @@ void Status(const StatusFlags& flags, Globals* globals) {
 
 void Restart(Globals* globals) {
   MachineClient client;
+  globals->json_lines = true;
   if (!ConnectToKnown(globals, &client) || !RunDown(client, {}, globals)) return;
   control::ApplyRequest request;
   request.set_config_path(client.identity.config_path);
@@ -75,13 +90,15 @@ void AddMachineCommands(CLI::App* app, Globals* globals) {
       status
           ->add_option("--wait", flags->condition,
                        "until this holds for the file as it is now: Ready, Synced, ...")
-          ->check(CLI::IsMember({"Ready", "Synced", "RestartRequired", "AgentConnected",
-                                 "ConfigValid", "Provisioned"}))
+          ->check(OneOf({"Ready", "Synced", "RestartRequired", "AgentConnected", "ConfigValid",
+                         "Provisioned"}))
           ->excludes(watch)
           ->excludes(exit_code);
   status->add_option("--timeout", flags->timeout_s, "of --wait, in seconds")
       ->capture_default_str()
       ->check(CLI::PositiveNumber)
+      ->needs(wait);
+  status->add_option("MACHINE", flags->machines, "with --wait: all of these, by names or ids")
       ->needs(wait);
   status->callback([flags, globals] { Status(*flags, globals); });
   const auto down_flags = std::make_shared<DownFlags>();

@@ -13,6 +13,7 @@
 #include "agent-api/standard_streams.h"
 #include "cli/commands.h"
 #include "cli/cut_command.h"
+#include "cli/one_of.h"
 #include "cli/render.h"
 #include "cli/terminal_text.h"
 #include "controller/service/launch.h"
@@ -56,10 +57,8 @@ std::string Unknown(CLI::App* app, const std::string& word) {
       for (const std::string& alias : one->get_aliases()) known.push_back(alias);
     }
   }
-  const std::string nearest = Nearest(word, known);
   const std::string what = option || known.empty() ? " does not take " : " has no command ";
-  return "`" + WordsOf(app) + "`" + what + word +
-         (nearest.empty() ? "" : " (did you mean `" + nearest + "`?)");
+  return "`" + WordsOf(app) + "`" + what + word + DidYouMean(word, known);
 }
 
 int WrongUsage(CLI::App* app, const CLI::ParseError& error, const Globals& globals) {
@@ -109,9 +108,9 @@ int main(int argc, char** argv) {
       ->check(CLI::Validator([](const std::string& word) { return word.empty() ? "empty" : ""; },
                              "NAME|ID"));
   app.add_option("-o,--output", globals.output, "text or json")
-      ->check(CLI::IsMember({"text", "json"}));
+      ->check(rum::OneOf({"text", "json"}));
   app.add_option("--color", globals.color, "auto, always or never")
-      ->check(CLI::IsMember({"auto", "always", "never"}));
+      ->check(rum::OneOf({"auto", "always", "never"}));
   app.add_flag("-q,--quiet", globals.quiet, "no progress");
   app.add_flag("-v,--verbose", globals.verbose, "output of scripts as they run");
   app.require_subcommand(1);
@@ -122,7 +121,12 @@ int main(int argc, char** argv) {
   rum::AddListCommands(&app, &globals);
   rum::AddProvisionCommand(&app, &globals);
   rum::AddLogCommand(&app, &globals);
+  rum::AddShellCommand(&app, &globals);
   rum::AddExecCommand(&app, &globals);
+  rum::AddConsoleCommand(&app, &globals);
+  rum::AddOpenCommand(&app, &globals);
+  rum::AddDiffCommand(&app, &globals);
+  rum::AddStatsCommand(&app, &globals);
   rum::AddCopyCommand(&app, &globals);
   rum::AddSshCommands(&app, &globals);
   rum::AddImageCommands(&app, &globals);

@@ -3,6 +3,7 @@
 
 #include "cli/apply_stream.h"
 #include "cli/commands.h"
+#include "cli/json_text.h"
 #include "cli/render.h"
 #include "controller/service/call_status.h"
 

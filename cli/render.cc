@@ -1,6 +1,5 @@
 #include "cli/render.h"
 
-#include <google/protobuf/util/json_util.h>
 #include <langinfo.h>
 #include <unistd.h>
 
@@ -324,26 +323,6 @@ std::string RenderImages(const control::ImagesReply& images, const Style& style)
                     image.in_use() ? "yes" : "no", image.url()});
   }
   return Columns(std::move(rows), style.utf8);
-}
-
-namespace {
-
-std::string Json(const google::protobuf::Message& message, bool whitespace) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.add_whitespace = whitespace;
-  options.always_print_primitive_fields = true;
-  std::string json;
-  // Cannot fail: what may be anything (a script's output) is bytes, and thus base64.
-  if (!google::protobuf::util::MessageToJsonString(message, &json, options).ok()) return "{}\n";
-  return json;
-}
-
-}  // namespace
-
-std::string ToJson(const google::protobuf::Message& message) { return Json(message, true); }
-
-std::string ToJsonLine(const google::protobuf::Message& message) {
-  return Json(message, false) + "\n";
 }
 
 int ExitCode(const Plan& plan) {

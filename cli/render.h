@@ -1,7 +1,7 @@
 #ifndef RUM_CLI_RENDER_H_
 #define RUM_CLI_RENDER_H_
 
-#include <google/protobuf/message.h>
+#include <google/protobuf/repeated_field.h>
 
 #include <string>
 
@@ -36,8 +36,6 @@ std::string PhaseText(MachineStatus::Phase phase);  // "running"
 
 // A table: a row for each image, its columns in line.
 std::string RenderImages(const control::ImagesReply& images, const Style& style);
-std::string ToJson(const google::protobuf::Message& message);
-std::string ToJsonLine(const google::protobuf::Message& message);  // of a stream of them
 
 // behaviour.md's exit status of --exit-code: 0 in sync, 4 live or opt-in changes or consent
 // pending, 5 restart or recreate needed, 6 not running or not reachable.

@@ -11,7 +11,9 @@
 
 #include "cli/apply_stream.h"
 #include "cli/commands.h"
+#include "cli/json_text.h"
 #include "cli/proxy_command.h"
+#include "cli/reports.pb.h"
 #include "cli/ssh_words.h"
 #include "controller/service/call_status.h"
 
@@ -75,6 +77,13 @@ void PrintConfig(const std::string& host, Globals* globals) {
   SshTarget target;
   if (!AskSsh(globals, &target)) return;
   const std::string& name = host.empty() ? target.identity.name : host;
+  if (globals->output == "json") {
+    reports::SshConfigReport report;
+    report.set_host(name);
+    for (const auto& [option, value] : target.options) (*report.mutable_options())[option] = value;
+    std::fputs(ToJson(report).c_str(), stdout);
+    return;
+  }
   std::fputs(SshConfig(name, target.options).c_str(), stdout);
 }
 

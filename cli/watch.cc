@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <deque>
 #include <thread>
@@ -9,7 +10,9 @@
 
 #include "agent-api/call_deadline.h"
 #include "cli/client.h"
+#include "cli/json_text.h"
 #include "cli/render.h"
+#include "cli/reports.pb.h"
 #include "cli/terminal_text.h"
 #include "controller/service/call_status.h"
 
@@ -113,31 +116,73 @@ void WatchStatus(MachineClient* client, Globals* globals) {
   if (!status.ok()) Fail(globals, WhyItFailed(status));
 }
 
-void WaitForCondition(const std::string& condition, std::chrono::milliseconds timeout,
-                      MachineClient* client, Globals* globals) {
+namespace {
+
+struct Waited {
+  MachineStatus last;
+  grpc::Status status;
+  bool holds = false;
+};
+
+Waited WaitForOne(const std::string& condition, gpr_timespec deadline, MachineClient* client) {
   control::WatchRequest request;
   request.set_config_path(client->identity.config_path);
   request.set_status(true);
   request.set_follow(true);
-  MachineStatus last;
-  bool holds = false;
-  const grpc::Status status =
-      Hear(request, client, After(timeout), nullptr, [&](const control::WatchEvent& event) {
-        last = event.status();
-        holds = Holds(condition, last);
-        return !holds;
-      });
-  if (!holds && status.error_code() != grpc::StatusCode::DEADLINE_EXCEEDED)
-    return Fail(globals, WhyItFailed(status));
-  if (globals->output == "json") {
-    std::fputs(ToJson(last).c_str(), stdout);
-  } else if (!globals->quiet) {
-    std::fputs(RenderStatus(last, NowMs(), StyleOf(globals->color)).c_str(), stdout);
+  Waited waited;
+  waited.status = Hear(request, client, deadline, nullptr, [&](const control::WatchEvent& event) {
+    waited.last = event.status();
+    waited.holds = Holds(condition, waited.last);
+    return !waited.holds;
+  });
+  // Its turn came after the deadline.
+  if (waited.last.id().empty() && AskStatus(client, &waited.last).ok())
+    waited.holds = Holds(condition, waited.last);
+  return waited;
+}
+
+// One after the other, and again where one that held does not any more when the last one does.
+std::vector<Waited> WaitForAll(const std::string& condition, gpr_timespec deadline,
+                               std::vector<std::unique_ptr<MachineClient>>* clients) {
+  std::vector<Waited> all(clients->size());
+  for (bool together = false; !together;) {
+    for (size_t i = 0; i < all.size(); ++i)
+      all[i] = WaitForOne(condition, deadline, (*clients)[i].get());
+    together = true;
+    for (size_t i = 0; i < all.size(); ++i) {
+      if (!all[i].holds) return all;
+      MachineStatus now;
+      const bool same = all.size() == 1 || !AskStatus((*clients)[i].get(), &now).ok();
+      together = together && (same || Holds(condition, now));
+    }
   }
-  if (!holds) {
-    Fail(globals, client->identity.name + " is not " + condition + " after " +
+  return all;
+}
+
+}  // namespace
+
+void WaitForCondition(const std::string& condition, std::chrono::milliseconds timeout,
+                      std::vector<std::unique_ptr<MachineClient>>* clients, Globals* globals) {
+  const std::vector<Waited> all = WaitForAll(condition, After(timeout), clients);
+  reports::StatusReport report;
+  for (size_t i = 0; i < all.size(); ++i) {
+    const bool late = all[i].status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
+    if (!all[i].holds && !late)
+      return Fail(globals, (*clients)[i]->identity.name + ": " + WhyItFailed(all[i].status));
+    *report.add_machines() = all[i].last;
+  }
+  if (globals->output == "json") {
+    const bool one = report.machines_size() == 1;
+    std::fputs((one ? ToJson(report.machines(0)) : ToJson(report)).c_str(), stdout);
+  } else if (!globals->quiet) {
+    for (const MachineStatus& status : report.machines())
+      std::fputs(RenderStatus(status, NowMs(), StyleOf(globals->color)).c_str(), stdout);
+  }
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (all[i].holds) continue;
+    Fail(globals, (*clients)[i]->identity.name + " is not " + condition + " after " +
                       std::to_string(timeout.count() / 1000) +
-                      " s: " + WhatIsMissing(condition, last));
+                      " s: " + WhatIsMissing(condition, all[i].last));
   }
 }
 

@@ -5,7 +5,9 @@
 
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "cli/apply_stream.h"
 
@@ -22,10 +24,10 @@ grpc::Status Hear(const control::WatchRequest& request, MachineClient* client,
 // the last events; in a pipe each new report.
 void WatchStatus(MachineClient* client, Globals* globals);
 
-// `rum status --wait`: until `condition` holds for the file as it is now. Exit status 1 after
-// `timeout`, with what it waits for.
+// `rum status --wait`: until `condition` holds for the files of all `clients` as they are now, at
+// the same time. Exit status 1 after `timeout`, with what is waited for.
 void WaitForCondition(const std::string& condition, std::chrono::milliseconds timeout,
-                      MachineClient* client, Globals* globals);
+                      std::vector<std::unique_ptr<MachineClient>>* clients, Globals* globals);
 
 // `rum log --events`: the machine's history, and with `follow` what comes.
 void ShowEvents(bool follow, Globals* globals);

@@ -2,9 +2,11 @@
 #define RUM_CONTROLLER_FLEET_H_
 
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -49,6 +51,15 @@ struct ListedMachine {
   MachineStatus status;
 };
 
+// What one machine uses of the host.
+struct MachineUsage {
+  MachineIdentity machine;
+  std::string unknown;         // why nothing is known; empty: it is
+  std::optional<Usage> usage;  // nothing: it does not run
+  absl::Time at;               // when libvirt said so
+  std::vector<ForwardState> forwards;
+};
+
 // All machines of one user, by the paths of their files as their records have them, and of machines
 // that are not made yet as IdentityOf() makes them. Thread-safe; every call blocks until it is
 // done. Looks after the machines that are wanted up: their ports, agent links, files and drift.
@@ -89,6 +100,12 @@ class Controller {
   ApplyOutcome Destroy(const std::string& config_path, const EventSink& sink, bool force = false);
   absl::StatusOr<GuestAccess> Guest(const std::string& config_path);
   absl::StatusOr<SshAccess> SshToGuest(const std::string& config_path);
+  absl::StatusOr<int> Console(const std::string& config_path, bool force);
+  absl::StatusOr<std::string> ConsoleEnd(const std::string& config_path, size_t lines);
+  // Of that machine, or of all that were made, by name: one question to each libvirt, all at the
+  // same time. One that does not answer within `patience` holds up no other.
+  absl::StatusOr<std::vector<MachineUsage>> Usages(const std::string& config_path,
+                                                   absl::Duration patience = absl::Seconds(5));
   // See Machine.
   absl::StatusOr<std::vector<agent::ScriptRun>> Runs(const std::string& config_path);
   absl::Status Log(const std::string& config_path, const std::string& run_id, bool follow,
@@ -154,6 +171,15 @@ class Controller {
   std::unique_ptr<FileWatch> watch_;
   class Looks;
   const std::unique_ptr<Looks> looks_;
+  struct UsageAnswer {
+    absl::StatusOr<std::map<std::string, Usage>> usages;
+    absl::Time at;
+  };
+  using UsageLook = std::shared_future<UsageAnswer>;
+  UsageLook LookAtUsages(const std::string& uri, const std::shared_ptr<Hypervisor>& hypervisor,
+                         const std::vector<MachineIdentity>& machines);
+  std::mutex usage_mutex_;
+  std::map<std::string, UsageLook> usage_looks_;  // the last one, by URI
 };
 
 }  // namespace rum

@@ -15,6 +15,7 @@
 #include "agent-api/threads.h"
 #include "controller/auto_ports.h"
 #include "controller/conditions.h"
+#include "controller/console_text.h"
 #include "controller/history.h"
 #include "controller/restart_policy.h"
 #include "controller/revive.h"
@@ -40,6 +41,7 @@ constexpr std::chrono::seconds kNextStep(2);
 constexpr absl::Duration kFirstLook = absl::Seconds(2);
 // What a status waits for guests' listeners that nobody has reached lately.
 constexpr std::chrono::milliseconds kProbeLimit(300);
+constexpr size_t kMostOfConsole = 1 << 20;
 constexpr absl::Duration kAgentPatience = absl::Seconds(10);
 constexpr std::chrono::seconds kLibvirtPatience(1);
 // More for one that is being replaced, which a busy machine does not do in a moment.
@@ -607,9 +609,7 @@ ApplyOutcome Machine::Destroy(const EventSink& sink, bool force) {
 }
 
 absl::Status Machine::Stands() const {
-  const MachineRecord record = Snapshot();
-  const absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor =
-      links_.hypervisor(UriOf(record.desired(), record));
+  const absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor = Libvirt();
   if (!hypervisor.ok()) return absl::OkStatus();  // the agent may answer all the same
   const auto told = std::make_shared<std::promise<absl::StatusOr<DomainState>>>();
   std::future<absl::StatusOr<DomainState>> answer = told->get_future();
@@ -651,10 +651,12 @@ absl::StatusOr<GuestAccess> Machine::Guest() {
     if (absl::Status stands = Stands(); !stands.ok()) return stands;
     return absl::UnavailableError(there.message());
   }
-  GuestAccess access{agent, ""};
+  GuestAccess access;
+  access.agent = agent;
   const MachineRecord record = Snapshot();
   for (const Mount& mount : record.applied().mounts()) {
     if (mount.default_()) access.folder = mount.target();
+    access.mounts.push_back(mount);
   }
   return access;
 }
@@ -663,6 +665,28 @@ absl::StatusOr<GuestAccess> Machine::Guest() {
 Ssh Machine::SshOfFile() const {
   const ParsedConfig parsed = ReadTomlFile(links_.machine().config_path);
   return parsed.problems.empty() ? parsed.config.ssh() : Snapshot().desired().ssh();
+}
+
+absl::StatusOr<std::shared_ptr<Hypervisor>> Machine::Libvirt() const {
+  const MachineRecord record = Snapshot();
+  return links_.hypervisor(UriOf(record.desired(), record));
+}
+
+absl::StatusOr<int> Machine::Console(bool force) const {
+  const absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor = Libvirt();
+  if (!hypervisor.ok()) return hypervisor.status();
+  const absl::StatusOr<int> console = (*hypervisor)->OpenConsole(links_.machine(), force);
+  if (!absl::IsUnavailable(console.status())) return console;
+  const absl::Status stands = Stands();  // says more of one that is off
+  return stands.ok() ? console : stands;
+}
+
+absl::StatusOr<std::string> Machine::ConsoleEnd(size_t lines) const {
+  const absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor = Libvirt();
+  if (!hypervisor.ok()) return hypervisor.status();
+  const absl::StatusOr<std::string> said =
+      (*hypervisor)->ConsoleLog(links_.machine(), kMostOfConsole);
+  return said.ok() ? LastConsoleLines(*said, lines) : said;
 }
 
 absl::StatusOr<SshAccess> Machine::SshToGuest() {

@@ -27,6 +27,7 @@ namespace rum {
 struct GuestAccess {
   std::shared_ptr<GuestAgent> agent;
   std::string folder;  // where commands start: the target of the default mount; empty: anywhere
+  std::vector<Mount> mounts;  // folders of the host that it has, with their targets
 };
 
 // For an ssh to it.
@@ -70,6 +71,12 @@ class Machine {
   // Of the running machine, with a session. Unavailable: it is off, or nobody answers in it.
   absl::StatusOr<GuestAccess> Guest();
   absl::StatusOr<SshAccess> SshToGuest();
+  // That it was made in.
+  absl::StatusOr<std::shared_ptr<Hypervisor>> Libvirt() const;
+  // A socket to its serial console; the caller owns it. See Hypervisor.
+  absl::StatusOr<int> Console(bool force) const;
+  // The last lines of what that said.
+  absl::StatusOr<std::string> ConsoleEnd(size_t lines) const;
 
   struct TrustChange {
     std::vector<ConsentedValue> give;

@@ -8,9 +8,12 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "agent-api/steady_now.h"
 #include "controller/aspects/definition.h"
+#include "controller/console_text.h"
 #include "controller/executor.h"
 #include "controller/failpoint.h"
 #include "controller/history.h"
@@ -451,8 +454,22 @@ class Reconciliation {
           absl::StrCat(observed_.guest_refused.empty() ? "the agent in the guest does not answer"
                                                        : observed_.guest_refused,
                        ": hostname, groups and scripts are as they were");
-      Fail(absl::UnavailableError(error), error);
+      Fail(absl::UnavailableError(error), error + WhatTheConsoleSaid());
     }
+  }
+
+  // For a person who waited for the agent: where the guest got to.
+  std::string WhatTheConsoleSaid() const {
+    constexpr size_t kLines = 20;
+    constexpr size_t kMost = 16 * 1024;
+    if (!options_.up) return "";
+    const auto hypervisor = links_.hypervisor(UriOf(desired_, *record_));
+    if (!hypervisor.ok()) return "";
+    const absl::StatusOr<std::string> said = (*hypervisor)->ConsoleLog(links_.machine(), kMost);
+    const std::string lines = said.ok() ? LastConsoleLines(*said, kLines) : "";
+    if (lines.empty()) return "; `rum console` shows what it does";
+    return absl::StrCat("; `rum console` shows what it does. Its console ends with:\n    ",
+                        absl::StrReplaceAll(absl::StripSuffix(lines, "\n"), {{"\n", "\n    "}}));
   }
 
   MachineLinks& links_;

@@ -118,6 +118,11 @@ std::string Nearest(const std::string& typed, const std::vector<std::string>& na
   return best;
 }
 
+std::string DidYouMean(const std::string& typed, const std::vector<std::string>& names) {
+  const std::string near = Nearest(typed, names);
+  return near.empty() ? "" : " (did you mean `" + near + "`?)";
+}
+
 std::string TypeName(const FieldDescriptor& field) {
   if (field.is_map()) return "table";
   const bool message = field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;

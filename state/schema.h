@@ -35,6 +35,8 @@ const google::protobuf::Descriptor* TableOf(const google::protobuf::FieldDescrip
 
 // The one of `names` that a person who typed `typed` most probably meant; empty when none is near.
 std::string Nearest(const std::string& typed, const std::vector<std::string>& names);
+// The same for the end of a message: " (did you mean `status`?)".
+std::string DidYouMean(const std::string& typed, const std::vector<std::string>& names);
 
 // "string", "integer", "size", "boolean", "table", "array of tables", "array of strings".
 std::string TypeName(const google::protobuf::FieldDescriptor& field);

@@ -104,9 +104,7 @@ class Reader {
     for (int i = 0; i < descriptor.field_count(); ++i) {
       if (IsKey(*descriptor.field(i))) names.push_back(descriptor.field(i)->name());
     }
-    const std::string near = Nearest(name, names);
-    Report(path, "unknown key " + path + (near.empty() ? "" : " (did you mean `" + near + "`?)"),
-           RangeOf(source));
+    Report(path, "unknown key " + path + DidYouMean(name, names), RangeOf(source));
   }
 
   void ReportMissing(const FieldDescriptor& field, const std::string& prefix,

@@ -290,10 +290,17 @@ void Devices::EditVsock() {
 void Devices::AddFurniture() {
   xml_node serial = Take("serial", kSerialAlias).node;
   Set(serial, "type", "pty");
+  if (!parts_.console_log.empty()) {
+    xml_node log = Add(serial, "log");
+    Set(log, "file", parts_.console_log);
+    Set(log, "append", "off");
+  }
   Set(Add(serial, "target"), "port", "0");
   Name(serial, kSerialAlias);
   xml_node balloon = Take("memballoon", kBalloonAlias).node;
   Set(balloon, "model", "virtio");
+  // How often the guest tells what of its memory is in use, in seconds: for `rum stats`.
+  Set(Add(balloon, "stats"), "period", "10");
   Name(balloon, kBalloonAlias);
   xml_node rng = Take("rng", kRngAlias).node;
   Set(rng, "model", "virtio");

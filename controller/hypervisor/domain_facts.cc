@@ -187,6 +187,8 @@ absl::StatusOr<DomainFacts> ReadDomainXml(const std::string& xml, const std::str
   ReadDisks(own, &facts);
   ReadCards(own, &facts);
   ReadFolders(own, &facts);
+  if (const auto serial = own.find(kSerialAlias); serial != own.end())
+    facts.console_log = serial->second.child("log").attribute("file").value();
   for (xml_node card : devices.children("interface")) {
     const std::string network = card.child("source").attribute("network").value();
     if (!network.empty()) facts.networks.push_back(network);

@@ -57,4 +57,20 @@ std::string ChannelPath(const MachineIdentity& identity, ConnectionKind connecti
   return absl::StrCat(RuntimeDir(), "/", identity.id);
 }
 
+// Under the system's libvirt the log is root's, and lies where nothing keeps its daemon from
+// writing.
+std::string ConsoleLogPath(const MachineIdentity& identity, ConnectionKind connection) {
+  switch (connection) {
+    case ConnectionKind::kSession:
+      return absl::StrCat(StateDir(), "/consoles/", identity.id, ".log");
+    case ConnectionKind::kSystem:
+      return geteuid() != 0
+                 ? ""
+                 : absl::StrCat("/var/log/libvirt/qemu/", identity.domain_name(), "-console.log");
+    case ConnectionKind::kTest:
+      break;
+  }
+  return "";
+}
+
 }  // namespace rum

@@ -34,6 +34,7 @@ struct DomainParts {
   std::string seed_path;
   std::map<std::string, std::string> drive_paths;  // by drive name
   std::string channel_path;  // of the sockets, before "." and the channel's name; empty: libvirt's
+  std::string console_log;   // see ConsoleLogPath
   std::map<std::string, std::string> networks;  // libvirt's names; absent: as in the file
   bool vsock = false;                           // the host can talk to guests by vsock(7)
   bool tcg_cache = false;                       // see ConnectionFacts
@@ -69,6 +70,7 @@ struct DomainFacts {
   std::map<std::string, std::string> drive_targets;  // "vdb"
   // The sockets on the host by the channel's name; paths are in a live definition only.
   std::map<std::string, std::string> channel_paths;
+  std::string console_log;            // where what the serial console says is kept; empty: nowhere
   bool virtiofs = false;              // shared folders are given by virtiofs, not by 9p
   uint32_t vsock_cid = 0;             // in a live definition; 0: no vsock
   std::vector<std::string> networks;  // libvirt networks that any card is on
@@ -86,6 +88,10 @@ absl::StatusOr<DomainFacts> ReadDomainXml(const std::string& xml, const std::str
 // own place, below its per-user configuration folder, is too long for a socket's address (unix(7):
 // 107 bytes).
 std::string ChannelPath(const MachineIdentity& identity, ConnectionKind connection);
+
+// Where libvirt keeps what a new machine's serial console says, from each start anew and within
+// libvirt's own bound (virtlogd.conf). Empty: nowhere, as we could not read it.
+std::string ConsoleLogPath(const MachineIdentity& identity, ConnectionKind connection);
 
 // How a definition says whose machine it is: the numeric id of the user who runs this, and the
 // name.

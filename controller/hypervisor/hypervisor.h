@@ -2,7 +2,9 @@
 #define RUM_CONTROLLER_HYPERVISOR_HYPERVISOR_H_
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -73,6 +75,33 @@ inline bool StandsStill(const DomainState& domain) {
 // What Define() makes anew, though it is there; everything that was on it is gone.
 enum class Fresh { kNothing, kDisk, kDiskAndDrives };
 
+// What a running machine uses. Counters are since it started.
+struct DiskUsage {
+  std::string name;  // "vda"
+  std::string path;
+  uint64_t capacity = 0;  // bytes, as all that follows
+  uint64_t on_host = 0;
+  uint64_t allocated = 0;
+  uint64_t read = 0;
+  uint64_t written = 0;
+};
+struct CardUsage {
+  std::string name;  // the host's end
+  uint64_t received = 0;
+  uint64_t sent = 0;
+};
+struct Usage {
+  uint32_t cpus = 0;
+  absl::Duration cpu_time;
+  uint64_t memory = 0;          // that the guest may have
+  uint64_t memory_on_host = 0;  // that QEMU has
+  // By the guest's own word, through its balloon; nothing where it tells none.
+  std::optional<uint64_t> memory_in_guest;
+  std::optional<uint64_t> memory_available;
+  std::vector<DiskUsage> disks;
+  std::vector<CardUsage> cards;  // those with an end on the host
+};
+
 // org.rum.agent.0: what the controller asks the agent; org.rum.forward.0: forwarded connections.
 enum class GuestChannel { kAgent, kForward };
 
@@ -105,6 +134,16 @@ class Hypervisor {
   // A connected stream socket to a channel of the running domain; the caller owns it. NotFound: the
   // domain was started without this channel.
   virtual absl::StatusOr<int> OpenChannel(const MachineIdentity& machine, GuestChannel channel) = 0;
+  // The same to the serial console. AlreadyExists: somebody is at it, and is sent away only with
+  // `force`. NotFound: the machine has none. Unavailable: it is off.
+  virtual absl::StatusOr<int> OpenConsole(const MachineIdentity& machine, bool force) = 0;
+  // The end of what the serial console said since the machine started last, `most` bytes of it.
+  // NotFound: it is not kept, as of machines that an earlier rum made.
+  virtual absl::StatusOr<std::string> ConsoleLog(const MachineIdentity& machine, size_t most) = 0;
+  // By id, of those of `machines` that run; one question for all of them, which waits for no
+  // machine that is busy.
+  virtual absl::StatusOr<std::map<std::string, Usage>> Usages(
+      const std::vector<MachineIdentity>& machines) = 0;
 };
 
 // Connects when it is first asked, and again when libvirt was away. `on_event` is called with a

@@ -269,6 +269,7 @@ absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connecti
   parts.drive_paths = disks.drive_paths;
   if (!facts.remote) {
     parts.channel_path = ChannelPath(machine, facts.kind);
+    parts.console_log = ConsoleLogPath(machine, facts.kind);
     parts.vsock = HostHasVsock(facts.kind);
   }
   if (facts.kind == ConnectionKind::kSystem) {

@@ -253,6 +253,7 @@ absl::Status LibvirtHypervisor::StartNow(const ConnectionHandle& connection,
     fs::create_directories(socket.parent_path(), known_soon);
     fs::permissions(socket.parent_path(), fs::perms::owner_all, known_soon);
   }
+  MakeConsoleFolder(*found);
   if (virDomainCreate(found->domain.get()) == 0) return absl::OkStatus();
   absl::Status error = LibvirtError("starting the machine");
   return virDomainIsActive(found->domain.get()) == 1 ? absl::OkStatus() : error;
@@ -319,11 +320,23 @@ absl::StatusOr<Removal> LibvirtHypervisor::RemoveNow(const ConnectionHandle& con
       return LibvirtError("undefine (its disks and networks are kept)");
     }
     removal.removed.push_back("domain " + found->name);
+    RemoveConsoleLog(*found, machine);
   }
   if (IsTest()) return removal;
   const bool started_default = found->persistent.has_value() && found->persistent->started_default;
   RemoveThings(connection, machine, started_default, &ledger, &removal);
   return removal;
+}
+
+// As the definition names it: without the folder the machine would not start.
+void LibvirtHypervisor::MakeConsoleFolder(const FoundDomain& found) {
+  const std::string log = found.persistent.has_value() ? found.persistent->console_log : "";
+  if (log.empty() || connection_.facts().kind != ConnectionKind::kSession) return;
+  std::error_code known_soon;  // libvirt says it better
+  const fs::path folder = fs::path(log).parent_path();
+  if (fs::exists(folder, known_soon)) return;
+  fs::create_directories(folder, known_soon);
+  fs::permissions(folder, fs::perms::owner_all, known_soon);
 }
 
 // What rum made beside the domain. One thing that stays keeps no other.

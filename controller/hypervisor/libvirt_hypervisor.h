@@ -55,7 +55,7 @@ struct FoundDomain {
 std::string DiskFolder(const ConnectionFacts& connection);
 
 // What ConnectLibvirt() gives. Making disks and definitions is in libvirt_define.cc, looking,
-// starting and stopping in libvirt_hypervisor.cc.
+// starting and stopping in libvirt_hypervisor.cc, what people look at in libvirt_views.cc.
 class LibvirtHypervisor : public Hypervisor {
  public:
   LibvirtHypervisor(const std::string& uri, std::string agent_binary,
@@ -71,6 +71,10 @@ class LibvirtHypervisor : public Hypervisor {
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override;
   absl::StatusOr<Removal> Remove(const MachineIdentity& machine) override;
   absl::StatusOr<int> OpenChannel(const MachineIdentity& machine, GuestChannel channel) override;
+  absl::StatusOr<int> OpenConsole(const MachineIdentity& machine, bool force) override;
+  absl::StatusOr<std::string> ConsoleLog(const MachineIdentity& machine, size_t most) override;
+  absl::StatusOr<std::map<std::string, Usage>> Usages(
+      const std::vector<MachineIdentity>& machines) override;
 
  private:
   absl::StatusOr<FoundDomain> Find(const ConnectionHandle& connection,
@@ -97,6 +101,8 @@ class LibvirtHypervisor : public Hypervisor {
   void RemoveUnused(const ConnectionHandle& connection, const MachineIdentity& machine, bool drives,
                     Ledger* ledger);
   absl::StatusOr<bool> GoOn(const FoundDomain& found);
+  void MakeConsoleFolder(const FoundDomain& found);
+  void RemoveConsoleLog(const FoundDomain& found, const MachineIdentity& machine);
   absl::Status StartNow(const ConnectionHandle& connection, const MachineIdentity& machine);
   absl::Status StopNow(const ConnectionHandle& connection, const MachineIdentity& machine,
                        absl::Duration grace);

@@ -15,6 +15,7 @@
 #include "controller/images/fetch.h"
 #include "state/identity.h"
 #include "state/image_url.h"
+#include "state/schema.h"
 
 namespace rum {
 namespace {
@@ -158,7 +159,10 @@ absl::Status ImageCache::Delete(const std::string& name, const PathsInUse& in_us
   const auto image = std::find_if(images->begin(), images->end(),
                                   [&](const CachedImage& each) { return each.name == name; });
   if (image == images->end()) {
-    return absl::NotFoundError(absl::StrCat("no image \"", name, "\" in the cache"));
+    std::vector<std::string> names;
+    for (const CachedImage& each : *images) names.push_back(each.name);
+    return absl::NotFoundError(
+        absl::StrCat("no image \"", name, "\" in the cache", DidYouMean(name, names)));
   }
   // The lock first: whoever gives the image to a new disk from now on fetches it anew.
   const std::shared_ptr<FileLock> lock = FileLock::TryExclusive(LockPath(*cache, *image));

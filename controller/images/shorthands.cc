@@ -54,11 +54,10 @@ absl::StatusOr<ImageSource> SourceOf(const std::string& base, const std::string&
                                                    architecture, ", but for ",
                                                    absl::StrJoin(others, ", ")));
   }
-  const std::string nearest = Nearest(base, names);
+  const std::string near = DidYouMean(base, names);
   return absl::InvalidArgumentError(absl::StrCat(
       "image.base ", Quoted(base), " is neither a file here, nor a URL, nor a shorthand",
-      nearest.empty() ? " (`rum explain image.base`)"
-                      : absl::StrCat("; did you mean ", nearest, "?")));
+      near.empty() ? " (`rum explain image.base`)" : near));
 }
 
 std::string HostArchitecture() {

@@ -18,6 +18,7 @@
 #include "agent-api/threads.h"
 #include "controller/service/call_status.h"
 #include "controller/service/known_hosts.h"
+#include "controller/service/shell_start.h"
 
 namespace rum {
 namespace {
@@ -52,6 +53,48 @@ void PassToClient(int fd, DialStream* stream) {
   stream->Write(message);
 }
 
+// Passes bytes both ways until both are over; `fd` is closed then.
+grpc::Status Converse(int fd, DialStream* stream) {
+  absl::StatusOr<std::thread> to_client = StartThread([&] { PassToClient(fd, stream); });
+  if (!to_client.ok()) {
+    close(fd);
+    return ToGrpc(to_client.status());
+  }
+  control::DialMessage message;
+  bool ended = false;
+  while (stream->Read(&message) && SendAll(fd, message.data())) {
+    if (message.end()) ended = true, shutdown(fd, SHUT_WR);
+  }
+  // A client that is gone breaks the connection; one that has ended it waits for the answer.
+  if (!ended) shutdown(fd, SHUT_RDWR);
+  to_client->join();
+  close(fd);
+  return grpc::Status::OK;
+}
+
+std::string UserOf(const Ssh& ssh) { return ssh.user().empty() ? "rum" : ssh.user(); }
+
+// The guest, and of a shell who its user is and where it begins.
+absl::StatusOr<GuestAccess> GuestFor(Controller* controller, const control::ExecMessage& message,
+                                     agent::ExecStart* start) {
+  if (!message.has_shell()) {
+    absl::StatusOr<GuestAccess> guest = controller->Guest(message.config_path());
+    if (guest.ok() && start->cwd().empty()) start->set_cwd(guest->folder);
+    return guest;
+  }
+  absl::StatusOr<SshAccess> access = controller->SshToGuest(message.config_path());
+  if (!access.ok()) return access.status();
+  if (start->user().empty()) start->set_user(UserOf(access->ssh));
+  std::vector<std::string> folders;
+  if (!start->cwd().empty()) {
+    folders = {start->cwd()};
+  } else {
+    folders = {GuestFolderOf(message.shell().folder(), access->guest.mounts), access->guest.folder};
+  }
+  MakeShell(folders, start);
+  return access->guest;
+}
+
 }  // namespace
 
 grpc::Status ServeExec(Controller* controller, grpc::ServerContext* context, TunnelStream* stream) {
@@ -61,9 +104,8 @@ grpc::Status ServeExec(Controller* controller, grpc::ServerContext* context, Tun
       !start.has_start()) {
     return ToGrpc(absl::InvalidArgumentError("no command"));
   }
-  const absl::StatusOr<GuestAccess> guest = controller->Guest(message.config_path());
+  const absl::StatusOr<GuestAccess> guest = GuestFor(controller, message, start.mutable_start());
   if (!guest.ok()) return ToGrpc(guest.status());
-  if (start.start().cwd().empty()) start.mutable_start()->set_cwd(guest->folder);
   bool first = true;
   bool hung_up = false;
   const absl::Status status = guest->agent->Exec(
@@ -120,7 +162,7 @@ grpc::Status ServeSsh(Controller* controller, const control::MachineRequest& req
   }
   const Ssh& ssh = access->ssh;
   reply->set_host(access->machine.domain_name());
-  reply->set_user(ssh.user().empty() ? "rum" : ssh.user());
+  reply->set_user(UserOf(ssh));
   reply->set_command(ssh.command().empty() ? "ssh" : ssh.command());
   reply->set_key_path(access->key_path);
   reply->set_known_hosts_path(access->key_path.substr(0, access->key_path.rfind('/')) +
@@ -138,20 +180,25 @@ grpc::Status ServeDial(Controller* controller, DialStream* stream) {
   const absl::StatusOr<int> fd =
       DialAndWait(guest->agent.get(), static_cast<uint16_t>(message.port()));
   if (!fd.ok()) return ToGrpc(fd.status());
-  absl::StatusOr<std::thread> to_client = StartThread([&] { PassToClient(*fd, stream); });
-  if (!to_client.ok()) {
-    close(*fd);
-    return ToGrpc(to_client.status());
+  return Converse(*fd, stream);
+}
+
+grpc::Status ServeConsole(Controller* controller, DialStream* stream) {
+  control::DialMessage message;
+  if (!stream->Read(&message)) return ToGrpc(absl::InvalidArgumentError("no machine"));
+  if (message.last_lines() > 0) {
+    const auto end = controller->ConsoleEnd(message.config_path(), message.last_lines());
+    if (!end.ok()) return ToGrpc(end.status());
+    message.set_data(*end);
+    message.set_end(true);
+    stream->Write(message);
+    return grpc::Status::OK;
   }
-  bool ended = false;
-  while (stream->Read(&message) && SendAll(*fd, message.data())) {
-    if (message.end()) ended = true, shutdown(*fd, SHUT_WR);
-  }
-  // A client that is gone breaks the connection; one that has ended it waits for the answer.
-  if (!ended) shutdown(*fd, SHUT_RDWR);
-  to_client->join();
-  close(*fd);
-  return grpc::Status::OK;
+  const absl::StatusOr<int> fd = controller->Console(message.config_path(), message.force());
+  if (!fd.ok()) return ToGrpc(fd.status());
+  // That it is open; the client says so before the first byte comes.
+  stream->Write(control::DialMessage());
+  return Converse(*fd, stream);
 }
 
 }  // namespace rum

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "controller/aspects/script_ledger.h"
 #include "controller/utf8.h"
+#include "state/schema.h"
 
 namespace rum {
 namespace {
@@ -23,8 +24,11 @@ absl::StatusOr<agent::ScriptRun> Pick(const std::vector<agent::ScriptRun>& runs,
     }
   }
   if (!request.run_id().empty()) {
-    return absl::NotFoundError(absl::StrCat("no run ", request.run_id(),
-                                            " is kept; `rum log --list` shows those that are"));
+    std::vector<std::string> ids;
+    for (const agent::ScriptRun& run : runs) ids.push_back(run.run_id());
+    return absl::NotFoundError(absl::StrCat("no run ", request.run_id(), " is kept",
+                                            DidYouMean(request.run_id(), ids),
+                                            "; `rum log --list` shows those that are"));
   }
   return absl::NotFoundError(request.failed() ? "no script has failed" : "no script has run yet");
 }

@@ -38,6 +38,7 @@
 #include "controller/service/list_calls.h"
 #include "controller/service/log_sender.h"
 #include "controller/service/own_socket.h"
+#include "controller/service/stats_calls.h"
 #include "controller/service/trust_calls.h"
 #include "controller/service/watch_stream.h"
 #include "controller/utf8.h"
@@ -179,6 +180,18 @@ class ControlService final : public control::Control::Service {
     const Call call(&calls_);
     if (absl::Status room = Room(); !room.ok()) return ToGrpc(room);
     return ServeDial(controller_, stream);
+  }
+
+  grpc::Status Console(grpc::ServerContext*, DialStream* stream) override {
+    const Call call(&calls_);
+    if (absl::Status room = Room(); !room.ok()) return ToGrpc(room);
+    return ServeConsole(controller_, stream);
+  }
+
+  grpc::Status Stats(grpc::ServerContext*, const control::StatsRequest* request,
+                     control::StatsReply* reply) override {
+    const Call call(&calls_);
+    return ServeStats(controller_, *request, reply);
   }
 
   grpc::Status ListRuns(grpc::ServerContext*, const control::MachineRequest* request,

@@ -114,6 +114,16 @@ class GatedHypervisor : public Hypervisor {
     opened = machine.id;
     return absl::UnimplementedError("agents are simulated");
   }
+  absl::StatusOr<int> OpenConsole(const MachineIdentity& machine, bool force) override {
+    return real_->OpenConsole(machine, force);
+  }
+  absl::StatusOr<std::string> ConsoleLog(const MachineIdentity& machine, size_t most) override {
+    return real_->ConsoleLog(machine, most);
+  }
+  absl::StatusOr<std::map<std::string, Usage>> Usages(
+      const std::vector<MachineIdentity>& machines) override {
+    return real_->Usages(machines);
+  }
   static thread_local std::string opened;
 
  private:

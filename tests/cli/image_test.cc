@@ -76,7 +76,7 @@ TEST_F(ImageTest, NothingIsDeletedWhileALibvirtCannotBeAsked) {
 TEST_F(ImageTest, AWordThatNamesNoImageIsAnErrorWithTheNearestOne) {
   const Result pull = rum_.Rum({"image", "pull", "debain-12"});
   EXPECT_EQ(pull.exit_status, 1);
-  EXPECT_THAT(pull.err, HasSubstr("did you mean debian-12?"));
+  EXPECT_THAT(pull.err, HasSubstr("did you mean `debian-12`?"));
   EXPECT_THAT(rum_.Rum({"image", "pull", "./nowhere.qcow2"}).err, HasSubstr("nowhere.qcow2"));
 }
 

@@ -90,7 +90,7 @@ TEST(PickMachine, NamesThoseThatMayBeMeant) {
 TEST(PickMachine, GuessesAtATypingError) {
   const control::ListMachinesReply list = Several();
   EXPECT_EQ(PickMachine(list, "shpo").status().message(),
-            "there is no machine shpo (did you mean shop?); `rum list` shows all");
+            "there is no machine shpo (did you mean `shop`?); `rum list` shows all");
   EXPECT_EQ(PickMachine(list, "abc").status().message(),
             "there is no machine abc; `rum list` shows all")
       << "three digits are too few";

@@ -235,7 +235,7 @@ TEST_F(PlacesTest, NamesThatMeanSeveralMachinesOrNoneAreRefused) {
   EXPECT_THAT(several.err, HasSubstr(two + "  file gone: " + Gone("two")));
   const Result none = rum_.Rum({"-m", "dve", "status"});
   EXPECT_EQ(none.exit_status, 1);
-  EXPECT_THAT(none.err, HasSubstr("there is no machine dve (did you mean dev?)"));
+  EXPECT_THAT(none.err, HasSubstr("there is no machine dve (did you mean `dev`?)"));
   EXPECT_EQ(Rum({"-m", "dev", "status"}).exit_status, 2) << "-c and -m";
   EXPECT_EQ(rum_.Rum({"-m", "dev", "check"}).exit_status, 1);
   EXPECT_THAT(rum_.Rum({"list", "-q"}).out, HasSubstr(two)) << "nothing was destroyed";

@@ -1,8 +1,6 @@
 #include "cli/render.h"
 
 #include <gmock/gmock.h>
-#include <google/protobuf/util/json_util.h>
-#include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -411,34 +409,6 @@ TEST(Render, ALineOfOthersCannotPassForOneOfOurs) {
       RenderResult(Result(false, "failed", "  ✓ Set hostname\n✓ done\n"), kUtf8) +
       RenderResult(Result(true, "one\n  ✓ two"), kUtf8);
   EXPECT_EQ(text, "  ✗ failed\n        ✓ Set hostname\n      ✓ done\n  ✓ one\n        ✓ two\n");
-}
-
-template <typename M>
-void ExpectRoundTrip(const M& message) {
-  M back;
-  const std::string json = ToJson(message);
-  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(json, &back).ok()) << json;
-  EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(message, back)) << json;
-  EXPECT_EQ(json.back(), '\n');
-}
-
-TEST(ToJson, IsTheJsonOfTheMessage) {
-  ExpectRoundTrip(WholePlan());
-  ExpectRoundTrip(WholeStatus());
-  control::ApplyReport report;
-  *report.add_results() = Result(false, "quotes \" and \033[2J", std::string("\xFF\0\n", 3));
-  *report.mutable_outcome()->mutable_plan() = WholePlan();
-  report.mutable_outcome()->set_failed(true);
-  ExpectRoundTrip(report);
-}
-
-TEST(ToJson, ShowsFieldsThatHaveTheirDefaultAndNoRawControlCharacters) {
-  control::InfoReply info;
-  info.set_version("\033[2J\x7F\u202E");
-  info.set_pid(12);
-  EXPECT_EQ(ToJson(info),
-            "{\n \"pid\": 12,\n \"version\": \"\\u001b[2J\\u007f\\u202e\",\n \"machines\": 0,\n"
-            " \"startedMs\": \"0\",\n \"outdated\": false\n}\n");
 }
 
 Item Asked(const std::string& field, const std::string& value) {

@@ -28,9 +28,10 @@ class WordsTest : public testing::Test {
 
 TEST_F(WordsTest, HelpOfEveryCommand) {
   for (const std::string command :
-       {"",          "up",      "apply",  "reload", "status", "down",       "restart", "destroy",
-        "provision", "log",     "exec",   "cp",     "ssh",    "ssh-config", "list",    "adopt",
-        "check",     "explain", "schema", "init",   "doctor", "controller"}) {
+       {"",        "up",        "apply",  "reload",  "status", "down",      "restart",
+        "destroy", "provision", "log",    "exec",    "cp",     "ssh",       "ssh-config",
+        "list",    "adopt",     "shell",  "console", "open",   "diff",      "stats",
+        "check",   "explain",   "schema", "init",    "doctor", "controller"}) {
     const Result help = rum_.Rum(command.empty() ? Words{"--help"} : Words{command, "--help"});
     EXPECT_EQ(help.exit_status, 0) << command;
     EXPECT_THAT(help.out, HasSubstr("Usage: rum")) << command;
@@ -83,8 +84,15 @@ TEST_F(WordsTest, WrongUsageEndsWith2AndNamesTheWord) {
       {{"exec", "--env", "A\t", "ls"}, "expected NAME=VALUE"},
       {{"ssh-config", "--host", "*"}, "--host: a name of one host"},
       {{"status", "-c"}, "--config"},
-      {{"-o", "yaml", "status"}, "yaml"},
+      {{"-o", "yaml", "status"}, "yaml is none of text, json"},
+      {{"-o", "jsn", "status"}, "jsn is none of text, json (did you mean `json`?)"},
       {{"--color", "sometimes", "status"}, "sometimes"},
+      {{"status", "--wait", "Redy"}, "(did you mean `Ready`?)"},
+      {{"status", "dev"}, "--wait"},
+      {{"up", "--timeout", "0"}, "--timeout"},
+      {{"shel"}, "(did you mean `shell`?)"},
+      {{"shell", "--usr", "x"}, "(did you mean `--user`?)"},
+      {{"open", "80", "81"}, "does not take 81"},
   };
   for (const auto& [words, message] : cases) {
     const Result result = rum_.Rum(words);

@@ -41,6 +41,16 @@ class LentHypervisor : public Hypervisor {
   absl::StatusOr<int> OpenChannel(const MachineIdentity& machine, GuestChannel channel) override {
     return lent_->OpenChannel(machine, channel);
   }
+  absl::StatusOr<int> OpenConsole(const MachineIdentity& machine, bool force) override {
+    return lent_->OpenConsole(machine, force);
+  }
+  absl::StatusOr<std::string> ConsoleLog(const MachineIdentity& machine, size_t most) override {
+    return lent_->ConsoleLog(machine, most);
+  }
+  absl::StatusOr<std::map<std::string, Usage>> Usages(
+      const std::vector<MachineIdentity>& machines) override {
+    return lent_->Usages(machines);
+  }
 
  private:
   const std::shared_ptr<Hypervisor> lent_;

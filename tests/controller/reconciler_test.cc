@@ -310,6 +310,21 @@ TEST_F(ReconcilerTest, AnAgentThatDoesNotComeIsAFailureOfTheGuestAlone) {
   EXPECT_EQ(machine_->Status().phase(), MachineStatus::UNREACHABLE);
 }
 
+TEST_F(ReconcilerTest, WhoWaitedForAnAgentInVainIsShownWhatTheConsoleSaidLast) {
+  GoUp();
+  world_.guest->connected = false;
+  ApplyOptions options = Up();
+  options.agent_patience = options.boot_patience = absl::Milliseconds(20);
+  EXPECT_THAT(Apply(*machine_, options).outcome.error, HasSubstr("`rum console` shows"))
+      << "not kept";
+  std::string said;
+  for (int i = 0; i < 50; ++i) absl::StrAppend(&said, "\x1B[32mline ", i, "\r\n\r\n");
+  world_.hypervisor->SetConsoleLog(world_.identity, said + "Kernel panic");
+  const std::string error = Apply(*machine_, options).outcome.error;
+  EXPECT_THAT(error, HasSubstr("Its console ends with:\n    line 31\n    line 32\n"));
+  EXPECT_THAT(error, testing::EndsWith("\n    line 49\n    Kernel panic"));
+}
+
 TEST_F(ReconcilerTest, AnAnswerThatIsNoAgentsIsAFailureOfTheGuestAloneAndIsNotWaitedOut) {
   GoUp();
   Edit();

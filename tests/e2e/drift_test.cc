@@ -1,7 +1,6 @@
 // Who moved what, as `rum status --watch` tells it, and how soon it is put right.
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
@@ -108,7 +107,7 @@ class Drifting : public testing::Test {
     std::istringstream lines(watch_->Output());
     for (std::string line; std::getline(lines, line);) {
       MachineStatus status;
-      if (!google::protobuf::util::JsonStringToMessage(line, &status).ok()) continue;
+      if (!ReadJson(line, &status)) continue;
       if (std::any_of(status.items().begin(), status.items().end(), wanted)) return true;
     }
     return false;

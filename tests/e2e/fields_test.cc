@@ -1,6 +1,5 @@
 // Every restart and recreate field on a VM that runs: by the file and by virsh, there and back.
 #include <google/protobuf/descriptor.h>
-#include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -147,8 +146,7 @@ class Fields : public testing::Test {
     words.insert(words.end(), options.begin(), options.end());
     const Result result = world_->Rum(words);
     control::ApplyReport report;
-    const auto parsed = google::protobuf::util::JsonStringToMessage(result.out, &report);
-    EXPECT_TRUE(parsed.ok()) << result.out << result.err;
+    EXPECT_TRUE(ReadJson(result.out, &report)) << result.out << result.err;
     EXPECT_FALSE(report.outcome().failed()) << result.out << result.err;
     return report;
   }

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "agent-api/protocol.h"
+#include "controller/service/control.pb.h"
 #include "tests/e2e/poison.h"
 #include "tests/e2e/processes.h"
 #include "tests/e2e/world.h"
@@ -339,6 +340,61 @@ TEST_F(Inside, CtrlCOnATerminalEndsTheCommandAndNotTheClientBeforeIt) {
   rum.Type("\x03");
   EXPECT_TRUE(Contains(rum.Until("caught"), "caught"));
   EXPECT_EQ(rum.Wait(), 9);
+}
+
+// bash reads the profile, and the console has a getty.
+TEST_F(Inside, AShellIsTheUsersInTheFolderThatBelongsToThisOne) {
+  OnATerminal shell(*world_, {"shell"});
+  shell.Type("echo $((6 * 7)) $(id -un) $(shopt -q login_shell && echo login)\r");
+  EXPECT_TRUE(Contains(shell.Until("42 rum login"), "42 rum login"));
+  EXPECT_TRUE(shell.IsRaw());
+  shell.Type("exit 7\r");
+  shell.Until("nothing, so that it is read to its end");
+  EXPECT_EQ(shell.Wait(), 7);
+  EXPECT_FALSE(shell.IsRaw());
+  fs::create_directories(world_->folder() + "/project/src/in ner");
+  const Result there = e2e::Run({"bash", "-c", "cd \"$1\" && \"$2\" -c \"$3\" shell -- pwd", "bash",
+                                 world_->folder() + "/project/src/in ner", Need("RUM_BINARY"),
+                                 world_->folder() + "/project/rum.toml"},
+                                world_->env());
+  EXPECT_EQ(there.out, "/home/rum/src dir/in ner\n") << there.err;
+  fs::remove(world_->folder() + "/project/src/in ner");
+}
+
+TEST_F(Inside, TheConsoleIsTheGuestsAndOneAtATime) {
+  OnATerminal console(*world_, {"console"});
+  console.Until("leaves");
+  const Result second = world_->Rum({"console"});
+  EXPECT_EQ(second.exit_status, 1);
+  EXPECT_TRUE(Contains(second.err, "somebody is at the serial console already")) << second.err;
+  world_->Guest("echo from-the-guest >/dev/ttyS0");
+  EXPECT_TRUE(Contains(console.Until("from-the-guest"), "from-the-guest"));
+  EXPECT_TRUE(console.IsRaw());
+  const Result last = world_->Rum({"console", "--last", "50"});
+  EXPECT_EQ(last.exit_status, 0) << last.err;
+  EXPECT_TRUE(Contains(last.out, "from-the-guest\n")) << last.out;
+  console.Type("\x1D");
+  console.Until("nothing, so that it is read to its end");
+  EXPECT_EQ(console.Wait(), 0);
+  EXPECT_FALSE(console.IsRaw());
+}
+
+TEST_F(Inside, StatsAreThoseOfTheMachine) {
+  const Result stats = world_->Rum({"stats", "-o", "json"});
+  ASSERT_EQ(stats.exit_status, 0) << stats.err;
+  control::StatsReply reply;
+  ASSERT_TRUE(ReadJson(stats.out, &reply)) << stats.out;
+  ASSERT_EQ(reply.machines_size(), 1);
+  const control::MachineStats& machine = reply.machines(0);
+  EXPECT_TRUE(machine.running());
+  EXPECT_GT(machine.cpu_time_ms(), 1000);
+  EXPECT_GT(machine.memory_host_bytes(), 100 << 20);
+  EXPECT_GE(machine.cpus(), 1u);
+  ASSERT_GE(machine.disks_size(), 1);
+  EXPECT_GT(machine.disks(0).read_bytes(), 1 << 20);
+  EXPECT_GT(machine.disks(0).capacity_bytes(), machine.disks(0).host_bytes() / 2);
+  EXPECT_GT(machine.memory_available_bytes(), 1 << 20) << "by the guest's word";
+  EXPECT_LT(machine.memory_available_bytes(), machine.memory_guest_bytes());
 }
 
 // Hosts with vhost-vsock are not to be had everywhere; a kernel has vsocks to itself.

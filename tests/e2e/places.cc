@@ -1,6 +1,5 @@
 #include "tests/e2e/places.h"
 
-#include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -68,8 +67,7 @@ std::string Places::Volumes() const { return world_->Virsh({"vol-list", "rum"}).
 control::ListMachinesReply Places::List() const {
   const Result result = world_->Rum({"-o", "json", "list"});
   control::ListMachinesReply list;
-  const auto parsed = google::protobuf::util::JsonStringToMessage(result.out, &list);
-  EXPECT_TRUE(parsed.ok()) << parsed.ToString() << result.out << result.err;
+  EXPECT_TRUE(ReadJson(result.out, &list)) << result.out << result.err;
   return list;
 }
 

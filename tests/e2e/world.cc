@@ -241,11 +241,16 @@ Result World::Virsh(const std::vector<std::string>& arguments) const {
   return Run(argv, env_);
 }
 
+bool ReadJson(const std::string& json, google::protobuf::Message* message) {
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = true;
+  return google::protobuf::util::JsonStringToMessage(json, message, options).ok();
+}
+
 MachineStatus World::Status() const {
   const Result result = Rum({"-o", "json", "status"});
   MachineStatus status;
-  const auto parsed = google::protobuf::util::JsonStringToMessage(result.out, &status);
-  EXPECT_TRUE(parsed.ok()) << parsed.ToString() << "\n" << result.out << result.err;
+  EXPECT_TRUE(ReadJson(result.out, &status)) << result.out << result.err;
   return status;
 }
 

@@ -21,6 +21,9 @@ struct Result {
   std::string err;
 };
 
+// What rum printed for programs; false: it is not that message.
+bool ReadJson(const std::string& json, google::protobuf::Message* message);
+
 // Runs argv with `env` added to the environment, `input` as its standard input; ends it after 10
 // minutes.
 Result Run(const std::vector<std::string>& argv, const std::map<std::string, std::string>& env = {},

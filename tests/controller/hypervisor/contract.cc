@@ -375,6 +375,34 @@ TEST_P(Suite, HasNoChannelToAMachineThatIsOff) {
             absl::StatusCode::kUnavailable);
 }
 
+TEST_P(Suite, HasNoConsoleOfAMachineThatIsOff) {
+  EXPECT_EQ(hypervisor_->OpenConsole(machine_, false).status().code(),
+            absl::StatusCode::kUnavailable);
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing, nullptr),
+            absl::OkStatus());
+  for (const bool force : {false, true}) {
+    EXPECT_EQ(hypervisor_->OpenConsole(machine_, force).status().code(),
+              absl::StatusCode::kUnavailable);
+  }
+}
+
+TEST_P(Suite, TellsWhatRunsOfTheMachinesThatAreAskedAboutAndOfNoOther) {
+  const auto usages = [&](const std::vector<MachineIdentity>& machines) {
+    auto told = hypervisor_->Usages(machines);
+    EXPECT_TRUE(told.ok()) << told.status();
+    return told.ok() ? *std::move(told) : std::map<std::string, Usage>();
+  };
+  EXPECT_TRUE(usages({machine_}).empty());
+  ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing, nullptr),
+            absl::OkStatus());
+  EXPECT_TRUE(usages({machine_}).empty()) << "it is off";
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  EXPECT_TRUE(usages({}).empty());
+  const auto told = usages({machine_});
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told.begin()->first, machine_.id);
+}
+
 }  // namespace
 
 extern const std::vector<Contractor>& Contractors();

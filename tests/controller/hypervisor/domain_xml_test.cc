@@ -141,6 +141,37 @@ TEST(DomainXml, OnlyAnEmulatedMachineHasArgumentsOfQemus) {
   EXPECT_EQ(MakeDomainXml(parts).find("qemu:"), std::string::npos);
 }
 
+TEST(DomainXml, KeepsWhatTheSerialConsoleSaysFromEachStartAnew) {
+  DomainParts parts = SomeParts();
+  parts.console_log = "/state/<a> 'b'.log";
+  const std::string xml = MakeDomainXml(parts);
+  EXPECT_EQ(At(xml, "/domain/devices/serial/log/@file"), parts.console_log);
+  EXPECT_EQ(At(xml, "/domain/devices/serial/log/@append"), "off");
+  EXPECT_EQ(ReadDomainXml(xml, "qemu")->console_log, parts.console_log);
+  parts.console_log.clear();
+  EXPECT_EQ(MakeDomainXml(parts).find("<log"), std::string::npos);
+  EXPECT_EQ(ReadDomainXml(MakeDomainXml(parts), "qemu")->console_log, "");
+}
+
+// One of an earlier rum, or whose log somebody took away, goes on as it is.
+TEST(DomainXml, GivesNoLogToAMachineThatWasMadeWithout) {
+  DomainParts parts = SomeParts();
+  const std::string before = MakeDomainXml(parts);
+  parts.console_log = "/state/console.log";
+  const auto edited = EditDomainXml(before, parts);
+  ASSERT_TRUE(edited.ok()) << edited.status();
+  EXPECT_EQ(*edited, before);
+}
+
+// A log of somebody's own serial port is not ours to read or to delete.
+TEST(DomainXml, TheLogOfAnotherSerialPortIsNotOurs) {
+  std::string xml = MakeDomainXml(SomeParts());
+  xml.replace(xml.find("<serial"), 0,
+              "<serial type='pty'><log file='/theirs' append='on'/><target port='1'/>"
+              "<alias name='ua-theirs'/></serial>");
+  EXPECT_EQ(ReadDomainXml(xml, "qemu")->console_log, "");
+}
+
 TEST(DomainXml, KeepsPortsAndScriptsOut) {
   DomainParts parts = SomeParts();
   const std::string before = MakeDomainXml(parts);

@@ -51,7 +51,7 @@ TEST(Shorthands, PathsAndUrlsStandForThemselves) {
 TEST(Shorthands, AnyOtherWordIsAnErrorWithTheNearestName) {
   const absl::Status status = SourceOf("debain-12", "", "x86_64").status();
   EXPECT_TRUE(absl::IsInvalidArgument(status));
-  EXPECT_THAT(std::string(status.message()), HasSubstr("did you mean debian-12?"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("did you mean `debian-12`?"));
   EXPECT_THAT(std::string(SourceOf("alpine-3.22", "", "riscv64").status().message()),
               HasSubstr("has no image for riscv64, but for x86_64"));
 }

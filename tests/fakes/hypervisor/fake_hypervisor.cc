@@ -1,5 +1,10 @@
 #include "tests/fakes/hypervisor/fake_hypervisor.h"
 
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
 #include <optional>
 #include <utility>
 
@@ -11,6 +16,10 @@ using Lock = std::unique_lock<std::mutex>;
 
 FakeHypervisor::FakeHypervisor(std::function<void(const std::string&)> on_event)
     : on_event_(std::move(on_event)) {}
+
+FakeHypervisor::~FakeHypervisor() {
+  for (const auto& [domain, fd] : consoles_) close(fd);
+}
 
 void FakeHypervisor::FailNext(absl::Status error) {
   Lock lock(mutex_);
@@ -47,6 +56,7 @@ void FakeHypervisor::EditPersistent(const MachineIdentity& machine,
 void FakeHypervisor::PowerOff(const MachineIdentity& machine, DomainCause cause) {
   Lock lock(mutex_);
   TurnOff(cause, &domains_[machine.domain_name()]);
+  HangUpConsole(machine.domain_name());
   lock.unlock();
   Tell(machine);
 }
@@ -180,6 +190,7 @@ absl::Status FakeHypervisor::Stop(const MachineIdentity& machine, absl::Duration
   if (found == domains_.end() || !found->second.running) return absl::OkStatus();
   TurnOff(grace > absl::ZeroDuration() ? DomainCause::kShutDown : DomainCause::kDestroyed,
           &found->second);
+  HangUpConsole(machine.domain_name());
   changes_.push_back("stop");
   lock.unlock();
   Tell(machine);
@@ -211,6 +222,74 @@ absl::StatusOr<int> FakeHypervisor::OpenChannel(const MachineIdentity& machine,
   lock.unlock();
   if (!open) return absl::UnavailableError("the machine has no agent");
   return open(machine);
+}
+
+absl::StatusOr<int> FakeHypervisor::OpenConsole(const MachineIdentity& machine, bool force) {
+  Lock lock(mutex_);
+  if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
+  const std::string name = machine.domain_name();
+  const auto found = domains_.find(name);
+  if (found == domains_.end() || !found->second.running) {
+    return absl::UnavailableError("the machine is off");
+  }
+  char byte = 0;
+  const auto open = consoles_.find(name);
+  const bool busy =
+      open != consoles_.end() && recv(open->second, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0;
+  if (busy && !force) return absl::AlreadyExistsError("somebody is at the console already");
+  HangUpConsole(name);
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+    return absl::ErrnoToStatus(errno, "socketpair");
+  consoles_[name] = ends[0];
+  return ends[1];
+}
+
+int FakeHypervisor::GuestEndOfConsole(const MachineIdentity& machine) {
+  Lock lock(mutex_);
+  const auto found = consoles_.find(machine.domain_name());
+  return found == consoles_.end() ? -1 : found->second;
+}
+
+void FakeHypervisor::HangUpConsole(const std::string& domain) {
+  const auto found = consoles_.find(domain);
+  if (found == consoles_.end()) return;
+  close(found->second);
+  consoles_.erase(found);
+}
+
+void FakeHypervisor::SetConsoleLog(const MachineIdentity& machine, const std::string& said) {
+  Lock lock(mutex_);
+  console_logs_[machine.domain_name()] = said;
+}
+
+absl::StatusOr<std::string> FakeHypervisor::ConsoleLog(const MachineIdentity& machine,
+                                                       size_t most) {
+  Lock lock(mutex_);
+  if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
+  const auto said = console_logs_.find(machine.domain_name());
+  if (said == console_logs_.end()) return absl::NotFoundError("it is not kept");
+  return said->second.substr(said->second.size() - std::min(most, said->second.size()));
+}
+
+void FakeHypervisor::SetUsage(const MachineIdentity& machine, const Usage& usage) {
+  Lock lock(mutex_);
+  usages_[machine.domain_name()] = usage;
+}
+
+absl::StatusOr<std::map<std::string, Usage>> FakeHypervisor::Usages(
+    const std::vector<MachineIdentity>& machines) {
+  Lock lock(mutex_);
+  if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
+  std::map<std::string, Usage> usages;
+  for (const MachineIdentity& machine : machines) {
+    const auto found = domains_.find(machine.domain_name());
+    if (found == domains_.end() || !found->second.running) continue;
+    Usage usage = usages_[machine.domain_name()];
+    if (usage.cpus == 0) usage.cpus = found->second.live.resources().cpus();
+    usages[machine.id] = usage;
+  }
+  return usages;
 }
 
 absl::Status FakeHypervisor::TakeFailure() {

@@ -17,6 +17,7 @@ namespace rum {
 class FakeHypervisor : public Hypervisor {
  public:
   explicit FakeHypervisor(std::function<void(const std::string&)> on_event = nullptr);
+  ~FakeHypervisor() override;
 
   // The next call of Hypervisor's methods returns `error` and changes nothing.
   void FailNext(absl::Status error);
@@ -29,6 +30,12 @@ class FakeHypervisor : public Hypervisor {
   // What OpenChannel() of a running machine gives for the agent; without it there is no channel,
   // and there is none for forwards.
   void SetChannel(std::function<absl::StatusOr<int>(const MachineIdentity&)> channel);
+  // The end of a machine's console that a guest has; a machine that runs has one. -1: nobody opened
+  // it yet.
+  int GuestEndOfConsole(const MachineIdentity& machine);
+  // What a machine's console said.
+  void SetConsoleLog(const MachineIdentity& machine, const std::string& said);
+  void SetUsage(const MachineIdentity& machine, const Usage& usage);
   // What a new root disk's image takes: Define() fails as it does.
   void SetFetch(std::function<absl::Status(const Onlooker&)> fetch);
   // Somebody else's hand: virsh edit, virsh destroy, a crash, virsh suspend.
@@ -51,9 +58,14 @@ class FakeHypervisor : public Hypervisor {
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override;
   absl::StatusOr<Removal> Remove(const MachineIdentity& machine) override;
   absl::StatusOr<int> OpenChannel(const MachineIdentity& machine, GuestChannel channel) override;
+  absl::StatusOr<int> OpenConsole(const MachineIdentity& machine, bool force) override;
+  absl::StatusOr<std::string> ConsoleLog(const MachineIdentity& machine, size_t most) override;
+  absl::StatusOr<std::map<std::string, Usage>> Usages(
+      const std::vector<MachineIdentity>& machines) override;
 
  private:
   static void TurnOff(DomainCause cause, DomainState* domain);
+  void HangUpConsole(const std::string& domain);
   absl::Status TakeFailure();
   void Tell(const MachineIdentity& machine);  // without the lock
 
@@ -61,6 +73,9 @@ class FakeHypervisor : public Hypervisor {
   std::mutex mutex_;
   std::map<std::string, DomainState> domains_;  // by domain name
   std::map<std::string, int> disks_made_;
+  std::map<std::string, int> consoles_;  // guests' ends, of those that somebody opened
+  std::map<std::string, std::string> console_logs_;
+  std::map<std::string, Usage> usages_;
   std::set<std::string> networks_;  // of others
   std::vector<std::string> changes_;
   std::string uri_;
