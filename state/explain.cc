@@ -2,9 +2,9 @@
 
 #include <google/protobuf/descriptor.h>
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
 #include "state/schema.h"
 
 namespace rum {
@@ -19,7 +19,7 @@ std::string Required(const google::protobuf::FieldOptions& options) {
 }
 
 void Append(const FieldDescriptor& field, const std::string& path, const FieldMeaning& above,
-            std::string* text) {
+            std::vector<FieldText>* texts) {
   if (!IsKey(field)) return;
   const FieldMeaning meaning = above.Below(field);
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
@@ -29,36 +29,44 @@ void Append(const FieldDescriptor& field, const std::string& path, const FieldMe
                                       : field.is_repeated()     ? "[]."
                                                                 : ".");
     for (int i = 0; i < table->field_count(); ++i) {
-      Append(*table->field(i), below + table->field(i)->name(), meaning, text);
+      Append(*table->field(i), below + table->field(i)->name(), meaning, texts);
     }
     return;
   }
   const auto& options = field.options();
   const std::string& fallback = options.GetExtension(rum::default_text);
-  absl::StrAppend(text, absl::StrFormat("%s  (%s, %s)\n", path, TypeName(field),
-                                        options.GetExtension(rum::required) ? Required(options)
-                                        : fallback.empty()                  ? "no default"
-                                                           : "default " + fallback));
-  if (const std::string& about = options.GetExtension(rum::about); !about.empty()) {
-    absl::StrAppend(text, "    ", about, "\n");
-  }
-  if (const std::string& reach = options.GetExtension(rum::reaches_host); !reach.empty()) {
-    absl::StrAppend(text, "    reaches the host: ", reach, "; `rum trust`\n");
-  }
-  absl::StrAppend(text, "    effect of a change: ", EffectName(meaning.effect),
-                  meaning.reason.empty() ? "" : absl::StrCat(" — ", meaning.reason), "\n");
+  FieldText text;
+  text.path = path;
+  text.type = TypeName(field);
+  text.otherwise = options.GetExtension(rum::required) ? Required(options)
+                   : fallback.empty()                  ? "no default"
+                                                       : "default " + fallback;
+  text.about = options.GetExtension(rum::about);
+  text.reaches_host = options.GetExtension(rum::reaches_host);
+  text.effect = EffectName(meaning.effect);
+  if (!meaning.reason.empty()) absl::StrAppend(&text.effect, " — ", meaning.reason);
+  texts->push_back(std::move(text));
 }
 
-// Of the fields of `all`, an explanation. Somebody may know a field by its last word alone.
-std::string NearestField(const std::string& typed, const std::string& all) {
+std::string RenderFields(const std::vector<FieldText>& fields) {
+  std::string text;
+  for (const FieldText& field : fields) {
+    absl::StrAppend(&text, field.path, "  (", field.type, ", ", field.otherwise, ")\n");
+    if (!field.about.empty()) absl::StrAppend(&text, "    ", field.about, "\n");
+    if (!field.reaches_host.empty())
+      absl::StrAppend(&text, "    reaches the host: ", field.reaches_host, "; `rum trust`\n");
+    absl::StrAppend(&text, "    effect of a change: ", field.effect, "\n");
+  }
+  return text;
+}
+
+// Somebody may know a field by its last word alone.
+std::string NearestField(const std::string& typed) {
   std::vector<std::string> names;
-  const std::vector<std::string> lines = absl::StrSplit(all, '\n', absl::SkipEmpty());
-  for (const std::string& line : lines) {
-    if (line[0] == ' ') continue;
-    const std::string name = line.substr(0, line.find(' '));
-    if (name.substr(name.rfind('.') + 1) == typed) return name;
-    names.push_back(name);
-    names.push_back(name.substr(0, name.find_first_of(".[")));
+  for (const FieldText& field : FieldTexts()) {
+    if (field.path.substr(field.path.rfind('.') + 1) == typed) return field.path;
+    names.push_back(field.path);
+    names.push_back(field.path.substr(0, field.path.find_first_of(".[")));
   }
   return Nearest(typed, names);
 }
@@ -80,25 +88,28 @@ std::string EffectName(int effect) {
   }
 }
 
+std::vector<FieldText> FieldTexts() {
+  std::vector<FieldText> texts;
+  const Descriptor* config = Config::descriptor();
+  for (int i = 0; i < config->field_count(); ++i)
+    Append(*config->field(i), config->field(i)->name(), FieldMeaning(), &texts);
+  return texts;
+}
+
 absl::StatusOr<std::string> Explain(const std::string& field) {
-  std::string text;
+  if (field.empty()) return RenderFields(FieldTexts());
   FieldMeaning above;
-  if (field.empty()) {
-    const Descriptor* config = Config::descriptor();
-    for (int i = 0; i < config->field_count(); ++i)
-      Append(*config->field(i), config->field(i)->name(), above, &text);
-    return text;
-  }
   const auto fields = FieldsAlong(field);
   if (fields.empty() || !IsKey(*fields.back())) {
-    const std::string near = NearestField(field, *Explain(""));
+    const std::string near = NearestField(field);
     return absl::NotFoundError(
         absl::StrCat("there is no field ", field,
                      near.empty() ? "" : absl::StrCat(" (did you mean `", near, "`?)")));
   }
   for (size_t i = 0; i + 1 < fields.size(); ++i) above = above.Below(*fields[i]);
-  Append(*fields.back(), field, above, &text);
-  return text;
+  std::vector<FieldText> texts;
+  Append(*fields.back(), field, above, &texts);
+  return RenderFields(texts);
 }
 
 }  // namespace rum

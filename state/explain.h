@@ -2,10 +2,24 @@
 #define RUM_STATE_EXPLAIN_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
 namespace rum {
+
+// What is said of a field that holds a value.
+struct FieldText {
+  std::string path;          // "ports[].host", "drives.NAME.size", "fs.TYPE[].target"
+  std::string type;          // "integer"
+  std::string otherwise;     // "default 20G", "no default", "required unless auto"
+  std::string about;         // may be empty
+  std::string reaches_host;  // what of the host it reaches; empty: nothing
+  std::string effect;        // of a change, with its reason
+};
+
+// All fields of rum.toml, in the order of the schema.
+std::vector<FieldText> FieldTexts();
 
 // What `rum explain` prints: the field, its type, default and meaning, and what a change costs and
 // why; for a table all of its fields, for "" all of rum.toml. NotFound, with the nearest name, for
