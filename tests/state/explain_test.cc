@@ -57,6 +57,17 @@ TEST(Explain, NamesTheNearestFieldForOneThatIsNotThere) {
   }
 }
 
+TEST(Nearest, TwoLettersThatChangedPlacesAreOneSlipOfTheHand) {
+  EXPECT_EQ(Nearest("stauts", {"up", "stats", "status"}), "stats") << "as near, and first";
+  EXPECT_EQ(Nearest("stauts", {"up", "status", "stats"}), "status");
+  EXPECT_EQ(Nearest("hsot", {"rest", "host"}), "host");
+  EXPECT_EQ(Nearest("dve", {"db", "dev"}), "dev");
+  EXPECT_EQ(Nearest("", {"a"}), "a");
+  EXPECT_EQ(Nearest("frobnicate", {"up", "down"}), "");
+  EXPECT_EQ(DidYouMean("relaod", {"reload"}), " (did you mean `reload`?)");
+  EXPECT_EQ(DidYouMean("frobnicate", {"up"}), "");
+}
+
 // Fields without a place in the schema's walk, a meaning or a stated effect would fall through.
 void ExpectEveryFieldIsExplained(const Descriptor& table, const std::string& all, bool effect) {
   for (int i = 0; i < table.field_count(); ++i) {
