@@ -14,8 +14,8 @@
 #include <chrono>
 #include <thread>
 
-#include "absl/strings/str_cat.h"
 #include "agent-api/call_deadline.h"
+#include "cli/user_service.h"
 #include "controller/service/call_status.h"
 #include "controller/service/launch.h"
 #include "controller/service/own_socket.h"
@@ -74,6 +74,15 @@ Fd LockReplacing() {
   return fd;
 }
 
+absl::Status ReplaceController() {
+  grpc_init();  // as below
+  const Fd replacing = LockReplacing();
+  absl::StatusOr<Connection> connection = TryConnect();
+  const bool service = connection.ok() && IsService(connection->info.pid());
+  connection = absl::UnavailableError("");  // the old one waits a moment for connections to end
+  return service ? RestartService() : StartController(true);
+}
+
 absl::Status StopController(std::unique_ptr<control::Control::Stub> stub) {
   control::InfoReply info;
   {
@@ -116,7 +125,9 @@ absl::StatusOr<std::unique_ptr<control::Control::Stub>> ConnectController(bool s
     }
     // One of another version, or whose program was replaced, hands over to its successor; one that
     // is too old for that is stopped.
-    absl::Status started = StartController(connection.ok());
+    const bool service = connection.ok() && IsService(connection->info.pid());
+    absl::Status started = service ? RestartService() : StartController(connection.ok());
+    if (service && !started.ok()) started = StartController(true);
     if (connection.ok() && !usable && absl::IsAlreadyExists(started) &&
         StopController(std::move(connection->stub)).ok()) {
       started = StartController();

@@ -15,6 +15,10 @@ namespace rum {
 // is none. PermissionDenied: what stands in its place is not this user's (own_socket.h).
 absl::StatusOr<std::unique_ptr<control::Control::Stub>> ConnectController(bool start);
 
+// Puts a new controller in the place of the one that runs, if one does: by systemd, where that
+// started it. Nobody who connects meanwhile is refused.
+absl::Status ReplaceController();
+
 // Asks the controller to end and waits until its process is gone.
 absl::Status StopController(std::unique_ptr<control::Control::Stub> stub);
 

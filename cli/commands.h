@@ -34,7 +34,13 @@ void AddImageCommands(CLI::App* app, Globals* globals);       // image list, pul
 void AddFileCommands(CLI::App* app, Globals* globals);        // check, explain, schema
 void AddInitCommand(CLI::App* app, Globals* globals);         // init
 void AddDoctorCommand(CLI::App* app, Globals* globals);       // doctor
-void AddControllerCommands(CLI::App* app, Globals* globals);  // controller run, status, stop
+void AddControllerCommands(CLI::App* app, Globals* globals);  // controller run, status, stop ...
+
+void AddManualCommands(CLI::App* app, Globals* globals);  // completion, manual
+
+// Prints what can stand at the cursor of a shell, a line each with what it is; never fails, asks
+// nothing that takes long. `words` as CompleteWords() has them.
+void Complete(const CLI::App& app, const std::vector<std::string>& words);
 
 // Says it on standard error, safe for a terminal, and makes the command's exit status 1.
 void Fail(Globals* globals, const std::string& message);

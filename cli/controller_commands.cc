@@ -7,6 +7,7 @@
 #include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/render.h"
+#include "cli/user_service.h"
 #include "controller/service/call_status.h"
 #include "controller/service/launch.h"
 
@@ -42,10 +43,16 @@ void Stop(Globals* globals) {
 }
 
 void RestartController(Globals* globals) {
-  const Fd replacing = LockReplacing();
-  const absl::Status started = StartController(true);
-  if (!started.ok()) return Fail(globals, std::string(started.message()));
+  const absl::Status restarted = ReplaceController();
+  if (!restarted.ok()) return Fail(globals, std::string(restarted.message()));
   if (!globals->quiet) std::printf("controller restarted; machines went on running\n");
+}
+
+void SaySteps(const absl::StatusOr<Steps>& steps, Globals* globals) {
+  if (!steps.ok()) return Fail(globals, std::string(steps.status().message()));
+  for (const std::string& step : *steps) {
+    if (!globals->quiet) std::printf("%s\n", step.c_str());
+  }
 }
 
 void Metrics(Globals* globals) {
@@ -82,8 +89,22 @@ void AddControllerCommands(CLI::App* app, Globals* globals) {
       ->callback([globals] { RestartController(globals); });
   controller->add_subcommand("metrics", "its metrics, in Prometheus' text format")
       ->callback([globals] { Metrics(globals); });
-  controller->add_subcommand("unit", "a unit file for systemd's user instance")->callback([] {
-    std::fputs(ControllerUnit().c_str(), stdout);
+  controller
+      ->add_subcommand("enable",
+                       "make it a service of systemd's user instance, which starts with your "
+                       "session, and start it")
+      ->callback([globals] { SaySteps(EnableService(), globals); });
+  controller->add_subcommand("disable", "take that back")->callback([globals] {
+    SaySteps(DisableService(), globals);
+  });
+  const auto program = std::make_shared<std::string>();
+  const auto socket = std::make_shared<bool>(false);
+  CLI::App* unit = controller->add_subcommand(
+      "unit", "the unit file of that service, for who wants to put it there himself");
+  unit->add_flag("--socket", *socket, "that of its socket instead");
+  unit->add_option("--program", *program, "where rum is going to be; else where it is");
+  unit->callback([program, socket] {
+    std::fputs((*socket ? ControllerSocketUnit() : ControllerUnit(*program)).c_str(), stdout);
   });
 }
 

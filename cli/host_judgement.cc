@@ -244,10 +244,7 @@ Finding JudgeService(const ServiceFacts& service, const Who& who) {
     return Ails("user service", Finding::NOTE,
                 service.unit ? "rum.service is there, but not enabled"
                              : "the controller is no service of systemd's",
-                kBreaks,
-                {"mkdir -p ~/.config/systemd/user",
-                 "rum controller unit >~/.config/systemd/user/rum.service",
-                 "systemctl --user daemon-reload", "systemctl --user enable --now rum"});
+                kBreaks, {"rum controller enable"});
   }
   if (!service.lingers && who.id != 0) {
     return Ails("user service", Finding::NOTE,

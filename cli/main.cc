@@ -130,6 +130,13 @@ int main(int argc, char** argv) {
   rum::AddInitCommand(&app, &globals);
   rum::AddDoctorCommand(&app, &globals);
   rum::AddControllerCommands(&app, &globals);
+  rum::AddManualCommands(&app, &globals);
+  // The words are unfinished, and none of the parser's.
+  if (argc > 1 && std::strcmp(argv[1], "__complete") == 0) {
+    rum::Complete(app, {argv + 2, argv + argc});
+    std::fflush(nullptr);
+    _exit(0);
+  }
   try {
     std::vector<std::string> words = rum::CutCommand({argv + 1, argv + argc}, &globals.command);
     std::reverse(words.begin(), words.end());  // as CLI11 takes a vector

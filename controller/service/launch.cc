@@ -96,16 +96,21 @@ absl::Status ExecController(int ready_fd, bool replace) {
   return absl::NotFoundError(text);
 }
 
-std::string ControllerUnit() {
+std::string ControllerUnit(const std::string& program) {
   return absl::StrCat(
       "[Unit]\n"
       "Description=rum: keeps running VMs as their rum.toml says\n"
+      "Documentation=man:rum-controller(1)\n"
+      "Wants=",
+      kSocketUnit, "\nAfter=", kSocketUnit,
+      "\n"
       "\n"
       "[Service]\n"
       "Type=notify\n"
+      "# In the place of one that a command started, with its sockets.\n"
       "ExecStart=\"",
-      Self(),
-      "\" controller run\n"
+      program.empty() ? Self() : program,
+      "\" controller run --replace\n"
       "WatchdogSec=30\n"
       "Restart=on-failure\n"
       "# A restart keeps the listening sockets: nobody who connects meanwhile is refused.\n"
@@ -118,6 +123,20 @@ std::string ControllerUnit() {
       "\n"
       "[Install]\n"
       "WantedBy=default.target\n");
+}
+
+std::string ControllerSocketUnit() {
+  return "[Unit]\n"
+         "Description=rum: where commands ask for the controller\n"
+         "Documentation=man:rum-controller(1)\n"
+         "\n"
+         "[Socket]\n"
+         "ListenStream=%t/rum/controller.sock\n"
+         "SocketMode=0600\n"
+         "DirectoryMode=0700\n"
+         "\n"
+         "[Install]\n"
+         "WantedBy=sockets.target\n";
 }
 
 }  // namespace rum

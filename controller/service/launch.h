@@ -12,6 +12,7 @@
 namespace rum {
 
 inline constexpr char kVersion[] = "0.1.0";
+inline constexpr char kReleased[] = "2026-11-30";  // the day of that version, for its manual
 
 // What a controller says to who started it, when another one has the lock.
 inline constexpr char kTaken[] = "taken\n";
@@ -33,8 +34,12 @@ std::vector<std::string> ControllerPlaces();
 // `ready_fd` (or -1) and `replace` as in RunController. Returns only if it cannot.
 absl::Status ExecController(int ready_fd, bool replace);
 
-// A unit for systemd's user instance that runs this executable.
-std::string ControllerUnit();
+// Units for systemd's user instance: the service, which runs `program` (empty: this executable),
+// and its socket, with which it is started by whoever needs it.
+inline constexpr char kServiceUnit[] = "rum.service";
+inline constexpr char kSocketUnit[] = "rum.socket";
+std::string ControllerUnit(const std::string& program = "");
+std::string ControllerSocketUnit();
 
 }  // namespace rum
 

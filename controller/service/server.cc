@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/server_posix.h>
 #include <poll.h>
+#include <signal.h>
 #include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -346,6 +347,15 @@ absl::StatusOr<int> ListenOn(const std::string& path) {
   return absl::InternalError(absl::StrCat(path, ": ", std::strerror(error)));
 }
 
+// Whether it is also the socket of a process that lives: systemd's, which starts a controller for
+// whoever comes next. The kernel knows who began to listen.
+bool IsListenedAtByAnother(int fd) {
+  ucred who{};
+  socklen_t size = sizeof who;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) != 0 || who.pid <= 0) return false;
+  return who.pid != getpid() && (kill(who.pid, 0) == 0 || errno == EPERM);
+}
+
 }  // namespace
 
 struct ControlServer::Parts {
@@ -410,7 +420,7 @@ struct ControlServer::Parts {
 
   void Close() {
     if (given_up) return;
-    unlink(path.c_str());
+    if (!IsListenedAtByAnother(listening)) unlink(path.c_str());
     close(std::exchange(listening, -1));
   }
 

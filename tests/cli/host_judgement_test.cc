@@ -288,8 +288,8 @@ TEST(JudgeInotify, WhatIsNearlyUsedUp) {
 
 TEST(JudgeService, UnitEnabledAndLingeringAreThreeThings) {
   Who who = Ada();
-  EXPECT_THAT(Cures(JudgeService({false, false, false}, who)).back(),
-              "systemctl --user enable --now rum");
+  EXPECT_THAT(Cures(JudgeService({false, false, false}, who)),
+              ElementsAre("rum controller enable"));
   EXPECT_THAT(Cures(JudgeService({true, true, false}, who)),
               ElementsAre("loginctl enable-linger ada"));
   EXPECT_EQ(JudgeService({true, true, true}, who).level(), Finding::FINE);
