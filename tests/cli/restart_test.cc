@@ -136,7 +136,7 @@ TEST_F(RestartTest, PrintsMetricsAndAUnit) {
   }
   const Result unit = rum_.Rum({"controller", "unit"});
   EXPECT_EQ(unit.exit_status, 0);
-  EXPECT_THAT(unit.out, testing::ContainsRegex("ExecStart=\"/.*rum\" controller run\n"));
+  EXPECT_THAT(unit.out, testing::ContainsRegex("ExecStart=\"/.*rum\" controller run --replace\n"));
 }
 
 }  // namespace
