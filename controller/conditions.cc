@@ -59,7 +59,7 @@ Answer AgentConnected(const MachineStatus& status) {
     case MachineStatus::STARTING:
       return {Condition::FALSE, "Starting", "the agent has not answered yet"};
     case MachineStatus::UNREACHABLE:
-      return {Condition::FALSE, "Unreachable", "the agent does not answer any more"};
+      return {Condition::FALSE, "Unreachable", FirstLine(status.phase_reason())};
     case MachineStatus::RUNNING:
       return {Condition::TRUE, "Connected", ""};
     default:

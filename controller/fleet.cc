@@ -127,12 +127,8 @@ std::shared_ptr<Machine> Controller::Add(MachineIdentity identity) {
   by_path_[identity.config_path] = id;
   by_domain_[identity.domain_name()] = id;
   by_domain_[DomainUuid(identity)] = id;
-  LinkSources sources{[this, id](const std::string& uri) { return Connect(uri, id); },
-                      parts_.agent,
-                      parts_.listeners,
-                      parts_.forwards,
-                      runs_,
-                      parts_.now};
+  LinkSources sources{[this, id](const std::string& uri) { return Connect(uri, id); }, parts_.guest,
+                      parts_.listeners, runs_, parts_.now};
   const auto machine =
       std::make_shared<Machine>(std::move(identity), std::move(sources), parts_.store.get(),
                                 MachineKeys(parts_.key_folder), [this, id] { loop_->Wake(id); });

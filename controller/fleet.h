@@ -28,9 +28,8 @@ using HypervisorFactory = std::function<absl::StatusOr<std::unique_ptr<Hyperviso
 // What a controller stands on: the real things, or fakes in tests.
 struct ControllerParts {
   HypervisorFactory hypervisor;
-  AgentFactory agent;
+  GuestFactory guest;
   ListenerFactory listeners;
-  ForwardFactory forwards;  // may be empty
   std::unique_ptr<StateStore> store;
   std::string key_folder;  // see MachineKeys
   std::string run_folder;  // see RunStore

@@ -13,6 +13,7 @@ namespace rum {
 struct MachineLinks::AgentSlot {
   std::mutex mutex;
   std::shared_ptr<GuestAgent> agent;
+  ForwardFactory make_forwards;  // of that agent
   ForwardWay forwards;
   uint32_t vsock_cid = 0;  // that they were made for
 
@@ -82,13 +83,11 @@ std::shared_ptr<ListenerSet> MachineLinks::OpenListeners() {
     route.machine = absl::StrCat("machine ", machine().name, " (", machine().config_path, ")");
     route.on_change = on_change_;
     route.carrier = [slot = slot_] { return slot->carrier(); };
+    // With the lock, and not with a pointer of its own: the agent's end waits for the io thread.
     route.dial = [slot = slot_](uint16_t port, std::function<void(absl::StatusOr<int>)> done) {
-      std::shared_ptr<GuestAgent> agent = slot->Get();
-      if (agent == nullptr) {
-        done(absl::UnavailableError("the machine is off"));
-      } else {
-        agent->Dial(port, std::move(done));
-      }
+      std::lock_guard<std::mutex> lock(slot->mutex);
+      if (slot->agent == nullptr) return done(absl::UnavailableError("the machine is off"));
+      slot->agent->Dial(port, std::move(done));
     };
     listeners_ = sources_.listeners(std::move(route));
   }
@@ -130,27 +129,25 @@ void MachineLinks::FitAgent(const DomainState& domain,
   }
   const bool fresh = slot_->agent == nullptr;
   if (fresh) {
-    slot_->agent = sources_.agent(
+    GuestLink link = sources_.guest(
+        machine().name,
         [hypervisor, machine = machine()] {
           return hypervisor->OpenChannel(machine, GuestChannel::kAgent);
         },
         on_change_);
+    slot_->agent = std::move(link.agent);
+    slot_->make_forwards = std::move(link.forwards);
   }
   // A restart that nobody saw may have given the domain another one.
   const bool other = slot_->vsock_cid != domain.vsock_cid || slot_->forwards.carrier == nullptr;
-  if (sources_.forwards && (fresh || other)) {
+  if (slot_->make_forwards && (fresh || other)) {
     std::swap(dropped_way, slot_->forwards);
     slot_->vsock_cid = domain.vsock_cid;
-    slot_->forwards = sources_.forwards(
+    slot_->forwards = slot_->make_forwards(
         [hypervisor, machine = machine()] {
           return hypervisor->OpenChannel(machine, GuestChannel::kForward);
         },
-        domain.vsock_cid,
-        [weak = std::weak_ptr(slot_)]() -> std::string {
-          const auto slot = weak.lock();
-          const auto agent = slot != nullptr ? slot->Get() : nullptr;
-          return agent != nullptr ? agent->StreamSecret() : "";
-        });
+        domain.vsock_cid);
   }
 }
 

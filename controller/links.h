@@ -21,26 +21,29 @@ namespace rum {
 // How the parts of the world are reached: the real ones, or fakes in tests.
 using HypervisorSource =
     std::function<absl::StatusOr<std::shared_ptr<Hypervisor>>(const std::string& uri)>;
-using AgentFactory =
-    std::function<std::unique_ptr<GuestAgent>(ChannelOpener open, std::function<void()> on_change)>;
 using ListenerFactory = std::function<std::unique_ptr<ListenerSet>(GuestRoute route)>;
-// A way for forwards past the agent's gRPC; destroyed with the link to the agent.
+// A way for forwards past the agent's gRPC; goes before the agent does.
 struct ForwardWay {
   std::shared_ptr<Carrier> carrier;
   std::shared_ptr<void> keeper;  // the carrier is closed when it goes
 };
-// `vsock_cid`: see DomainState. `stream_secret`: see GuestAgent; it may be asked on any thread, and
-// not by the factory itself. What it gives is without a carrier where threads or descriptors have
-// run out: it is asked again.
-using ForwardFactory = std::function<ForwardWay(ChannelOpener open, uint32_t vsock_cid,
-                                                std::function<std::string()> stream_secret)>;
+// `vsock_cid`: see DomainState. What it gives is without a carrier where threads or descriptors
+// have run out: it is asked again.
+using ForwardFactory = std::function<ForwardWay(ChannelOpener open, uint32_t vsock_cid)>;
+// What a machine's guest is reached by.
+struct GuestLink {
+  std::unique_ptr<GuestAgent> agent;
+  ForwardFactory forwards = nullptr;  // may be empty: all forwards go through the agent's gRPC
+};
+// `machine`: its name, for people.
+using GuestFactory = std::function<GuestLink(const std::string& machine, ChannelOpener open,
+                                             std::function<void()> on_change)>;
 
 struct LinkSources {
   HypervisorSource hypervisor;
-  AgentFactory agent;
+  GuestFactory guest;
   ListenerFactory listeners;
-  ForwardFactory forwards;         // may be empty: all forwards go through the agent's gRPC
-  std::shared_ptr<RunStore> runs;  // null: what scripts write is not kept
+  std::shared_ptr<RunStore> runs;             // null: what scripts write is not kept
   std::function<absl::Time()> now = nullptr;  // of reconcile.restart; empty: absl::Now
 };
 

@@ -34,7 +34,7 @@ absl::StatusOr<Observed> Observe(const MachineIdentity& machine, Hypervisor& hyp
   absl::StatusOr<agent::Observation> guest = agent->Observe(request);
   if (guest.ok()) {
     observed.guest = *std::move(guest);
-  } else if (absl::IsDataLoss(guest.status())) {
+  } else if (absl::IsDataLoss(guest.status()) || absl::IsResourceExhausted(guest.status())) {
     observed.guest_refused = std::string(guest.status().message());
   }
   return observed;

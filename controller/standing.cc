@@ -1,8 +1,10 @@
 #include "controller/standing.h"
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "controller/guests/no_process.h"
 
 namespace rum {
 namespace {
@@ -72,6 +74,10 @@ Standing StandingOf(const Observed& observed) {
   const DomainState& domain = observed.domain;
   if (StandsStill(domain)) return StillStanding(domain.cause);
   if (domain.running && observed.guest.has_value()) return {MachineStatus::RUNNING, "", ""};
+  if (domain.running && absl::StartsWith(observed.guest_refused, kNoProcess)) {
+    return {MachineStatus::UNREACHABLE, observed.guest_refused,
+            "rum tries again by itself, when the host has processes (`ulimit -u`) and memory"};
+  }
   if (domain.running && !observed.guest_refused.empty()) {
     return {MachineStatus::UNREACHABLE, observed.guest_refused,
             "only an agent of rum's is listened to: `rum restart` boots the guest anew"};

@@ -37,12 +37,8 @@ constexpr size_t kMostBuilds = 64;
 
 }  // namespace
 
-AgentSessions::AgentSessions(ChannelOpener open, std::function<void()> on_change,
-                             std::string program)
-    : open_(std::move(open)),
-      on_change_(std::move(on_change)),
-      program_(std::move(program)),
-      stream_secret_(NewStreamSecret()) {
+AgentSessions::AgentSessions(GuestAgentParts parts)
+    : parts_(std::move(parts)), stream_secret_(NewStreamSecret()) {
   const std::lock_guard<std::mutex> guard(mutex_);
   Begin();
 }
@@ -102,18 +98,18 @@ absl::Status AgentSessions::WaitConnected(absl::Duration timeout) {
 
 bool AgentSessions::Pushes() const {
   const std::lock_guard<std::mutex> guard(mutex_);
-  return session_ != nullptr && session_->changes->open();
+  return State().pushes;
 }
 
 bool AgentSessions::Arriving() const {
   const std::lock_guard<std::mutex> guard(mutex_);
-  return session_ == nullptr &&
-         (greeted_ != nullptr || std::chrono::steady_clock::now() < replaced_ + kReplacement);
+  const AgentState state = State();
+  return !state.connected && (state.greeted || state.replacing.count() > 0);
 }
 
 std::string AgentSessions::StreamSecret() const {
   const std::lock_guard<std::mutex> guard(mutex_);
-  return session_ != nullptr && session_->protocol >= kTakesStreamSecret ? stream_secret_ : "";
+  return State().stream_secret;
 }
 
 std::shared_ptr<AgentSession> AgentSessions::Current() {
@@ -133,7 +129,7 @@ void AgentSessions::KeepLink() {
   SessionPace pace;
   for (;;) {
     bool worked = false;
-    const absl::StatusOr<int> channel = open_();
+    const absl::StatusOr<int> channel = parts_.open();
     if (channel.ok()) {
       fcntl(*channel, F_SETFL, fcntl(*channel, F_GETFL) | O_NONBLOCK);
       worked = ServeHostLink(
@@ -167,6 +163,7 @@ void AgentSessions::BeginSession(int socket) {
   session->stub = agent::Agent::NewStub(session->channel);
   const std::lock_guard<std::mutex> guard(mutex_);
   greeted_ = std::move(session);
+  ++states_;
   changed_.notify_all();
 }
 
@@ -187,8 +184,11 @@ void AgentSessions::GreetAll() {
     if (stopping_) return;
     std::shared_ptr<AgentSession> session = greeted_;
     guard.unlock();
-    const Greeting greeting = Greet(session->stub.get(), program_, stream_secret_, in_vain);
+    const Greeting greeting =
+        Greet(session->stub.get(), parts_.program ? parts_.program() : AgentProgram(),
+              stream_secret_, in_vain);
     guard.lock();
+    ++states_;
     if (greeting.outcome == Greeting::kReplaced) {
       ++sent[greeting.build_id];
       replaced_ = std::chrono::steady_clock::now();
@@ -201,6 +201,7 @@ void AgentSessions::GreetAll() {
       // One that is refused stays as it is, so that it is not asked again and again.
       if (greeting.outcome == Greeting::kRefused) refused_ = greeted_;
       if (greeting.outcome != Greeting::kLost) greeted_ = nullptr;
+      changed_.notify_all();
       if (greeting.outcome == Greeting::kLost) {
         changed_.wait_for(guard, again, [&] { return stopping_ || greeted_ != session; });
         again = std::min(again * 2, kMostBackOff);
@@ -227,6 +228,7 @@ void AgentSessions::GreetAll() {
 void AgentSessions::TellChange() {
   const std::lock_guard<std::mutex> guard(mutex_);
   ++changes_;
+  ++states_;  // whether the guest tells
   changed_.notify_all();
 }
 
@@ -237,21 +239,42 @@ void AgentSessions::EndSession(const std::string& why) {
   last_error_ = why;
   greeted_ = nullptr;
   refused_.swap(refused);
+  ++states_;
+  changed_.notify_all();
   if (session_ == nullptr) return;
   session_.swap(ended);
   ++changes_;
-  changed_.notify_all();
+}
+
+// Needs the lock.
+AgentState AgentSessions::State() const {
+  AgentState state;
+  state.connected = session_ != nullptr;
+  state.pushes = state.connected && session_->changes->open();
+  state.greeted = greeted_ != nullptr;
+  const auto until = replaced_ + kReplacement;
+  const auto now = std::chrono::steady_clock::now();
+  if (until > now) {
+    state.replacing = std::chrono::ceil<std::chrono::milliseconds>(until - now);
+  }
+  state.why = last_error_;
+  if (state.connected) state.protocol = session_->protocol;
+  if (state.protocol >= kTakesStreamSecret) state.stream_secret = stream_secret_;
+  return state;
 }
 
 // A thread of its own, so that a slow observer never holds up the link.
 void AgentSessions::Notify() {
   std::unique_lock<std::mutex> guard(mutex_);
-  for (int seen = 0;;) {
-    changed_.wait(guard, [&] { return stopping_ || changes_ != seen; });
+  for (int seen = 0, told = 0;;) {
+    changed_.wait(guard, [&] { return stopping_ || changes_ != seen || states_ != told; });
     if (stopping_) return;
-    seen = changes_;
+    const bool change = std::exchange(seen, changes_) != changes_;
+    const bool another = std::exchange(told, states_) != states_;
+    const AgentState state = State();
     guard.unlock();
-    if (on_change_) on_change_();
+    if (another && parts_.on_state) parts_.on_state(state);
+    if (change && parts_.on_change) parts_.on_change();
     guard.lock();
   }
 }

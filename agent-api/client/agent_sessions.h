@@ -33,8 +33,7 @@ struct AgentSession {
 // is the right one. Thread-safe.
 class AgentSessions {
  public:
-  // As of ConnectGuestAgent().
-  AgentSessions(ChannelOpener open, std::function<void()> on_change, std::string program);
+  explicit AgentSessions(GuestAgentParts parts);
   ~AgentSessions();
   AgentSessions(const AgentSessions&) = delete;
   AgentSessions& operator=(const AgentSessions&) = delete;
@@ -57,10 +56,9 @@ class AgentSessions {
   void TellChange();
   void EndSession(const std::string& why);
   void Notify();
+  AgentState State() const;
 
-  const ChannelOpener open_;
-  const std::function<void()> on_change_;
-  const std::string program_;
+  const GuestAgentParts parts_;
   const std::string stream_secret_;
   int wake_ = -1;
   mutable std::mutex mutex_;
@@ -71,7 +69,8 @@ class AgentSessions {
   // The last agent, by ours.
   std::chrono::steady_clock::time_point replaced_ = std::chrono::steady_clock::time_point::min();
   std::string last_error_;
-  int changes_ = 0;
+  int changes_ = 0;  // that parts_.on_change is told of
+  int states_ = 0;   // and parts_.on_state
   bool stopping_ = false;
   std::thread link_;
   std::thread notifier_;

@@ -35,15 +35,14 @@ std::string Sha256(const std::string& bytes) {
   return absl::BytesToHexString(digest);
 }
 
-grpc::Status Send(agent::Agent::Stub* stub, const std::string& program,
-                  const std::string& build_id) {
-  const std::string bytes = ReadProgram(program);
+grpc::Status Send(agent::Agent::Stub* stub, const AgentProgram& program) {
+  const std::string bytes = program.read();
   grpc::ClientContext context;
   context.set_deadline(After(kUpgrade));
   agent::UpgradeReply reply;
   const auto writer = stub->Upgrade(&context, &reply);
   agent::UpgradeChunk chunk;
-  chunk.set_build_id(build_id);
+  chunk.set_build_id(program.build_id);
   chunk.set_sha256(Sha256(bytes));
   for (size_t at = 0; at < bytes.size(); at += kChunk) {
     chunk.set_data(bytes.substr(at, kChunk));
@@ -60,7 +59,12 @@ std::string Name(const AgentBuild& build) {
 
 }  // namespace
 
-Greeting Greet(agent::Agent::Stub* stub, const std::string& program,
+AgentProgram AgentProgramAt(const std::string& path) {
+  if (path.empty()) return {};
+  return {BuildIdOf(path), [path] { return ReadProgram(path); }};
+}
+
+Greeting Greet(agent::Agent::Stub* stub, const AgentProgram& program,
                const std::string& stream_secret,
                const std::function<bool(const std::string&)>& in_vain) {
   Greeting greeting;
@@ -85,8 +89,7 @@ Greeting Greet(agent::Agent::Stub* stub, const std::string& program,
   }
   const AgentBuild there = {seen.agent_version(), seen.protocol(), seen.oldest_protocol(),
                             seen.build_id()};
-  const AgentBuild own = {kAgentVersion, kProtocol, kOldestHost,
-                          program.empty() ? "" : BuildIdOf(program)};
+  const AgentBuild own = {kAgentVersion, kProtocol, kOldestHost, program.build_id};
   greeting.protocol = there.protocol;
   greeting.build_id = there.build_id;
   greeting.outcome = Greeting::kServe;
@@ -112,7 +115,7 @@ Greeting Greet(agent::Agent::Stub* stub, const std::string& program,
                                  ", was replaced but came back: the next boot tries again");
     return greeting;
   }
-  const grpc::Status sent = Send(stub, program, own.build_id);
+  const grpc::Status sent = Send(stub, program);
   // The end of the session may be faster than the reply: who is there then tells.
   if (sent.ok() || sent.error_code() == grpc::StatusCode::UNAVAILABLE) {
     greeting.outcome = Greeting::kReplaced;

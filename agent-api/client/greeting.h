@@ -6,6 +6,7 @@
 #include <string>
 
 #include "agent-api/agent.grpc.pb.h"
+#include "agent-api/client/guest_agent.h"
 
 namespace rum {
 
@@ -23,11 +24,11 @@ struct Greeting {
   std::string text;       // kServe: why an agent that is not our own goes on; empty: it is
 };
 
-// `program`: the agent to have in the guest; empty: whichever is there. `stream_secret`: told to
+// `program`: the agent to have in the guest. `stream_secret`: told to
 // the agent (agent-api/forward/stream_secret.h). `in_vain`: whether an agent of that build is left
 // alone, because such a one came back although it had been replaced, or because one after the other
 // was.
-Greeting Greet(agent::Agent::Stub* stub, const std::string& program,
+Greeting Greet(agent::Agent::Stub* stub, const AgentProgram& program,
                const std::string& stream_secret,
                const std::function<bool(const std::string& build_id)>& in_vain);
 

@@ -1,8 +1,11 @@
 #include "agent-api/client/guest_agent.h"
 
 #include <grpcpp/grpcpp.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -10,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "agent-api/agent.grpc.pb.h"
 #include "agent-api/call_deadline.h"
+#include "agent-api/channel/socket_io.h"
 #include "agent-api/client/agent_sessions.h"
 #include "agent-api/client/checked_reply.h"
 #include "agent-api/client/rpc_status.h"
@@ -26,8 +30,7 @@ constexpr auto kStorageDeadline = std::chrono::minutes(30);  // terabytes on an 
 
 class GrpcGuestAgent : public GuestAgent {
  public:
-  GrpcGuestAgent(ChannelOpener open, std::function<void()> on_change, std::string program)
-      : sessions_(std::move(open), std::move(on_change), std::move(program)) {}
+  explicit GrpcGuestAgent(GuestAgentParts parts) : sessions_(std::move(parts)) {}
 
   ~GrpcGuestAgent() override { forwards_.Close(); }
 
@@ -152,12 +155,7 @@ class GrpcGuestAgent : public GuestAgent {
     }
     if (!ended) {
       const std::lock_guard<std::mutex> guard(telling);
-      // The session broke: whoever blocks in next_input learns it as the end of the command.
-      agent::ExecOutput lost;
-      lost.set_standard_error("rum: the connection to the agent was lost\n");
-      output(lost);
-      lost.set_exit_status(255);
-      output(lost);
+      TellLost(output);
     }
     sender->join();
     const grpc::Status status = stream->Finish();
@@ -170,12 +168,7 @@ class GrpcGuestAgent : public GuestAgent {
     if (session == nullptr) return sessions_.None();
     agent::CopyMessage start;
     if (!next_input(&start)) return absl::CancelledError("nothing to copy");
-    if (start.start().resume() && session->protocol < 3) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("the agent in the guest is of an older rum (protocol ", session->protocol,
-                       ") and cannot resume a copy: copy without --resume, or restart the machine, "
-                       "which brings it this rum's"));
-    }
+    if (absl::Status may = MayCopy(start.start(), session->protocol); !may.ok()) return may;
     grpc::ClientContext context;
     context.set_initial_metadata_corked(true);  // one message with the start
     const auto stream = session->stub->Copy(&context);
@@ -196,10 +189,7 @@ class GrpcGuestAgent : public GuestAgent {
       ended = ended || message.has_end();
       output(message);
     }
-    if (!ended) {  // whoever blocks in next_input must learn it; why, says the status
-      message.mutable_end()->set_error("the connection to the agent was lost");
-      output(message);
-    }
+    if (!ended) TellLost(output);
     sender->join();
     const grpc::Status status = stream->Finish();
     return ended ? absl::OkStatus() : ToAbsl(status);
@@ -215,10 +205,26 @@ class GrpcGuestAgent : public GuestAgent {
   }
 
   void Dial(uint16_t port, std::function<void(absl::StatusOr<int>)> done) override {
+    int ours = -1;
+    int theirs = -1;
+    if (!SocketPair(&ours, &theirs)) {
+      return done(absl::ResourceExhaustedError(absl::StrCat("socketpair: ", strerror(errno))));
+    }
+    DialOn(port, ours, [theirs, done = std::move(done)](const absl::Status& connected) {
+      if (connected.ok()) return done(theirs);
+      close(theirs);
+      done(connected);
+    });
+  }
+
+  void DialOn(uint16_t port, int socket, std::function<void(absl::Status)> done) override {
     const auto session = sessions_.Current();
-    if (session == nullptr) return done(sessions_.None());
+    if (session == nullptr) {
+      close(socket);
+      return done(sessions_.None());
+    }
     agent::Agent::Stub* const stub = session->stub.get();
-    forwards_.Dial(session, stub, port, done);
+    forwards_.Dial(session, stub, port, socket, done);
   }
 
  private:
@@ -271,9 +277,14 @@ class GrpcGuestAgent : public GuestAgent {
 
 }  // namespace
 
+std::unique_ptr<GuestAgent> ConnectGuestAgent(GuestAgentParts parts) {
+  return std::make_unique<GrpcGuestAgent>(std::move(parts));
+}
+
 std::unique_ptr<GuestAgent> ConnectGuestAgent(ChannelOpener open, std::function<void()> on_change,
                                               const std::string& program) {
-  return std::make_unique<GrpcGuestAgent>(std::move(open), std::move(on_change), program);
+  return ConnectGuestAgent({std::move(open), std::move(on_change),
+                            [program] { return AgentProgramAt(program); }, nullptr});
 }
 
 }  // namespace rum

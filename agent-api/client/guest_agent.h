@@ -1,6 +1,7 @@
 #ifndef RUM_AGENT_API_CLIENT_GUEST_AGENT_H_
 #define RUM_AGENT_API_CLIENT_GUEST_AGENT_H_
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -62,6 +63,9 @@ class GuestAgent {
   // (refused). Its half-close is the connection's; closing both ways before the other side's end
   // was read resets the connection, and the other way round.
   virtual void Dial(uint16_t port, std::function<void(absl::StatusOr<int>)> done) = 0;
+  // The same for the other end of `socket`, a stream socket that is the agent's from now on; what
+  // has no such way is Unimplemented.
+  virtual void DialOn(uint16_t port, int socket, std::function<void(absl::Status)> done);
   // True: `on_change` is also called when Observe would be answered differently now.
   virtual bool Pushes() const { return false; }
   // No session yet, but an agent that is being asked who it is, or replaced: one is on its way.
@@ -74,13 +78,51 @@ class GuestAgent {
 // Opens the host's end of the guest channel: a stream socket that the caller owns.
 using ChannelOpener = std::function<absl::StatusOr<int>()>;
 
+// The rum-agent that a guest is to have (agent-api/protocol.h).
+struct AgentProgram {
+  std::string build_id;  // empty: whichever the guest has
+  std::function<std::string()> read = nullptr;
+};
+// `path` empty: none is named.
+AgentProgram AgentProgramAt(const std::string& path);
+
+// How it stands with the session.
+struct AgentState {
+  bool connected = false;
+  bool pushes = false;                     // see GuestAgent
+  bool greeted = false;                    // an agent is being asked who it is
+  std::chrono::milliseconds replacing{0};  // for so long another one is on its way, if none comes
+  std::string why;                         // not connected: why, as far as known
+  std::string stream_secret;               // see GuestAgent
+  uint32_t protocol = 0;                   // the agent's
+};
+
+struct GuestAgentParts {
+  ChannelOpener open;
+  // Called when a session begins or ends and when the guest tells that something changed in it, on
+  // a thread of its own. May be empty.
+  std::function<void()> on_change;
+  // Asked at the beginning of each session. May be empty: whichever the guest has.
+  std::function<AgentProgram()> program;
+  // Called on the thread of `on_change`, before that, when the state is another one. May be empty.
+  std::function<void(const AgentState& state)> on_state;
+};
+
 // Keeps a session with the agent behind `open` for as long as it lives: connects, resynchronises
-// (channel/link.h), reconnects with back-off. `on_change` (may be empty) is called when a session
-// begins or ends and when the guest tells that something changed in it, on a thread of its own.
-// `program`: the rum-agent that the guest is to have (agent-api/protocol.h); empty: whichever it
-// has.
+// (channel/frame.h), reconnects with back-off. All that the guest says is parsed in this process:
+// the controller has one for each guest (controller/guests).
+std::unique_ptr<GuestAgent> ConnectGuestAgent(GuestAgentParts parts);
+// `program`: the path of an AgentProgram.
 std::unique_ptr<GuestAgent> ConnectGuestAgent(ChannelOpener open, std::function<void()> on_change,
                                               const std::string& program = "");
+
+// FailedPrecondition: an agent of that protocol is too old for it.
+absl::Status MayCopy(const agent::CopyStart& start, uint32_t protocol);
+
+// What a command's end is that nobody will tell any more: its last outputs.
+void TellLost(const std::function<void(const agent::ExecOutput&)>& output);
+// The same of a copy: whoever blocks in next_input must learn it; why, says the status.
+void TellLost(const std::function<void(const agent::CopyMessage&)>& output);
 
 }  // namespace rum
 

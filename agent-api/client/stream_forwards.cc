@@ -7,12 +7,10 @@
 
 #include <atomic>
 #include <cerrno>
-#include <cstring>
 #include <string>
 #include <thread>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "agent-api/channel/socket_io.h"
 #include "agent-api/client/rpc_status.h"
 #include "agent-api/threads.h"
@@ -73,19 +71,20 @@ void StreamForwards::Close() {
 }
 
 void StreamForwards::Dial(std::shared_ptr<const void> session, Agent::Stub* stub, uint16_t port,
-                          const Done& done) {
+                          int socket, const Done& done) {
   {
     const std::lock_guard<std::mutex> guard(mutex_);
     ++dialing_;
   }
   absl::StatusOr<std::thread> dialing =
-      StartThread([this, session = std::move(session), stub, port, done]() mutable {
-        Forward(stub, port, done);
+      StartThread([this, session = std::move(session), stub, port, socket, done]() mutable {
+        Forward(stub, port, socket, done);
         session.reset();  // before anybody may think that nothing is left
         Ended();
       });
   if (dialing.ok()) return dialing->detach();
   Ended();
+  close(socket);
   done(dialing.status());
 }
 
@@ -95,60 +94,59 @@ void StreamForwards::Ended() {
   changed_.notify_all();
 }
 
-void StreamForwards::Forward(Agent::Stub* stub, uint16_t port, const Done& done) {
+void StreamForwards::Forward(Agent::Stub* stub, uint16_t port, int socket, const Done& done) {
   grpc::ClientContext context;
+  bool closed = false;
   {
     const std::lock_guard<std::mutex> guard(mutex_);
-    if (closed_) return done(absl::UnavailableError("the agent's client ends"));
-    sockets_[&context] = -1;
+    closed = closed_;
+    if (!closed) sockets_[&context] = -1;
   }
-  ForwardOn(stub, &context, port, done);
+  if (closed) {
+    close(socket);
+    return done(absl::UnavailableError("the agent's client ends"));
+  }
+  ForwardOn(stub, &context, port, socket, done);
   const std::lock_guard<std::mutex> guard(mutex_);
   sockets_.erase(&context);
 }
 
 void StreamForwards::ForwardOn(Agent::Stub* stub, grpc::ClientContext* context, uint16_t port,
-                               const Done& done) {
+                               int socket, const Done& done) {
   const auto stream = stub->Forward(context);
   agent::ForwardChunk chunk;
   chunk.set_port(port);
   const bool asked = stream->Write(chunk);
   if (!asked || !stream->Read(&chunk)) {
     stream->WritesDone();
-    absl::Status status = ToAbsl(stream->Finish());
+    const absl::Status status = ToAbsl(stream->Finish());
+    close(socket);
     return done(status.ok() ? absl::UnavailableError("agent: no connection") : status);
   }
-  int ours = -1;
-  int theirs = -1;
-  if (!SocketPair(&ours, &theirs)) {
-    context->TryCancel();
-    stream->Finish();
-    return done(absl::ResourceExhaustedError(absl::StrCat("socketpair: ", strerror(errno))));
-  }
-  SetBlocking(ours);
+  SetBlocking(socket);
   std::atomic<bool> guest_ended = false;
   absl::StatusOr<std::thread> sender = StartThread([&] {
-    if (!SendFrom(ours, guest_ended, stream.get())) context->TryCancel();
+    if (!SendFrom(socket, guest_ended, stream.get())) context->TryCancel();
   });
   if (!sender.ok()) {
     context->TryCancel();
     stream->Finish();
-    for (const int fd : {ours, theirs}) close(fd);
+    close(socket);
     return done(sender.status());
   }
-  done(theirs);
-  SetSocket(context, ours);
+  done(absl::OkStatus());
+  SetSocket(context, socket);
   while (stream->Read(&chunk)) {
-    if (!SendAll(ours, chunk.data())) break;
-    if (chunk.end()) guest_ended = true, shutdown(ours, SHUT_WR);
+    if (!SendAll(socket, chunk.data())) break;
+    if (chunk.end()) guest_ended = true, shutdown(socket, SHUT_WR);
   }
   // Closing both ways before both ends were said is how a stream socket can say that the
   // connection broke; after them it changes nothing.
-  shutdown(ours, SHUT_RDWR);
+  shutdown(socket, SHUT_RDWR);
   sender->join();
   stream->Finish();
   SetSocket(context, -1);
-  close(ours);
+  close(socket);
 }
 
 void StreamForwards::SetSocket(grpc::ClientContext* context, int socket) {

@@ -19,8 +19,8 @@ namespace rum {
 // now and then, where the forward channel is not there. Each has two threads. Thread-safe.
 class StreamForwards {
  public:
-  // Called once, on any thread, with a non-blocking socket that is the callee's.
-  using Done = std::function<void(absl::StatusOr<int> socket)>;
+  // Called once, on any thread.
+  using Done = std::function<void(const absl::Status& connected)>;
 
   StreamForwards() = default;
   ~StreamForwards();  // breaks what is open, and waits until nothing of it is left
@@ -29,14 +29,15 @@ class StreamForwards {
 
   // Breaks what is open; what is dialled from now on fails.
   void Close();
+  // Carries what the other end of `socket` says, a stream socket that is this one's from now on.
   // `session` keeps `stub` for as long as the connection lasts.
   void Dial(std::shared_ptr<const void> session, agent::Agent::Stub* stub, uint16_t port,
-            const Done& done);
+            int socket, const Done& done);
 
  private:
   void Ended();
-  void Forward(agent::Agent::Stub* stub, uint16_t port, const Done& done);
-  void ForwardOn(agent::Agent::Stub* stub, grpc::ClientContext* context, uint16_t port,
+  void Forward(agent::Agent::Stub* stub, uint16_t port, int socket, const Done& done);
+  void ForwardOn(agent::Agent::Stub* stub, grpc::ClientContext* context, uint16_t port, int socket,
                  const Done& done);
   void SetSocket(grpc::ClientContext* context, int socket);
 

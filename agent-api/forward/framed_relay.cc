@@ -203,10 +203,9 @@ void FramedRelay::MaybeOver() {
 void FramedRelay::Over(const std::string& why, bool reset) {
   if (over_) return;
   over_ = true;
-  if (reset) {
-    const linger at_once{1, 0};
-    setsockopt(tcp_.native_handle(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-  }
+  // Whoever gave it may have meant it to be reset whatever ends.
+  const linger how{reset ? 1 : 0, 0};
+  setsockopt(tcp_.native_handle(), SOL_SOCKET, SO_LINGER, &how, sizeof how);
   error_code ignored;
   tcp_.close(ignored);
   stream_.close(ignored);

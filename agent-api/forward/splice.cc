@@ -195,10 +195,9 @@ void Splice::Close(bool reset, const std::string& why) {
   if (over_) return;
   over_ = true;
   if (socket_ >= 0) {
-    if (reset) {
-      const linger at_once{1, 0};
-      setsockopt(socket_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-    }
+    // Whoever gave it may have meant it to be reset whatever ends.
+    const linger how{reset ? 1 : 0, 0};
+    setsockopt(socket_, SOL_SOCKET, SO_LINGER, &how, sizeof how);
     close(std::exchange(socket_, -1));
   }
   unsent_ = {};

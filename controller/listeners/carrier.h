@@ -22,7 +22,8 @@ class Carrier {
   virtual uint64_t Carry(Fd* client, uint16_t port, std::chrono::milliseconds patience,
                          CarryEvents events) = 0;
   virtual void Abort(uint64_t connection, const std::string& why) = 0;
-  // Whether something listens at the guest's port: 0, or an errno. False: this way is closed.
+  // Whether something listens at the guest's port: 0, or an errno, ENOTCONN where nobody can be
+  // asked. False: this way is closed.
   virtual bool Probe(uint16_t port, std::function<void(int error)> done) = 0;
 };
 

@@ -314,7 +314,9 @@ void Listener::Probe(const std::function<void()>& done) {
   };
   const auto carrier = route_.carrier ? route_.carrier() : nullptr;
   if (carrier != nullptr && carrier->Probe(guest_, [heard](int error) {
-        heard(error == 0 ? ForwardHealth::kUp : ForwardHealth::kDown);
+        heard(error == 0          ? ForwardHealth::kUp
+              : error == ENOTCONN ? ForwardHealth::kUnknown
+                                  : ForwardHealth::kDown);
       })) {
     return;
   }

@@ -39,11 +39,17 @@ void SetOption(int fd, int level, int name, int value) {
   setsockopt(fd, level, name, &value, sizeof value);
 }
 
+// Whether closing it is a reset.
+void SetReset(int fd, bool reset) {
+  const linger how{reset ? 1 : 0, 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &how, sizeof how);
+}
+
 }  // namespace
 
 Relay::Relay(Fd client, uint16_t guest_port, const GuestRoute& route,
              const ListenerSetOptions& options, std::shared_ptr<ForwardCounters> counters,
-             std::function<void(Relay*)> on_end)
+             std::function<void(Relay*)> on_end, std::function<void()> on_reached)
     : accepted_client_(std::move(client)),
       client_(IoContext()),
       guest_(IoContext()),
@@ -54,6 +60,7 @@ Relay::Relay(Fd client, uint16_t guest_port, const GuestRoute& route,
       options_(options),
       counters_(std::move(counters)),
       on_end_(std::move(on_end)),
+      on_reached_(std::move(on_reached)),
       to_guest_{"client", client_, guest_, counters_->bytes_in, {}},
       to_client_{"guest", guest_, client_, counters_->bytes_out, {}} {
   ++counters_->open_connections;
@@ -79,11 +86,7 @@ bool Relay::Carry() {
   CarryEvents events;
   events.to_guest = &counters_->bytes_in;
   events.to_client = &counters_->bytes_out;
-  events.on_connected = [this] {
-    reached_ = true;
-    counters_->SetHealth(ForwardHealth::kUp);
-    answer_.cancel();
-  };
+  events.on_connected = [this] { Reached(); };
   // It holds this, for it counts into what this owns.
   events.on_over = [this, self = shared_from_this()](const std::string& why) {
     if (ended_) return;
@@ -93,6 +96,14 @@ bool Relay::Carry() {
   };
   carried_ = carrier_->Carry(&accepted_client_, guest_port_, options_.patience, std::move(events));
   return carried_ != 0;
+}
+
+void Relay::Reached() {
+  reached_ = true;
+  counters_->SetHealth(ForwardHealth::kUp);
+  error_code ignored;
+  answer_.cancel(ignored);
+  if (on_reached_) on_reached_();
 }
 
 void Relay::Dial() {
@@ -129,10 +140,8 @@ void Relay::Dialed(const absl::Status& status, Fd guest) {
   accepted_client_.Release();
   guest_.assign(guest.get(), error);
   if (error) return Reset(absl::StrCat("guest: ", error.message()));
-  reached_ = true;
-  counters_->SetHealth(ForwardHealth::kUp);
   SetOption(guest.Release(), IPPROTO_TCP, TCP_NODELAY, 1);  // where it is TCP
-  answer_.cancel(error);
+  Reached();
   WatchForReset(client_, "client");
   WatchForReset(guest_, "guest");
   Pump(to_guest_);
@@ -220,7 +229,9 @@ void Relay::PassEnd(Way& way) {
   if (shutdown(way.to.native_handle(), SHUT_WR) != 0) {
     return Reset(absl::StrCat("from the ", way.name, ": ", std::strerror(errno)));
   }
-  if (to_guest_.ended && to_client_.ended) End();
+  if (!to_guest_.ended || !to_client_.ended) return;
+  SetReset(client_.native_handle(), false);  // it may have been to be reset, whatever ends
+  End();
 }
 
 void Relay::WaitThenPump(Way& way, Descriptor& end, Descriptor::wait_type wait) {
@@ -235,16 +246,9 @@ void Relay::Reset(const std::string& why) {
   if (ended_) return;
   if (carried_ != 0) return carrier_->Abort(carried_, why);  // and it calls on_over
   counters_->last_error = why;
-  const linger reset{1, 0};
-  if (accepted_client_.ok()) {
-    setsockopt(accepted_client_.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-  }
-  if (client_.is_open()) {
-    setsockopt(client_.native_handle(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    if (guest_.is_open()) {
-      setsockopt(guest_.native_handle(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    }
-  }
+  if (accepted_client_.ok()) SetReset(accepted_client_.get(), true);
+  if (client_.is_open()) SetReset(client_.native_handle(), true);
+  if (client_.is_open() && guest_.is_open()) SetReset(guest_.native_handle(), true);
   End();
 }
 

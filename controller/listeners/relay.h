@@ -37,9 +37,10 @@ struct ForwardCounters {
 class Relay : public std::enable_shared_from_this<Relay> {
  public:
   // `route` must outlive the connection, not the relay: it is not used after the end. `on_end` is
-  // called once, when both ends are closed.
+  // called once, when both ends are closed; `on_reached` (may be empty), when the guest's port is.
   Relay(Fd client, uint16_t guest_port, const GuestRoute& route, const ListenerSetOptions& options,
-        std::shared_ptr<ForwardCounters> counters, std::function<void(Relay*)> on_end);
+        std::shared_ptr<ForwardCounters> counters, std::function<void(Relay*)> on_end,
+        std::function<void()> on_reached = nullptr);
 
   void Start();
   void Reset(const std::string& why);  // both ends, at once
@@ -58,6 +59,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   };
 
   bool Carry();
+  void Reached();
   void Dial();
   void Dialed(const absl::Status& status, Fd guest);
   void WatchForReset(Descriptor& end, const char* name);
@@ -79,6 +81,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   const Clock::time_point accepted_ = Clock::now();
   const std::shared_ptr<ForwardCounters> counters_;
   const std::function<void(Relay*)> on_end_;
+  const std::function<void()> on_reached_;
   Way to_guest_;
   Way to_client_;
   std::shared_ptr<Carrier> carrier_;  // with it, carried_

@@ -43,22 +43,15 @@ class StreamCarrier::Request : public std::enable_shared_from_this<Request> {
         stream_(IoContext()),
         limit_(IoContext()) {}
 
-  void Start(const std::function<int()>& connect, std::chrono::milliseconds patience) {
+  void Start(const StreamConnect& connect, std::chrono::milliseconds patience) {
     if (secret_.empty()) return Finish(false, ENOTCONN);
-    const int socket = connect();
-    error_code error;
-    if (socket < 0) return Finish(false, errno);
     limit_.expires_after(patience);
     limit_.async_wait([weak = weak_from_this()](error_code cancelled) {
       const auto self = weak.lock();
       if (!cancelled && self) self->Finish(false, ETIMEDOUT);
     });
-    if (stream_.assign(socket, error)) {
-      close(socket);
-      return Finish(false, error.value());
-    }
-    stream_.async_wait(Descriptor::wait_write, [self = shared_from_this()](error_code cancelled) {
-      if (!cancelled) self->Connected();
+    connect([self = shared_from_this()](int socket, int error) {
+      self->Connecting(Fd(socket), error);
     });
   }
 
@@ -70,6 +63,17 @@ class StreamCarrier::Request : public std::enable_shared_from_this<Request> {
   }
 
  private:
+  void Connecting(Fd socket, int why_none) {
+    if (!done_) return;  // it was given up meanwhile
+    if (!socket.ok()) return Finish(false, why_none);
+    error_code error;
+    if (stream_.assign(socket.get(), error)) return Finish(false, error.value());
+    socket.Release();
+    stream_.async_wait(Descriptor::wait_write, [self = shared_from_this()](error_code cancelled) {
+      if (!cancelled) self->Connected();
+    });
+  }
+
   void Connected() {
     const int error = LoopbackConnect::Outcome(stream_.native_handle());
     if (error != 0) return Finish(false, error);
@@ -206,7 +210,7 @@ class StreamCarrier::Connection : public std::enable_shared_from_this<Connection
   uint64_t number_ = 0;
 };
 
-StreamCarrier::StreamCarrier(std::function<int()> connect, std::function<std::string()> secret,
+StreamCarrier::StreamCarrier(StreamConnect connect, std::function<std::string()> secret,
                              std::shared_ptr<Carrier> otherwise, StreamCarrierTimes times)
     : connect_(std::move(connect)),
       secret_(std::move(secret)),

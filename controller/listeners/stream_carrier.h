@@ -22,6 +22,10 @@ struct StreamCarrierTimes {
   std::chrono::milliseconds answer = std::chrono::seconds(10);  // to one question
 };
 
+// Gives `done`, once and on the io thread, a non-blocking socket that is being connected to the
+// guest, which is the callee's, or -1 and an errno.
+using StreamConnect = std::function<void(std::function<void(int socket, int error)> done)>;
+
 // Carries each client over a stream socket of its own, to a StreamServer in the guest: by vsock,
 // where host and guest have it. Whether the guest serves that is asked until it says so; as long as
 // it has not, and always for clients that come meanwhile, `otherwise` carries. Nobody is asked, and
@@ -29,9 +33,8 @@ struct StreamCarrierTimes {
 // making and closing it.
 class StreamCarrier : public Carrier, public std::enable_shared_from_this<StreamCarrier> {
  public:
-  // `connect` returns a non-blocking socket that is being connected, or -1 with errno. `secret` is
-  // that of stream_secret.h; empty: there is none now, so that the guest is not asked.
-  StreamCarrier(std::function<int()> connect, std::function<std::string()> secret,
+  // `secret` is that of stream_secret.h; empty: there is none now, so that the guest is not asked.
+  StreamCarrier(StreamConnect connect, std::function<std::string()> secret,
                 std::shared_ptr<Carrier> otherwise, StreamCarrierTimes times = {});
   ~StreamCarrier() override;
 
@@ -51,7 +54,7 @@ class StreamCarrier : public Carrier, public std::enable_shared_from_this<Stream
   void Ask();
   void AskLater();
 
-  const std::function<int()> connect_;
+  const StreamConnect connect_;
   const std::function<std::string()> secret_;
   const std::shared_ptr<Carrier> otherwise_;
   const StreamCarrierTimes times_;

@@ -10,6 +10,8 @@
 #include <string>
 
 #include "agent-api/standard_streams.h"
+#include "controller/guests/guest_side.h"
+#include "controller/guests/zygote.h"
 #include "controller/hypervisor/host_look.h"
 #include "controller/service/launch.h"
 #include "controller/service/process.h"
@@ -34,6 +36,11 @@ int main(int argc, char** argv) {
   if ((argc != 5 && !replace) || std::string(argv[3]) != "--ready-fd") {
     std::fputs("rum-controller is started by: rum controller run\n", stderr);
     return 2;
+  }
+  // Before there is anything that a guest's process is not to have; without it, machines say so.
+  if (absl::Status started = rum::StartZygote(argc, argv, rum::BeGuestProcess); !started.ok()) {
+    std::fprintf(stderr, "rum: no processes for guests: %s\n",
+                 std::string(started.message()).c_str());
   }
   const int ready_fd = std::atoi(argv[4]);
   if (ready_fd >= 0) fcntl(ready_fd, F_SETFD, FD_CLOEXEC);

@@ -24,16 +24,14 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "agent-api/forward/vsock.h"
 #include "agent-api/steady_now.h"
 #include "agent-api/threads.h"
 #include "controller/fleet.h"
-#include "controller/listeners/forward_path.h"
+#include "controller/guests/guest_link.h"
 #include "controller/listeners/inherited.h"
 #include "controller/listeners/io_thread.h"
 #include "controller/listeners/listener_set.h"
 #include "controller/listeners/socket_file.h"
-#include "controller/listeners/stream_carrier.h"
 #include "controller/service/handover.h"
 #include "controller/service/launch.h"
 #include "controller/service/log_format.h"
@@ -132,23 +130,6 @@ void InheritAll(bool replace) {
   Inherit(SocketsOfService());
 }
 
-// By vsock where the domain has it and as long as the guest serves it, else by the forward channel.
-ForwardWay MakeForwards(ChannelOpener open, uint32_t vsock_cid,
-                        std::function<std::string()> stream_secret) {
-  auto path = std::make_shared<ForwardPath>(std::move(open));
-  if (!path->status().ok()) {
-    spdlog::warn("no forward channel error=\"{}\"", std::string(path->status().message()));
-    return {};
-  }
-  if (vsock_cid == 0) return {path->carrier(), path};
-  auto streams = std::make_shared<StreamCarrier>(
-      [vsock_cid] { return ConnectVsock(vsock_cid, kForwardVsockPort); }, std::move(stream_secret),
-      path->carrier());
-  streams->Start();
-  const std::shared_ptr<void> keeper(nullptr, [path, streams](void*) { streams->Close(); });
-  return {streams, keeper};
-}
-
 // Where a machine is made is for whoever says `up`, not for the shell that happened to start this
 // process: libvirt is not to find the variable. Machines of builds that did not record their
 // libvirt are where it says.
@@ -167,11 +148,11 @@ ControllerParts RealParts(std::unique_ptr<StateStore> store, const std::string& 
                                     std::function<void(const std::string&)> on_event) {
     return ConnectLibvirt(uri, agent_binary, std::move(on_event));
   };
-  parts.agent = [agent_binary](ChannelOpener open, std::function<void()> on_change) {
-    return ConnectGuestAgent(std::move(open), std::move(on_change), agent_binary);
+  parts.guest = [agent_binary](const std::string& machine, ChannelOpener open,
+                               std::function<void()> on_change) {
+    return LinkGuest(machine, std::move(open), std::move(on_change), agent_binary);
   };
   parts.listeners = [](GuestRoute route) { return MakeListenerSet(std::move(route)); };
-  parts.forwards = MakeForwards;
   parts.store = std::move(store);
   parts.key_folder = StateDir() + "/keys";
   parts.run_folder = StateDir() + "/runs";

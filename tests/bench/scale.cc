@@ -232,9 +232,9 @@ class Farm {
       if (!real.ok()) return real.status();
       return std::make_unique<GatedHypervisor>(*std::move(real), &gate_);
     };
-    parts.agent = [this](const ChannelOpener& open, std::function<void()>) {
+    parts.guest = [this](const std::string&, const ChannelOpener& open, std::function<void()>) {
       (void)open();
-      return std::make_unique<PushingAgent>(guests_.at(GatedHypervisor::opened));
+      return GuestLink{std::make_unique<PushingAgent>(guests_.at(GatedHypervisor::opened))};
     };
     parts.listeners = [](GuestRoute route) { return MakeListenerSet(std::move(route)); };
     parts.store = *OpenFileStateStore(folder_ + "/state");

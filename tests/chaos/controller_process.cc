@@ -76,10 +76,10 @@ int RunController(char** argv) {
   LinkSources sources;
   const auto hypervisor = std::make_shared<FakeHypervisor>([](const std::string&) {});
   sources.hypervisor = [&](const std::string&) { return hypervisor; };
-  sources.agent = [channel](ChannelOpener, std::function<void()> on_change) {
-    return ConnectGuestAgent(
+  sources.guest = [channel](const std::string&, ChannelOpener, std::function<void()> on_change) {
+    return GuestLink{ConnectGuestAgent(
         [channel]() -> absl::StatusOr<int> { return fcntl(channel, F_DUPFD_CLOEXEC, 0); },
-        std::move(on_change));
+        std::move(on_change))};
   };
   const auto host = std::make_shared<FakeHost>();
   sources.listeners = [&](GuestRoute) { return std::make_unique<FakeListenerSet>(host); };

@@ -101,12 +101,12 @@ LinkSources FakeWorld::Sources() {
     if (libvirt != nullptr) return libvirt;
     return hypervisor;
   };
-  sources.agent = [this](ChannelOpener,
-                         std::function<void()> on_change) -> std::unique_ptr<GuestAgent> {
-    if (agent) return agent(std::move(on_change));
+  sources.guest = [this](const std::string&, ChannelOpener,
+                         std::function<void()> on_change) -> GuestLink {
+    if (agent) return {agent(std::move(on_change))};
     std::lock_guard<std::mutex> lock(guest->mutex);
     guest->on_change = std::move(on_change);
-    return std::make_unique<FakeGuestAgent>(guest);
+    return {std::make_unique<FakeGuestAgent>(guest)};
   };
   sources.listeners = [this](GuestRoute) { return std::make_unique<FakeListenerSet>(host); };
   sources.runs = runs;
@@ -128,7 +128,7 @@ ControllerParts FakeWorld::Parts() {
     on_event = std::move(event);
     return std::make_unique<LentHypervisor>(hypervisor);
   };
-  parts.agent = Sources().agent;
+  parts.guest = Sources().guest;
   parts.listeners = Sources().listeners;
   parts.store = std::make_unique<MemoryStateStore>(disk);
   parts.key_folder = key_folder;

@@ -8,9 +8,11 @@
 #include <string>
 #include <tuple>
 
+#include "absl/strings/str_cat.h"
 #include "controller/aspects/storage.h"
 #include "controller/conditions.h"
 #include "controller/drift.h"
+#include "controller/guests/no_process.h"
 #include "controller/history.h"
 #include "controller/standing.h"
 #include "tests/controller/model.h"
@@ -108,6 +110,18 @@ TEST(Status, NamesEveryCauseWithItsReasonAndWhatGoesOnWithIt) {
                                                                          : PhaseName(phase)));
     EXPECT_NE(FindCondition(status, "AgentConnected")->reason(), "NotDefined");
   }
+}
+
+TEST(Status, SaysWhyNobodyListensToTheGuest) {
+  Model model = Converged(SampleConfig());
+  model.observed.guest.reset();
+  model.observed.guest_refused = absl::StrCat(kNoProcess, "fork: out of everything");
+  const MachineStatus status = model.Status();
+  EXPECT_EQ(status.phase(), MachineStatus::UNREACHABLE);
+  EXPECT_EQ(status.phase_reason(), model.observed.guest_refused);
+  EXPECT_THAT(status.phase_remedy(), testing::HasSubstr("tries again by itself"));
+  EXPECT_THAT(FindCondition(status, "AgentConnected")->message(),
+              testing::HasSubstr("out of everything"));
 }
 
 TEST(Status, TellsSinceWhenItIsSoAsTheRecordKnows) {

@@ -16,6 +16,7 @@
 #include "tests/agent-api/client/agent_process.h"
 #include "tests/agent-api/guest/folder.h"
 #include "tests/agent-api/guest/private_etc.h"
+#include "tests/controller/guests/by_process.h"
 
 namespace rum {
 namespace {
@@ -77,7 +78,7 @@ class AgentExec : public testing::Test {
 
   const Folder folder_;
   AgentProcess process_{folder_ / "state"};
-  std::unique_ptr<GuestAgent> agent_ = ConnectGuestAgent(process_.opener(), nullptr);
+  std::unique_ptr<GuestAgent> agent_ = ConnectByProcess(process_.opener(), nullptr);
 };
 
 TEST_F(AgentExec, WordsStreamsAndStatus) {

@@ -17,6 +17,7 @@
 #include "tests/agent-api/client/agent_process.h"
 #include "tests/agent-api/guest/folder.h"
 #include "tests/agent-api/guest/private_etc.h"
+#include "tests/controller/guests/by_process.h"
 
 namespace rum {
 namespace {
@@ -79,7 +80,7 @@ class AgentForward : public testing::Test {
   Server server_{AF_INET};
   const Folder folder_;
   AgentProcess process_{folder_ / "state"};
-  std::unique_ptr<GuestAgent> agent_ = ConnectGuestAgent(process_.opener(), nullptr);
+  std::unique_ptr<GuestAgent> agent_ = ConnectByProcess(process_.opener(), nullptr);
 };
 
 bool WriteAll(int fd, const std::string& data) {

@@ -13,6 +13,7 @@
 #include "tests/agent-api/client/agent_process.h"
 #include "tests/agent-api/guest/folder.h"
 #include "tests/agent-api/guest/private_etc.h"
+#include "tests/controller/guests/by_process.h"
 
 namespace rum {
 namespace {
@@ -55,7 +56,7 @@ class AgentMemory : public testing::Test {
 
   const Folder folder_;
   AgentProcess process_{folder_.path()};
-  const std::unique_ptr<GuestAgent> agent_ = ConnectGuestAgent(process_.opener(), nullptr);
+  const std::unique_ptr<GuestAgent> agent_ = ConnectByProcess(process_.opener(), nullptr);
 };
 
 // What the agent may take for a command, by what it holds at the most: a window of input that the

@@ -18,6 +18,7 @@
 #include "tests/agent-api/client/agent_process.h"
 #include "tests/agent-api/guest/folder.h"
 #include "tests/agent-api/guest/private_etc.h"
+#include "tests/controller/guests/by_process.h"
 
 namespace rum {
 namespace {
@@ -28,7 +29,7 @@ class AgentRestart : public testing::Test {
   void SetUp() override { Connect(); }
   void Connect() {
     agent_.reset();
-    agent_ = ConnectGuestAgent(process_.opener(), nullptr);
+    agent_ = ConnectByProcess(process_.opener(), nullptr);
     ASSERT_TRUE(agent_->WaitConnected(absl::Seconds(20)).ok());
   }
   absl::StatusOr<agent::ScriptRun> RunScript(const std::string& script) {

@@ -14,6 +14,7 @@
 #include "tests/agent-api/client/agent_process.h"
 #include "tests/agent-api/guest/folder.h"
 #include "tests/agent-api/guest/private_etc.h"
+#include "tests/controller/guests/by_process.h"
 
 namespace rum {
 namespace {
@@ -26,7 +27,7 @@ class AgentState : public testing::Test {
   void SetUp() override {
     FillEtc();
     process_ = std::make_unique<AgentProcess>(folder_ / "state");
-    agent_ = ConnectGuestAgent(process_->opener(), nullptr);
+    agent_ = ConnectByProcess(process_->opener(), nullptr);
     ASSERT_TRUE(agent_->WaitConnected(absl::Seconds(20)).ok());
   }
   agent::Observation Observe(const std::string& user = "dev") {
@@ -149,7 +150,7 @@ TEST_F(AgentState, OneClientAfterAnotherFindsTheSameGuest) {
   ASSERT_TRUE(RunScript("run-1", "true").ok());
   for (int i = 0; i < 5; ++i) {
     agent_.reset();
-    agent_ = ConnectGuestAgent(process_->opener(), nullptr);
+    agent_ = ConnectByProcess(process_->opener(), nullptr);
     ASSERT_TRUE(agent_->WaitConnected(absl::Seconds(20)).ok());
     EXPECT_EQ(Observe().runs_size(), 1);
   }
@@ -157,7 +158,7 @@ TEST_F(AgentState, OneClientAfterAnotherFindsTheSameGuest) {
 
 TEST_F(AgentState, WithoutAnAgentItSaysSo) {
   process_->Kill();
-  agent_ = ConnectGuestAgent([] { return absl::UnavailableError("no such channel"); }, nullptr);
+  agent_ = ConnectByProcess([] { return absl::UnavailableError("no such channel"); }, nullptr);
   const absl::Status late = agent_->WaitConnected(absl::Milliseconds(50));
   EXPECT_EQ(late.code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_NE(late.message().find("no such channel"), absl::string_view::npos) << late;
@@ -178,7 +179,7 @@ TEST_F(AgentState, TellsWhenASessionBeginsAndEnds) {
     return changed.wait_for(guard, std::chrono::seconds(20), [&] { return changes >= wanted; });
   };
   agent_.reset();
-  agent_ = ConnectGuestAgent(process_->opener(), [&] {
+  agent_ = ConnectByProcess(process_->opener(), [&] {
     const std::lock_guard<std::mutex> guard(mutex);
     ++changes;
     changed.notify_all();

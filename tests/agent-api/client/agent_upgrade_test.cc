@@ -26,6 +26,7 @@
 #include "tests/agent-api/client/agent_process.h"
 #include "tests/agent-api/guest/folder.h"
 #include "tests/agent-api/guest/private_etc.h"
+#include "tests/controller/guests/by_process.h"
 
 namespace rum {
 namespace {
@@ -46,7 +47,7 @@ class AgentUpgrade : public testing::Test {
   }
 
   void Connect(const std::string& program) {
-    agent_ = ConnectGuestAgent(process_->opener(), nullptr, program);
+    agent_ = ConnectByProcess(process_->opener(), nullptr, program);
     ASSERT_TRUE(agent_->WaitConnected(kPatience).ok());
   }
   agent::Observation Seen() {
@@ -181,7 +182,7 @@ class StrangeAgent : public agent::Agent::Service {
 
 TEST(StrangeAgents, ANewerOneThatServesUsIsUsedAndNamedButNotReplaced) {
   StrangeAgent strange({"9.0.0", kProtocol + 5, kProtocol, "x"});
-  const auto agent = ConnectGuestAgent(strange.opener(), nullptr, Present());
+  const auto agent = ConnectByProcess(strange.opener(), nullptr, Present());
   ASSERT_TRUE(agent->WaitConnected(kPatience).ok());
   const auto seen = agent->Observe(agent::ObserveRequest());
   ASSERT_TRUE(seen.ok());
@@ -191,12 +192,12 @@ TEST(StrangeAgents, ANewerOneThatServesUsIsUsedAndNamedButNotReplaced) {
 
 TEST(StrangeAgents, SecretsOfStreamsAreForThoseWhoKnowWhatTheyAreFor) {
   StrangeAgent before({"0.0.1", kTakesStreamSecret - 1, 1, ""});
-  const auto old = ConnectGuestAgent(before.opener(), nullptr);
+  const auto old = ConnectByProcess(before.opener(), nullptr);
   EXPECT_EQ(old->StreamSecret(), "") << "no session yet";
   ASSERT_TRUE(old->WaitConnected(kPatience).ok());
   EXPECT_EQ(old->StreamSecret(), "");
   StrangeAgent present({kAgentVersion, kProtocol, 1, ""});
-  const auto agent = ConnectGuestAgent(present.opener(), nullptr);
+  const auto agent = ConnectByProcess(present.opener(), nullptr);
   ASSERT_TRUE(agent->WaitConnected(kPatience).ok());
   EXPECT_EQ(agent->StreamSecret().size(), kStreamSecretSize);
   EXPECT_EQ(agent->StreamSecret(), present.secret);
@@ -205,7 +206,7 @@ TEST(StrangeAgents, SecretsOfStreamsAreForThoseWhoKnowWhatTheyAreFor) {
 
 TEST(StrangeAgents, ANewerOneThatDoesNotServeUsIsRefusedWithAMessage) {
   StrangeAgent strange({"9.0.0", kProtocol + 5, kProtocol + 1, "x"});
-  const auto agent = ConnectGuestAgent(strange.opener(), nullptr, Present());
+  const auto agent = ConnectByProcess(strange.opener(), nullptr, Present());
   // The message comes as soon as the agent has said who it is.
   std::string message;
   while (message.find("update rum") == std::string::npos) {
@@ -219,7 +220,7 @@ TEST(StrangeAgents, ANewerOneThatDoesNotServeUsIsRefusedWithAMessage) {
 
 TEST(StrangeAgents, OneOfTheFirstProtocolIsUsedAndWaitsForTheNextBoot) {
   StrangeAgent strange({"0.1.0", 1, 0, ""});
-  const auto agent = ConnectGuestAgent(strange.opener(), nullptr, Present());
+  const auto agent = ConnectByProcess(strange.opener(), nullptr, Present());
   ASSERT_TRUE(agent->WaitConnected(kPatience).ok());
   EXPECT_EQ(strange.upgrades, 0);
   EXPECT_THAT(agent->Observe(agent::ObserveRequest())->not_replaced(), HasSubstr("next boot"));
@@ -254,7 +255,7 @@ TEST(StrangeAgents, OneOfTheFirstProtocolIsUsedAndWaitsForTheNextBoot) {
 // It would take an offer for a broken tree, and a copy that was to be resumed for a whole one.
 TEST(StrangeAgents, OneThatCannotResumeACopyIsNotAskedTo) {
   StrangeAgent strange({"0.1.0", 2, 1, "x"});
-  const auto agent = ConnectGuestAgent(strange.opener(), nullptr);  // and no other one to send
+  const auto agent = ConnectByProcess(strange.opener(), nullptr);  // and no other one to send
   ASSERT_TRUE(agent->WaitConnected(kPatience).ok());
   for (const bool resume : {true, false}) {
     const absl::Status status = agent->Copy(

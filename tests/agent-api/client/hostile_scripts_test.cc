@@ -15,6 +15,7 @@
 #include "tests/agent-api/client/agent_process.h"
 #include "tests/agent-api/guest/folder.h"
 #include "tests/agent-api/guest/private_etc.h"
+#include "tests/controller/guests/by_process.h"
 
 namespace rum {
 namespace {
@@ -33,7 +34,7 @@ class HostileScripts : public testing::Test {
     prctl(PR_SET_CHILD_SUBREAPER, 1);  // what a guest's init does
   }
   void SetUp() override {
-    agent_ = ConnectGuestAgent(process_.opener(), nullptr);
+    agent_ = ConnectByProcess(process_.opener(), nullptr);
     ASSERT_TRUE(agent_->WaitConnected(absl::Seconds(60)).ok());
   }
 
@@ -131,7 +132,7 @@ TEST_F(HostileScripts, ThatFillTheDiskEndAndAreKnownToHave) {
   ASSERT_EQ(mount("tmpfs", small.c_str(), "tmpfs", 0, "size=2m"), 0);
   {
     AgentProcess process(small + "/state");
-    auto agent = ConnectGuestAgent(process.opener(), nullptr);
+    std::unique_ptr<GuestAgent> agent = ConnectByProcess(process.opener(), nullptr);
     ASSERT_TRUE(agent->WaitConnected(absl::Seconds(60)).ok());
     agent_.swap(agent);
     const Outcome o = Run("cat /dev/zero > " + small + "/fill; echo full; exit 7");
@@ -140,7 +141,7 @@ TEST_F(HostileScripts, ThatFillTheDiskEndAndAreKnownToHave) {
     std::filesystem::remove(small + "/fill");
     process.Kill();
     process.Start();
-    agent_ = ConnectGuestAgent(process.opener(), nullptr);
+    agent_ = ConnectByProcess(process.opener(), nullptr);
     ASSERT_TRUE(agent_->WaitConnected(absl::Seconds(60)).ok());
     EXPECT_EQ(Run("echo again").run.exit_status(), 7) << "the end is known to the next agent too";
     agent_.reset();

@@ -21,6 +21,7 @@
 #include "agent-api/client/guest_agent.h"
 #include "controller/run_store.h"
 #include "tests/agent-api/guest/folder.h"
+#include "tests/controller/guests/by_process.h"
 
 namespace rum {
 namespace {
@@ -64,7 +65,7 @@ TEST(LyingAgentTest, WhatNoAgentSaysIsAStatusAndTheSessionGoesOn) {
   };
   LyingAgent agent(lies);
   agent.Serve();
-  const auto host = ConnectGuestAgent(agent.opener(), nullptr);
+  const auto host = ConnectByProcess(agent.opener(), nullptr);
   ASSERT_TRUE(host->WaitConnected(absl::Seconds(20)).ok());
   for (lie = 0; lie < 3; ++lie) {
     const absl::Status status = host->Observe(AboutDev()).status();
@@ -80,7 +81,7 @@ TEST(LyingAgentTest, LongReasonsAreNone) {
   lies.error = [&] { return grpc::Status(grpc::StatusCode::INTERNAL, std::string(size, 'e')); };
   LyingAgent agent(lies);
   agent.Serve();
-  const auto host = ConnectGuestAgent(agent.opener(), nullptr);
+  const auto host = ConnectByProcess(agent.opener(), nullptr);
   ASSERT_TRUE(host->WaitConnected(absl::Seconds(20)).ok());
   size = 6'000;
   EXPECT_TRUE(SaysWhatNoAgentSays(host->Observe(AboutDev()).status()));
@@ -100,7 +101,7 @@ TEST(LyingAgentTest, ABuildIdOfMegabytesIsNotKeptAndNotAskedForAgain) {
     };
     LyingAgent agent(lies);
     agent.Serve();
-    const auto host = ConnectGuestAgent(agent.opener(), nullptr);
+    const auto host = ConnectByProcess(agent.opener(), nullptr);
     const absl::Status status = host->WaitConnected(absl::Seconds(1));
     EXPECT_THAT(std::string(status.message()), HasSubstr(kNoAgent));
     EXPECT_LT(status.message().size(), 300u);
@@ -112,7 +113,7 @@ TEST(LyingAgentTest, AFloodOfResetsCostsNoMemory) {
   LyingAgent agent({});
   std::string resets;
   for (int i = 0; i < 1000; ++i) resets += EncodeControl(FrameKind::kReset, NewNonce());
-  const auto host = ConnectGuestAgent(agent.opener(), nullptr);
+  const auto host = ConnectByProcess(agent.opener(), nullptr);
   const size_t heap = Heap();
   agent.Flood(resets);
   EXPECT_FALSE(host->WaitConnected(absl::Seconds(1)).ok());
@@ -129,7 +130,7 @@ TEST(LyingAgentTest, HeadersWithoutEndAndQuestionsWithoutEndCostNoMemory) {
   for (const auto& [begin, without_end] :
        {std::pair(settings + header, more), std::pair(settings, pings)}) {
     LyingAgent agent({});
-    const auto host = ConnectGuestAgent(agent.opener(), nullptr);
+    const auto host = ConnectByProcess(agent.opener(), nullptr);
     const size_t heap = Heap();
     agent.ServeBytes(begin, without_end);
     EXPECT_FALSE(host->WaitConnected(absl::Seconds(1)).ok());
@@ -142,7 +143,7 @@ TEST(LyingAgentTest, SessionsThatBreakAtOnceAreFew) {
   Lies lies;
   lies.breaks = true;
   LyingAgent agent(lies);
-  const auto host = ConnectGuestAgent(agent.opener(), nullptr);
+  const auto host = ConnectByProcess(agent.opener(), nullptr);
   const size_t descriptors = Descriptors();
   const size_t threads = Threads();
   agent.Serve();
@@ -159,7 +160,7 @@ TEST(LyingAgentTest, AFloodOfNoticesMakesFewLooks) {
   agent.Serve();
   std::atomic<int> looks = 0;
   const size_t heap = Heap();
-  auto host = ConnectGuestAgent(agent.opener(), [&] { ++looks; });
+  auto host = ConnectByProcess(agent.opener(), [&] { ++looks; });
   ASSERT_TRUE(host->WaitConnected(absl::Seconds(20)).ok());
   const auto begin = std::chrono::steady_clock::now();
   std::this_thread::sleep_for(1s);
@@ -178,7 +179,7 @@ TEST(LyingAgentTest, OutputAtInventedPlacesTakesUpLittleAndTheEndOfAnotherRunIsN
   RunStore store(folder / "runs");
   LyingAgent agent({});
   agent.Serve();
-  const auto host = ConnectGuestAgent(agent.opener(), nullptr);
+  const auto host = ConnectByProcess(agent.opener(), nullptr);
   ASSERT_TRUE(host->WaitConnected(absl::Seconds(20)).ok());
   const size_t descriptors = Descriptors();
   agent::RunScriptRequest request;

@@ -20,6 +20,7 @@
 #include "tests/agent-api/client/agent_process.h"
 #include "tests/agent-api/guest/folder.h"
 #include "tests/agent-api/guest/private_etc.h"
+#include "tests/controller/guests/by_process.h"
 
 namespace rum {
 namespace {
@@ -102,7 +103,7 @@ class PoisonedGuest : public testing::Test {
   void SetUp() override {
     FillEtc();
     process_ = std::make_unique<AgentProcess>(folder_ / "state");
-    agent_ = ConnectGuestAgent(process_->opener(), nullptr);
+    agent_ = ConnectByProcess(process_->opener(), nullptr);
     ASSERT_TRUE(agent_->WaitConnected(absl::Seconds(60)).ok());
   }
 

@@ -1,6 +1,6 @@
 // The whole path of a forward but the VM, over the forward channel and over the agent's gRPC:
-// listener, relay and the real agent, with socket pairs for the virtio ports and this host's
-// loopback for the guest's.
+// listener, the guest's process and the real agent, with socket pairs for the virtio ports and this
+// host's loopback for the guest's.
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -19,10 +20,8 @@
 #include <thread>
 #include <vector>
 
-#include "agent-api/client/guest_agent.h"
-#include "controller/listeners/forward_path.h"
 #include "controller/listeners/listener_set.h"
-#include "controller/listeners/stream_carrier.h"
+#include "tests/controller/guests/by_process.h"
 #include "tests/controller/listeners/sockets.h"
 #include "tests/eventually.h"
 
@@ -54,33 +53,37 @@ class AgentForward : public testing::TestWithParam<Way> {
     close(inherited);
     close(forward_inherited);
     close(streams);
-    agent_ =
-        ConnectGuestAgent([this]() -> absl::StatusOr<int> { return dup(channel_.get()); }, nullptr);
+    agent_ = ConnectByProcess([this]() -> absl::StatusOr<int> { return dup(channel_.get()); });
     ASSERT_TRUE(agent_->WaitConnected(absl::Seconds(20)).ok());
     server_ = Listen("127.0.0.1", 0);
     GuestRoute route;
-    if (GetParam() == Way::kStreams) {
-      streams_ = std::make_shared<StreamCarrier>(
-          [this] { return ConnectStream(); }, [this] { return agent_->StreamSecret(); }, nullptr);
-      streams_->Start();
-      ASSERT_TRUE(Eventually([this] { return streams_->serving(); }));
-      route.carrier = [this] { return streams_; };
+    route.dial = [this](uint16_t port, auto done) { agent_->Dial(port, std::move(done)); };
+    if (GetParam() != Way::kGrpc) {
+      std::function<int()> connect;
+      if (GetParam() == Way::kStreams) connect = [this] { return ConnectStream(); };
+      carrier_ = agent_->Forwards(
+          [this]() -> absl::StatusOr<int> { return dup(forward_channel_.get()); }, connect);
+      route.carrier = [this] { return carrier_; };
       route.dial = [](uint16_t, auto done) { done(absl::UnavailableError("not this way")); };
-    } else if (GetParam() == Way::kChannel) {
-      path_ = std::make_unique<ForwardPath>(
-          [this]() -> absl::StatusOr<int> { return dup(forward_channel_.get()); });
-      route.carrier = [this] { return path_->carrier(); };
-      route.dial = [](uint16_t, auto done) { done(absl::UnavailableError("not this way")); };
-    } else {
-      route.dial = [this](uint16_t port, auto done) { agent_->Dial(port, std::move(done)); };
     }
     set_ = MakeListenerSet(std::move(route));
     ASSERT_TRUE(set_->Apply({{"127.0.0.1", port_, LocalPort(server_)}})[0].bound.ok());
+    if (GetParam() == Way::kStreams) {
+      EXPECT_TRUE(Eventually([this] { return GoesByAStream(); }, std::chrono::seconds(60)));
+    }
+  }
+  // Until the guest is known to serve that, clients go by the channel.
+  bool GoesByAStream() {
+    const int before = streamed_;
+    const Fd client = Client();
+    const Fd served = Served();
+    EXPECT_TRUE(WriteAll(client.get(), "x"));
+    EXPECT_EQ(ReadExactly(served.get(), 1), "x");
+    return before > 0 && streamed_ > before;
   }
   void TearDown() override {
     set_.reset();
-    path_.reset();
-    if (streams_ != nullptr) streams_->Close();
+    if (carrier_ != nullptr) carrier_->Close();
     agent_.reset();
     KillAgent();
   }
@@ -92,7 +95,8 @@ class AgentForward : public testing::TestWithParam<Way> {
     EXPECT_EQ(listen(fd, SOMAXCONN), 0);
     return fd;
   }
-  int ConnectStream() const {
+  int ConnectStream() {
+    ++streamed_;
     const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     const auto* at = reinterpret_cast<const sockaddr*>(&streams_at_);
     if (connect(fd, at, sizeof streams_at_) == 0) return fd;
@@ -123,10 +127,10 @@ class AgentForward : public testing::TestWithParam<Way> {
   Fd forward_channel_;
   Fd server_;  // "in the guest"
   pid_t pid_ = -1;
-  std::unique_ptr<GuestAgent> agent_;
+  std::unique_ptr<GuestProcess> agent_;
   const sockaddr_un streams_at_ = AnyAddress();
-  std::unique_ptr<ForwardPath> path_;
-  std::shared_ptr<StreamCarrier> streams_;
+  std::atomic<int> streamed_ = 0;
+  std::shared_ptr<ProcessCarrier> carrier_;
   std::unique_ptr<ListenerSet> set_;
 };
 
@@ -137,6 +141,55 @@ INSTANTIATE_TEST_SUITE_P(Ways, AgentForward,
                                   : way.param == Way::kChannel ? "channel"
                                                                : "streams";
                          });
+
+TEST_P(AgentForward, GoesOnAndAScriptWithItWhenAnotherGuestsProcessDies) {
+  const auto other = ConnectByProcess(
+      []() -> absl::StatusOr<int> { return absl::UnavailableError("no channel"); });
+  const Fd client = Client();
+  const Fd served = Served();
+  std::string heard;
+  std::thread script([&] {
+    agent::RunScriptRequest request;
+    request.set_kind("boot");
+    request.set_run_id("one");
+    request.set_script("for i in 1 2 3 4; do echo $i; sleep 0.1; done");
+    const auto run = agent_->RunScript(
+        request, [&](const agent::RunScriptEvent& event) { heard += event.standard_output(); });
+    EXPECT_TRUE(run.ok()) << run.status();
+  });
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(Eventually([&] { return other->pid() > 0; }, std::chrono::seconds(60)));
+    const pid_t pid = other->pid();
+    kill(pid, SIGKILL);
+    EXPECT_TRUE(Eventually([&] { return other->pid() != pid; }, std::chrono::seconds(60)));
+    EXPECT_EQ(send(client.get(), "there", 5, 0), 5);
+    EXPECT_EQ(ReadExactly(served.get(), 5), "there");
+    EXPECT_EQ(send(served.get(), "back", 4, 0), 4);
+    EXPECT_EQ(ReadExactly(client.get(), 4), "back");
+  }
+  script.join();
+  EXPECT_EQ(heard, "1\n2\n3\n4\n");
+}
+
+TEST_P(AgentForward, IsResetWhenItsOwnProcessDiesAndTheNextClientIsServed) {
+  const Fd client = Client();
+  const Fd served = Served();
+  EXPECT_EQ(send(client.get(), "there", 5, 0), 5);
+  EXPECT_EQ(ReadExactly(served.get(), 5), "there");
+  kill(agent_->pid(), SIGKILL);
+  EXPECT_EQ(EndOf(client.get()), ECONNRESET);
+  ASSERT_TRUE(agent_->WaitConnected(absl::Seconds(60)).ok());
+  EXPECT_TRUE(Eventually(
+      [&] {
+        const Fd next = Client();
+        pollfd there{server_.get(), POLLIN, 0};
+        if (poll(&there, 1, 5'000) != 1) return false;
+        const Fd served_next = Served();
+        return send(next.get(), "again", 5, MSG_NOSIGNAL) == 5 &&
+               ReadExactly(served_next.get(), 5) == "again";
+      },
+      std::chrono::seconds(60)));
+}
 
 TEST_P(AgentForward, CarriesManyBytesBothWaysAndHalfCloses) {
   const Fd client = Client();
@@ -180,7 +233,10 @@ TEST_P(AgentForward, AServerThatAnswersAndClosesIsACleanEnd) {
 TEST_P(AgentForward, APortWithoutAServerIsAReset) {
   server_ = Fd();
   EXPECT_EQ(EndOf(Client().get()), ECONNRESET);
-  EXPECT_NE(set_->Observe()[0].last_error.find("refused"), std::string::npos)
+  // The client hears it before the one who is asked.
+  EXPECT_TRUE(Eventually(
+      [this] { return set_->Observe()[0].last_error.find("refused") != std::string::npos; },
+      std::chrono::seconds(60)))
       << set_->Observe()[0].last_error;
 }
 

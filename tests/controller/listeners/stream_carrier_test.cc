@@ -78,6 +78,11 @@ class Meeting {
   }
 };
 
+void ConnectToMeeting(const std::function<void(int socket, int error)>& done) {
+  const int socket = Meeting::Connect();
+  done(socket, errno);
+}
+
 const std::string kSecret(kStreamSecretSize, 's');
 std::string Secret() { return kSecret; }
 
@@ -102,7 +107,7 @@ class Streams : public testing::Test {
   void SetUp() override {
     signal(SIGPIPE, SIG_IGN);
     agent_.emplace(Meeting::Listen());
-    carrier_ = std::make_shared<StreamCarrier>(Meeting::Connect, Secret, nullptr);
+    carrier_ = std::make_shared<StreamCarrier>(ConnectToMeeting, Secret, nullptr);
     carrier_->Start();
     set_ = MakeListenerSet(GuestRoute{[](uint16_t, std::function<void(absl::StatusOr<int>)> done) {
                                         done(absl::UnavailableError("no agent"));
@@ -252,7 +257,7 @@ TEST(StreamCarrier, UntilTheGuestServesStreamsClientsGoTheOtherWay) {
   const auto otherwise = std::make_shared<Otherwise>();
   StreamCarrierTimes times;
   times.longest_check = milliseconds(200);
-  const auto carrier = std::make_shared<StreamCarrier>(Meeting::Connect, Secret, otherwise, times);
+  const auto carrier = std::make_shared<StreamCarrier>(ConnectToMeeting, Secret, otherwise, times);
   carrier->Start();
   ListenerSetOptions options;
   options.patience = milliseconds(20);
@@ -304,7 +309,7 @@ class Strangers : public testing::Test {
     StreamCarrierTimes times;
     times.longest_check = milliseconds(100);
     const auto carrier = std::make_shared<StreamCarrier>(
-        Meeting::Connect, [secret] { return secret; }, nullptr, times);
+        ConnectToMeeting, [secret] { return secret; }, nullptr, times);
     carrier->Start();
     const bool trusts =
         Eventually([&] { return carrier->serving() || asked(); }) && carrier->serving();
@@ -421,7 +426,7 @@ TEST_F(Strangers, WithoutASecretNobodyIsAsked) {
   StreamCarrierTimes times;
   times.first_check = milliseconds(5);
   const auto carrier = std::make_shared<StreamCarrier>(
-      Meeting::Connect,
+      ConnectToMeeting,
       [&] {
         ++looked;
         return std::string();

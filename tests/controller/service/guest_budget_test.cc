@@ -1,6 +1,7 @@
 // What a guest that lies costs the controller, and the other machine: the numbers of
 // docs/security.md ("What a guest may cost"). A controller with all of its own but libvirt has two
-// machines, whose guests are processes of their own; one of them lies in one way after the other.
+// machines, whose guests are processes of their own, as is what listens to each of them; one of the
+// guests lies in one way after the other.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <grpc/grpc.h>
@@ -15,19 +16,22 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "agent-api/channel/socket_io.h"
 #include "controller/fleet.h"
+#include "controller/guests/guest_link.h"
 #include "controller/listeners/fd.h"
-#include "controller/listeners/forward_path.h"
+#include "controller/listeners/listener_set.h"
 #include "controller/service/control.grpc.pb.h"
 #include "controller/service/server.h"
 #include "state/state_store.h"
@@ -64,11 +68,16 @@ const std::pair<const char*, Liar> kLies[] = {
 };
 
 // docs/security.md has these.
-constexpr size_t kMostMemory = 16 << 20;
-constexpr size_t kMostDescriptors = 16;
-constexpr size_t kMostThreads = 16;
+constexpr size_t kMostMemory = 4 << 20;
+constexpr size_t kMostDescriptors = 8;
+constexpr size_t kMostThreads = 8;
 constexpr size_t kMostState = 512 << 10;
-constexpr double kMostCpus = 1;
+constexpr double kMostCpus = 0.5;
+// And of the process that listens to the liar.
+constexpr size_t kMostProcessKb = 16 << 10;
+constexpr size_t kMostProcessDescriptors = 32;
+constexpr size_t kMostProcessThreads = 32;
+constexpr double kMostProcessCpus = 1;
 constexpr double kMostDelay = 2;  // of a look at another machine, by its usual time
 
 constexpr std::chrono::seconds kPatience{60};  // with what comes about by itself
@@ -98,6 +107,49 @@ double CpuSeconds() {
     return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
   };
   return seconds(used.ru_utime) + seconds(used.ru_stime);
+}
+
+// The lines of a file of /proc/PID.
+std::string ProcFile(pid_t pid, const std::string& name) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/" + name);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::vector<pid_t> ChildrenOf(pid_t pid) {
+  std::vector<pid_t> children;
+  for (const auto& task : fs::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
+    std::ifstream list(task.path() / "children");
+    for (pid_t child; list >> child;) children.push_back(child);
+  }
+  return children;
+}
+
+// The process that listens to the guest of `machine`; -1: there is none now.
+pid_t ProcessOf(const std::string& machine) {
+  for (const pid_t zygote : ChildrenOf(getpid())) {
+    if (ProcFile(zygote, "comm") != "rum: guests\n") continue;
+    for (const pid_t pid : ChildrenOf(zygote)) {
+      if (ProcFile(pid, "comm") == "rum: " + machine + "\n") return pid;
+    }
+  }
+  return -1;
+}
+
+size_t PrivateKb(pid_t pid) {
+  const std::string lines = ProcFile(pid, "smaps_rollup");
+  const size_t at = lines.find("Private_Dirty:");
+  return at == std::string::npos ? 0 : std::stoul(lines.substr(at + strlen("Private_Dirty:")));
+}
+
+double CpuSecondsOf(pid_t pid) {
+  const std::string stat = ProcFile(pid, "stat");
+  std::istringstream fields(stat.substr(std::min(stat.size(), stat.rfind(')') + 2)));
+  std::string skipped;
+  for (int i = 0; i < 11; ++i) fields >> skipped;
+  double user = 0;
+  double system = 0;
+  fields >> user >> system;
+  return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
 size_t Grown(size_t before, size_t now) { return now > before ? now - before : 0; }
@@ -160,6 +212,25 @@ struct Costs {
   size_t state = 0;
 };
 
+// Of the process that listens to the liar.
+struct ProcessCosts {
+  size_t kb = 0;
+  size_t descriptors = 0;
+  size_t threads = 0;
+
+  void Add(pid_t pid) {
+    std::error_code gone;
+    kb = std::max(kb, PrivateKb(pid));
+    const auto count = [&](const char* what) {
+      const std::string folder = "/proc/" + std::to_string(pid) + "/" + what;
+      return static_cast<size_t>(
+          std::distance(fs::directory_iterator(folder, gone), fs::directory_iterator()));
+    };
+    descriptors = std::max(descriptors, count("fd"));
+    threads = std::max(threads, count("task"));
+  }
+};
+
 class GuestBudget : public testing::Test {
  protected:
   GuestBudget() {
@@ -172,14 +243,11 @@ class GuestBudget : public testing::Test {
         -> absl::StatusOr<std::unique_ptr<Hypervisor>> {
       return std::make_unique<Channels>(this, std::move(event));
     };
-    parts.agent = [](ChannelOpener open, std::function<void()> on_change) {
-      return ConnectGuestAgent(std::move(open), std::move(on_change));
+    parts.guest = [](const std::string& machine, ChannelOpener open,
+                     std::function<void()> on_change) {
+      return LinkGuest(machine, std::move(open), std::move(on_change), "");
     };
     parts.listeners = [](GuestRoute route) { return MakeListenerSet(std::move(route)); };
-    parts.forwards = [](ChannelOpener open, uint32_t, const std::function<std::string()>&) {
-      auto path = std::make_shared<ForwardPath>(std::move(open));
-      return ForwardWay{path->carrier(), path};
-    };
     fs::create_directory(folder_ / "state");
     parts.store = *OpenFileStateStore(folder_ / "state");
     parts.run_folder = folder_ / "state/runs";
@@ -247,8 +315,12 @@ class GuestBudget : public testing::Test {
     std::vector<double> usual;
     std::vector<double> meanwhile;
     double cpu = 0;
+    double cpu_of_process = 0;
     double took = 0;
     Costs most;
+    ProcessCosts process;
+    const pid_t listener = ProcessOf("liar");
+    EXPECT_GT(listener, 0);
     for (int round = 0; round < kRounds; ++round) {
       liar->Halt();
       double used = CpuSeconds();
@@ -256,27 +328,36 @@ class GuestBudget : public testing::Test {
       const double of_looks = CpuSeconds() - used;
       liar->GoOn();
       used = CpuSeconds();
+      const double used_by_process = CpuSecondsOf(listener);
       const auto begin = Clock::now();
       for (int i = 0; i < kLooks; ++i) meanwhile.push_back(LookAtOther());
       took += std::chrono::duration<double>(Clock::now() - begin).count();
       cpu += std::max(0.0, CpuSeconds() - used - of_looks);
+      cpu_of_process += CpuSecondsOf(listener) - used_by_process;
+      process.Add(listener);
       const Costs now = Now();
       most = {std::max(most.memory, now.memory), std::max(most.descriptors, now.descriptors),
               std::max(most.threads, now.threads), std::max(most.state, now.state)};
     }
     const double delay = Median(meanwhile) / Median(usual);
     std::printf(
-        "%-40s %6zu kB, %2zu descriptors, %2zu threads, %3zu kB state, %4.2f CPUs, "
-        "a look %.2f ms, then %.2f\n",
+        "%-40s %6zu kB, %2zu descriptors, %2zu threads, %3zu kB state, %4.2f CPUs; its process "
+        "%5zu kB, %2zu descriptors, %2zu threads, %4.2f CPUs; a look %.2f ms, then %.2f\n",
         lie.c_str(), Grown(before.memory, most.memory) >> 10,
         Grown(before.descriptors, most.descriptors), Grown(before.threads, most.threads),
-        Grown(before.state, most.state) >> 10, cpu / took, 1e3 * Median(usual), delay);
+        Grown(before.state, most.state) >> 10, cpu / took, process.kb, process.descriptors,
+        process.threads, cpu_of_process / took, 1e3 * Median(usual), delay);
     std::fflush(stdout);
     EXPECT_LE(Grown(before.memory, most.memory), kMostMemory);
     EXPECT_LE(Grown(before.descriptors, most.descriptors), kMostDescriptors);
     EXPECT_LE(Grown(before.threads, most.threads), kMostThreads);
     EXPECT_LE(Grown(before.state, most.state), kMostState);
     EXPECT_LE(cpu / took, kMostCpus);
+    EXPECT_LE(process.kb, kMostProcessKb);
+    EXPECT_LE(process.descriptors, kMostProcessDescriptors);
+    EXPECT_LE(process.threads, kMostProcessThreads);
+    EXPECT_LE(cpu_of_process / took, kMostProcessCpus);
+    EXPECT_EQ(ProcessOf("liar"), listener) << "it was enough for a lie to end it";
     delays_.push_back({lie, Median(usual), Median(meanwhile)});
     usual_.insert(usual_.end(), usual.begin(), usual.end());
     if (becomes != Liar::kIsNotAsked) {
@@ -332,6 +413,25 @@ TEST_F(GuestBudget, ALiarCostsItsOwnMachineAlone) {
   for (const Delay& delay : delays_) {
     EXPECT_LT(delay.meanwhile / std::max(usual, delay.usual), kMostDelay) << delay.lie;
   }
+}
+
+TEST_F(GuestBudget, AProcessThatDiesDegradesItsOwnMachineAndOnlyForAMoment) {
+  Up("other");
+  Up("liar");
+  const pid_t others = ProcessOf("other");
+  for (const int how : {SIGKILL, SIGSEGV, SIGABRT}) {
+    const pid_t pid = ProcessOf("liar");
+    ASSERT_GT(pid, 0);
+    ASSERT_EQ(kill(pid, how), 0);
+    EXPECT_TRUE(Eventually(
+        [&] {
+          LookAtOther();
+          const pid_t now = ProcessOf("liar");
+          return now > 0 && now != pid && PhaseOf("liar") == MachineStatus::RUNNING;
+        },
+        kPatience));
+  }
+  EXPECT_EQ(ProcessOf("other"), others);
 }
 
 }  // namespace

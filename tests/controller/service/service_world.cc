@@ -29,8 +29,8 @@ ServiceTest::ServiceTest() {
   folder_ = mkdtemp(folder.data());
   socket_ = folder_ + "/controller.sock";
   ControllerParts parts = world_.Parts();
-  parts.agent = [this](ChannelOpener, std::function<void()>) {
-    return std::make_unique<ScriptedAgent>(world_.guest, script_);
+  parts.guest = [this](const std::string&, ChannelOpener, std::function<void()>) {
+    return GuestLink{std::make_unique<ScriptedAgent>(world_.guest, script_)};
   };
   parts.run_folder = folder_ + "/runs";
   controller_ = std::make_unique<Controller>(std::move(parts));
