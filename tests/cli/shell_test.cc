@@ -139,10 +139,10 @@ class TerminalTest : public testing::Test {
     world_.file.system = world_.file.boot = "true";
     world_.file.more = "[ssh]\nuser = \"dev\"\n";
     world_.Save();
-    ControllerParts parts = world_.Parts();
-    parts.agent = [this](ChannelOpener, std::function<void()> on_change) {
+    world_.agent = [this](std::function<void()> on_change) {
       return ConnectGuestAgent(agent_.opener(), std::move(on_change));
     };
+    ControllerParts parts = world_.Parts();
     controller_ = std::make_unique<Controller>(std::move(parts));
     EXPECT_TRUE(controller_->Start().ok());
     auto server =

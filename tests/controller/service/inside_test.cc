@@ -75,7 +75,8 @@ TEST(KnownHosts, HoldJustTheKeysOfTheHostAndNothingElseThatAGuestSays) {
   EXPECT_EQ(text,
             "rum-a ssh-ed25519 AAAAC3+/=\nrum-a ecdsa-sha2-nistp256 AAAAE2\n"
             "rum-a sk-ssh-ed25519@openssh.com AAAAG\n");
-  EXPECT_THAT(std::string(WriteKnownHosts(path, "rum-a", {}).message()), HasSubstr("no sshd?"));
+  EXPECT_THAT(std::string(WriteKnownHosts(path, "rum-a", {}).message()),
+              HasSubstr("is an ssh server installed there?"));
 }
 
 }  // namespace
