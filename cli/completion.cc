@@ -45,13 +45,11 @@ Completes KindOf(const CLI::App& command, const std::string& name) {
   return Completes::kNothing;
 }
 
-// "{a,b}" of IsMember.
+// "TEXT:a|b" of OneOf().
 void AddMembers(const CLI::Option& option, std::vector<Candidate>* to) {
   const std::string type = option.get_type_name();
-  const size_t open = type.find('{');
-  if (open == std::string::npos || type.back() != '}') return;
-  for (const absl::string_view word :
-       absl::StrSplit(type.substr(open + 1, type.size() - open - 2), ','))
+  if (!absl::StrContains(type, '|') || absl::StrContains(type, "NAME|ID")) return;
+  for (const absl::string_view word : absl::StrSplit(type.substr(type.rfind(':') + 1), '|'))
     to->push_back({std::string(word), ""});
 }
 

@@ -18,6 +18,7 @@
 #include "cli/completion.h"
 #include "cli/list_text.h"
 #include "cli/manual.h"
+#include "cli/one_of.h"
 #include "state/explain.h"
 #include "state/identity.h"
 #include "state/state_store.h"
@@ -170,7 +171,7 @@ void AddManualCommands(CLI::App* app, Globals* globals) {
       "completion", "completions for a shell, to be sourced or put where it looks for them");
   completion->add_option("SHELL", *shell, "bash, zsh or fish")
       ->required()
-      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+      ->check(OneOf({"bash", "zsh", "fish"}));
   completion->callback([shell] { PrintScript(*shell); });
   const auto page = std::make_shared<std::string>();
   CLI::App* manual = app->add_subcommand("manual", "a page of the manual, or their names");

@@ -25,7 +25,16 @@ void WaitForAgent(const Scene& scene, const Setting& setting, Verdict* verdict) 
       .item.set_reason(kOldAgent);
 }
 
+std::string LastName(const std::string& field) { return field.substr(field.rfind('.') + 1); }
+
 }  // namespace
+
+agent::Settings RequestFor(const std::string& field, const std::string& value) {
+  agent::Settings request;
+  const auto* setting = agent::Settings::descriptor()->FindFieldByName(LastName(field));
+  if (setting != nullptr) request.GetReflection()->SetString(&request, setting, value);
+  return request;
+}
 
 Verdict JudgeSetting(const Scene& scene, const Setting& setting) {
   Verdict verdict;
@@ -44,7 +53,6 @@ Verdict JudgeSetting(const Scene& scene, const Setting& setting) {
   Action::SetSetting* set = verdict.AddAction(setting.field)->mutable_set_setting();
   set->set_before(before);
   set->set_after(setting.wanted);
-  *set->mutable_settings() = setting.request;
   verdict.AddCurable(
       setting.field, setting.field, MovedBy(scene, setting.field, setting.wanted, Item::GUEST),
       before, setting.wanted, absl::StrCat(before, " in the guest, ", setting.wanted, " wanted"),
@@ -53,11 +61,11 @@ Verdict JudgeSetting(const Scene& scene, const Setting& setting) {
 }
 
 absl::Status ActOnSetting(const Action& action, const Worlds& worlds, Deed* deed) {
-  const std::string name = action.field().substr(action.field().rfind('.') + 1);
+  const std::string name = LastName(action.field());
   if (worlds.agent == nullptr) return absl::UnavailableError(absl::StrCat(name, ": no agent"));
   const Action::SetSetting& set = action.set_setting();
   deed->message = absl::StrCat("Set ", name, " ", set.before(), " → ", set.after());
-  return WithContext(name, worlds.agent->Set(set.settings()));
+  return WithContext(name, worlds.agent->Set(RequestFor(action.field(), set.after())));
 }
 
 }  // namespace rum

@@ -14,8 +14,10 @@ struct Setting {
   std::string field;               // "guest.timezone"
   std::string wanted;              // empty: the file does not say, and it is not rum's
   std::optional<std::string> now;  // nullopt: the agent is too old to know of it
-  agent::Settings request;         // that makes it `wanted`
 };
+
+// What the guest is asked to make `field` that value: the setting has the field's last name.
+agent::Settings RequestFor(const std::string& field, const std::string& value);
 
 // Of a guest that is there.
 Verdict JudgeSetting(const Scene& scene, const Setting& setting);

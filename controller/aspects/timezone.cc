@@ -11,7 +11,6 @@ Verdict JudgeTimezone(const Scene& scene) {
   const agent::Settings& told = scene.observed.guest->settings();
   Setting setting{.field = kTimezone, .wanted = scene.desired.guest().timezone()};
   if (told.has_timezone()) setting.now = told.timezone();
-  setting.request.set_timezone(setting.wanted);
   return JudgeSetting(scene, setting);
 }
 

@@ -112,7 +112,7 @@ class CompletionTest : public testing::Test {
 };
 
 TEST_F(CompletionTest, KnowsWhatTheParserKnows) {
-  EXPECT_THAT(Complete({"st"}), ElementsAre("status"));
+  EXPECT_THAT(Complete({"st"}), ElementsAre("status", "stats"));
   EXPECT_THAT(Complete({""}), IsSupersetOf({"up", "down", "reload", "controller"}));
   EXPECT_THAT(Complete({""}), Not(Contains("proxy"))) << "which is for ssh alone";
   EXPECT_THAT(Complete({"-q", "controller", "re"}), ElementsAre("restart"));
@@ -145,20 +145,20 @@ TEST_F(CompletionTest, KnowsMachinesFieldsAndRuns) {
 }
 
 TEST_F(CompletionTest, InBash) {
-  EXPECT_THAT(InBash("rum st"), ElementsAre("status"));
+  EXPECT_THAT(InBash("rum tr"), ElementsAre("trust"));
   EXPECT_THAT(InBash("rum -m "), ElementsAre("dev", "aaaabbbbcccc", "ddddeeeeffff"));
   EXPECT_THAT(InBash("rum status --wait=S"), ElementsAre("Synced")) << "behind what is there";
   EXPECT_THAT(InBash("rum check "), IsEmpty()) << "readline has the files";
 }
 
 TEST_F(CompletionTest, InZsh) {
-  EXPECT_THAT(InZsh("rum st"), ElementsAre("status"));
+  EXPECT_THAT(InZsh("rum tr"), ElementsAre("trust"));
   EXPECT_THAT(InZsh("rum -m "), ElementsAre("dev", "aaaabbbbcccc", "ddddeeeeffff"));
   EXPECT_THAT(InZsh("rum check "), ElementsAre(":files"));
 }
 
 TEST_F(CompletionTest, InFish) {
-  EXPECT_THAT(InFish("rum st"), ElementsAre("status"));
+  EXPECT_THAT(InFish("rum tr"), ElementsAre("trust"));
   EXPECT_THAT(InFish("rum -m "),
               testing::UnorderedElementsAre("dev", "aaaabbbbcccc", "ddddeeeeffff"));
   EXPECT_THAT(InFish("rum check d"), Contains("dev.rum.toml"));

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "controller/aspects/ports.h"
+#include "controller/aspects/setting.h"
 #include "controller/hypervisor/definition.h"
 #include "controller/record_update.h"
 #include "controller/status.h"
@@ -122,7 +123,8 @@ void Model::Apply(const Action& action) {
     observed.guest->set_hostname(action.set_hostname().after());
     observed.guest->set_static_hostname(action.set_hostname().after());
   } else if (action.has_set_setting()) {
-    observed.guest->mutable_settings()->MergeFrom(action.set_setting().settings());
+    observed.guest->mutable_settings()->MergeFrom(
+        RequestFor(action.field(), action.set_setting().after()));
   } else if (action.has_set_groups()) {
     std::set<std::string> groups(observed.guest->groups().begin(), observed.guest->groups().end());
     for (const std::string& group : action.set_groups().add()) groups.insert(group);
