@@ -95,7 +95,7 @@ Json ListOf(const Message& message, const FieldDescriptor& field) {
 }
 
 void AddTime(const FieldDescriptor& field, int64_t ms, Json* object) {
-  const std::string name = field.json_name();
+  const std::string& name = field.json_name();
   const std::string plain = name.substr(0, name.size() - 2);
   (*object)[name] = ms == 0 ? Json(nullptr) : Json(ms);
   (*object)[plain] = ms == 0

@@ -145,8 +145,8 @@ absl::Status BindError(const Forward& forward, int error, const std::string& own
     case EEXIST:
       return absl::InvalidArgumentError(absl::StrCat(where, ": listed twice"));
     case EADDRINUSE:
-      return absl::UnavailableError(owner.empty() ? absl::StrCat(where, ": ", why)
-                                                  : absl::StrCat(where, ": in use by ", owner));
+      return absl::UnavailableError(
+          absl::StrCat(where, ": in use by ", owner.empty() ? "another program" : owner));
     case EACCES:
       return absl::PermissionDeniedError(
           absl::StrCat(where, ": ", why,
