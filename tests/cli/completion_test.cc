@@ -152,7 +152,7 @@ TEST_F(CompletionTest, InBash) {
 }
 
 TEST_F(CompletionTest, InZsh) {
-  EXPECT_THAT(InZsh("rum tr"), ElementsAre("trust"));
+  EXPECT_THAT(InZsh("rum des"), ElementsAre("destroy"));
   EXPECT_THAT(InZsh("rum -m "), ElementsAre("dev", "aaaabbbbcccc", "ddddeeeeffff"));
   EXPECT_THAT(InZsh("rum check "), ElementsAre(":files"));
 }
