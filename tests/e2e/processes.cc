@@ -23,6 +23,20 @@ std::vector<pid_t> ProcessesOf(const std::set<std::string>& binaries) {
   return pids;
 }
 
+std::vector<pid_t> Controllers() {
+  const std::vector<pid_t> all = ProcessesOf({"rum-controller"});
+  std::vector<pid_t> controllers;
+  for (const pid_t pid : all) {
+    std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+    pid_t parent = 0;
+    for (std::string word; status >> word;) {
+      if (word == "PPid:" && status >> parent) break;
+    }
+    if (std::find(all.begin(), all.end(), parent) == all.end()) controllers.push_back(pid);
+  }
+  return controllers;
+}
+
 void KillAll(const std::set<std::string>& binaries) {
   // Not until there is none: a client of libvirtd's may start the next one at once.
   const std::vector<pid_t> killed = ProcessesOf(binaries);

@@ -13,6 +13,10 @@ namespace rum::e2e {
 // own.
 std::vector<pid_t> ProcessesOf(const std::set<std::string>& binaries);
 
+// Those of rum-controller that are controllers: not the zygote and the guests' processes, which a
+// controller has forked.
+std::vector<pid_t> Controllers();
+
 // kill -9 of those that are there now, and waits until they are gone.
 void KillAll(const std::set<std::string>& binaries);
 
