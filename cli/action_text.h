@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "controller/plan.pb.h"
+#include "controller/aspects/plan.pb.h"
 
 namespace rum {
 

@@ -21,8 +21,8 @@
 #include "cli/progress_text.h"
 #include "cli/render.h"
 #include "cli/terminal_text.h"
+#include "controller/base/utf8.h"
 #include "controller/service/call_status.h"
-#include "controller/utf8.h"
 
 namespace rum {
 

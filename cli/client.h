@@ -5,7 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "controller/listeners/fd.h"
+#include "controller/base/fd.h"
 #include "controller/service/control.grpc.pb.h"
 
 namespace rum {

@@ -5,7 +5,7 @@
 
 #include "cli/doctor.pb.h"
 #include "cli/render.h"
-#include "controller/plan.pb.h"
+#include "controller/aspects/plan.pb.h"
 
 namespace rum {
 

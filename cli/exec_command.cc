@@ -26,8 +26,8 @@
 #include "cli/commands.h"
 #include "cli/passed_signals.h"
 #include "cli/raw_terminal.h"
+#include "controller/base/utf8.h"
 #include "controller/service/call_status.h"
-#include "controller/utf8.h"
 
 namespace rum {
 namespace {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "controller/plan.pb.h"
+#include "controller/aspects/plan.pb.h"
 
 namespace rum {
 

@@ -23,7 +23,7 @@
 #include "cli/reports.pb.h"
 #include "cli/ssh_words.h"
 #include "cli/terminal_text.h"
-#include "controller/utf8.h"
+#include "controller/base/utf8.h"
 #include "state/identity.h"
 #include "state/names.h"
 #include "state/paths.h"

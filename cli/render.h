@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "controller/plan.pb.h"
+#include "controller/aspects/plan.pb.h"
 #include "controller/service/control.pb.h"
 
 namespace rum {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "controller/shown_text.h"
+#include "controller/base/shown_text.h"
 
 namespace rum {
 

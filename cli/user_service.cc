@@ -17,7 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "controller/listeners/fd.h"
+#include "controller/base/fd.h"
 #include "controller/service/launch.h"
 
 extern char** environ;

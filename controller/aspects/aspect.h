@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "controller/observed.h"
-#include "controller/plan.pb.h"
+#include "controller/aspects/observed.h"
+#include "controller/aspects/plan.pb.h"
 #include "state/diff.h"
 #include "state/record.pb.h"
 

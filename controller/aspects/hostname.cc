@@ -3,7 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "controller/aspects/aspects.h"
 #include "controller/aspects/worlds.h"
-#include "controller/utf8.h"
+#include "controller/base/utf8.h"
 
 namespace rum {
 namespace {

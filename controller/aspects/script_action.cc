@@ -7,9 +7,9 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "agent-api/steady_now.h"
+#include "controller/aspects/run_store.h"
 #include "controller/aspects/script_ledger.h"
-#include "controller/run_store.h"
-#include "controller/standing.h"
+#include "controller/aspects/standing.h"
 
 namespace rum {
 namespace {

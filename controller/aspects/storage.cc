@@ -7,8 +7,8 @@
 #include "absl/strings/str_join.h"
 #include "controller/aspects/aspects.h"
 #include "controller/aspects/worlds.h"
+#include "controller/base/utf8.h"
 #include "controller/hypervisor/definition.h"
-#include "controller/utf8.h"
 #include "state/item_name.h"
 #include "state/storage_rules.h"
 

@@ -8,7 +8,7 @@
 #include <functional>
 #include <string>
 
-#include "controller/listeners/fd.h"
+#include "controller/base/fd.h"
 
 // Messages over a stream socket, each after a head of five bytes: its size, the lowest byte first,
 // and whether a descriptor comes with it.

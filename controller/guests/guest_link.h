@@ -4,7 +4,7 @@
 #include <functional>
 #include <string>
 
-#include "controller/links.h"
+#include "controller/reconcile/links.h"
 
 namespace rum {
 

@@ -8,7 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "controller/listeners/fd.h"
+#include "controller/base/fd.h"
 
 // Makes the guests' processes. Each is a fork of one process, the zygote, which is a fork of this
 // one from before it had threads, libraries at work or anything else that a guest's process must

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "controller/listeners/fd.h"
+#include "controller/base/fd.h"
 
 namespace rum {
 namespace {

@@ -10,9 +10,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "controller/base/fd.h"
 #include "controller/hypervisor/agent_channel.h"
 #include "controller/hypervisor/libvirt_hypervisor.h"
-#include "controller/listeners/fd.h"
 
 namespace rum {
 namespace {

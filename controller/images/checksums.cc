@@ -16,7 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "controller/listeners/fd.h"
+#include "controller/base/fd.h"
 
 namespace rum {
 namespace {

@@ -15,7 +15,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "controller/listeners/fd.h"
+#include "controller/base/fd.h"
 #include "state/image_head.h"
 
 namespace rum {

@@ -15,9 +15,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "controller/base/fd.h"
 #include "controller/images/cache_folder.h"
 #include "controller/images/durable_file.h"
-#include "controller/listeners/fd.h"
 #include "state/file.h"
 
 namespace rum {

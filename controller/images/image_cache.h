@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "controller/onlooker.h"
+#include "controller/base/onlooker.h"
 
 namespace rum {
 

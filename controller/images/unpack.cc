@@ -13,8 +13,8 @@
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
+#include "controller/base/fd.h"
 #include "controller/images/durable_file.h"
-#include "controller/listeners/fd.h"
 #include "state/file.h"
 
 namespace rum {

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "agent-api/forward/host_end.h"
-#include "controller/listeners/fd.h"
+#include "controller/base/fd.h"
 
 namespace rum {
 

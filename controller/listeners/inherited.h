@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "controller/listeners/fd.h"
+#include "controller/base/fd.h"
 
 // Listening sockets that the controller before this one left, so that nobody who connects meanwhile
 // is refused: he waits in the socket's own queue. A socket says itself what address it is bound to,

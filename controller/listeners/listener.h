@@ -9,7 +9,7 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "controller/listeners/fd.h"
+#include "controller/base/fd.h"
 #include "controller/listeners/listener_set_options.h"
 #include "controller/listeners/port_owner.h"
 #include "controller/listeners/relay.h"

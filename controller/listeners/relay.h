@@ -10,8 +10,8 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "controller/base/fd.h"
 #include "controller/listeners/carrier.h"
-#include "controller/listeners/fd.h"
 #include "controller/listeners/listener_set_options.h"
 
 namespace rum {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "controller/listeners/fd.h"
+#include "controller/base/fd.h"
 
 // The files of forwards that are unix sockets. Which of them rum made is noted in
 // $RUM_STATE_DIR/sockets when they are made; nothing else that has such a path is ever removed.

@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent-api/threads.h"
-#include "controller/utf8.h"
+#include "controller/base/utf8.h"
 
 namespace rum {
 namespace {

@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "controller/reconciler.h"
+#include "controller/reconcile/reconciler.h"
 #include "controller/service/control.pb.h"
 
 namespace rum {

@@ -3,7 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include "controller/fleet.h"
+#include "controller/fleet/fleet.h"
 #include "controller/service/control.grpc.pb.h"
 
 // The calls of a client that work inside a guest: they pass the client's stream on to the agent's,

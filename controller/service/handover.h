@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "agent-api/descriptors.h"
-#include "controller/listeners/fd.h"
+#include "controller/base/fd.h"
 
 namespace rum {
 

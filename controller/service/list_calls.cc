@@ -1,7 +1,7 @@
 #include "controller/service/list_calls.h"
 
+#include "controller/base/utf8.h"
 #include "controller/service/call_status.h"
-#include "controller/utf8.h"
 
 namespace rum {
 namespace {

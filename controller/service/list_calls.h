@@ -3,7 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include "controller/fleet.h"
+#include "controller/fleet/fleet.h"
 #include "controller/service/control.pb.h"
 
 namespace rum {

@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "controller/aspects/script_ledger.h"
-#include "controller/utf8.h"
+#include "controller/base/utf8.h"
 #include "state/schema.h"
 
 namespace rum {

@@ -4,7 +4,7 @@
 #include <functional>
 
 #include "absl/status/status.h"
-#include "controller/fleet.h"
+#include "controller/fleet/fleet.h"
 #include "controller/service/control.pb.h"
 
 namespace rum {

@@ -10,12 +10,12 @@
 #include <string>
 
 #include "agent-api/standard_streams.h"
+#include "controller/base/shown_text.h"
 #include "controller/guests/guest_side.h"
 #include "controller/guests/zygote.h"
 #include "controller/hypervisor/host_look.h"
 #include "controller/service/launch.h"
 #include "controller/service/process.h"
-#include "controller/shown_text.h"
 
 namespace {
 

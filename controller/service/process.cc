@@ -26,7 +26,7 @@
 #include "absl/time/clock.h"
 #include "agent-api/steady_now.h"
 #include "agent-api/threads.h"
-#include "controller/fleet.h"
+#include "controller/fleet/fleet.h"
 #include "controller/guests/guest_link.h"
 #include "controller/listeners/inherited.h"
 #include "controller/listeners/io_thread.h"

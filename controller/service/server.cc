@@ -30,6 +30,7 @@
 #include "agent-api/descriptors.h"
 #include "agent-api/steady_now.h"
 #include "agent-api/threads.h"
+#include "controller/base/utf8.h"
 #include "controller/listeners/inherited.h"
 #include "controller/service/call_status.h"
 #include "controller/service/control.grpc.pb.h"
@@ -42,7 +43,6 @@
 #include "controller/service/stats_calls.h"
 #include "controller/service/trust_calls.h"
 #include "controller/service/watch_stream.h"
-#include "controller/utf8.h"
 
 namespace rum {
 namespace {

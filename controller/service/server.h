@@ -7,8 +7,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "controller/fleet.h"
-#include "controller/listeners/fd.h"
+#include "controller/base/fd.h"
+#include "controller/fleet/fleet.h"
 
 namespace rum {
 

@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "controller/listeners/fd.h"
+#include "controller/base/fd.h"
 
 // What systemd is told, and what it keeps, where it started this process (sd_notify(3)); else
 // nothing happens.

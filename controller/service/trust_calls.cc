@@ -1,8 +1,8 @@
 #include "controller/service/trust_calls.h"
 
+#include "controller/base/utf8.h"
+#include "controller/decide/trust.h"
 #include "controller/service/call_status.h"
-#include "controller/trust.h"
-#include "controller/utf8.h"
 
 namespace rum {
 

@@ -2,7 +2,7 @@
 
 #include <variant>
 
-#include "controller/utf8.h"
+#include "controller/base/utf8.h"
 
 namespace rum {
 

@@ -5,7 +5,7 @@
 #include <grpcpp/support/sync_stream.h>
 
 #include "absl/status/status.h"
-#include "controller/fleet.h"
+#include "controller/fleet/fleet.h"
 #include "controller/service/control.pb.h"
 
 namespace rum {

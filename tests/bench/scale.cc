@@ -30,7 +30,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
-#include "controller/fleet.h"
+#include "controller/fleet/fleet.h"
 #include "spdlog/spdlog.h"
 #include "tests/bench/table.h"
 #include "tests/fakes/guest/fake_guest_agent.h"

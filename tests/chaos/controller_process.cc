@@ -18,9 +18,9 @@
 #include <vector>
 
 #include "agent-api/run_log/run_log.h"
+#include "controller/aspects/run_store.h"
 #include "controller/aspects/script_ledger.h"
-#include "controller/machine.h"
-#include "controller/run_store.h"
+#include "controller/fleet/machine.h"
 #include "state/state_store.h"
 #include "tests/fakes/hypervisor/fake_hypervisor.h"
 #include "tests/fakes/listeners/fake_listener_set.h"

@@ -21,8 +21,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent-api/guest/ledger.h"
+#include "controller/aspects/run_store.h"
 #include "controller/aspects/script_ledger.h"
-#include "controller/run_store.h"
 #include "state/identity.h"
 #include "tests/agent-api/client/agent_process.h"
 #include "tests/agent-api/guest/folder.h"

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "controller/fleet.h"
-#include "controller/machine.h"
+#include "controller/fleet/fleet.h"
+#include "controller/fleet/machine.h"
 #include "tests/fakes/guest/fake_guest_agent.h"
 #include "tests/fakes/hypervisor/fake_hypervisor.h"
 #include "tests/fakes/listeners/fake_listener_set.h"

@@ -7,9 +7,9 @@
 #include "absl/strings/str_cat.h"
 #include "controller/aspects/ports.h"
 #include "controller/aspects/setting.h"
+#include "controller/decide/record_update.h"
+#include "controller/decide/status.h"
 #include "controller/hypervisor/definition.h"
-#include "controller/record_update.h"
-#include "controller/status.h"
 #include "state/identity.h"
 #include "state/names.h"
 

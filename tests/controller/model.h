@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "controller/plan.h"
+#include "controller/decide/plan.h"
 
 namespace rum {
 

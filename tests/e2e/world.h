@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include "controller/plan.pb.h"
+#include "controller/aspects/plan.pb.h"
 
 namespace rum::e2e {
 

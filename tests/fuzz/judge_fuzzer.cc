@@ -9,11 +9,11 @@
 #include <string>
 
 #include "agent-api/client/checked_reply.h"
-#include "controller/history.h"
-#include "controller/plan.h"
-#include "controller/record_update.h"
-#include "controller/restart_policy.h"
-#include "controller/status.h"
+#include "controller/decide/history.h"
+#include "controller/decide/plan.h"
+#include "controller/decide/record_update.h"
+#include "controller/decide/restart_policy.h"
+#include "controller/decide/status.h"
 
 namespace {
 

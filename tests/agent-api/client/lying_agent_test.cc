@@ -19,7 +19,7 @@
 #include "agent-api/channel/frame.h"
 #include "agent-api/client/checked_reply.h"
 #include "agent-api/client/guest_agent.h"
-#include "controller/run_store.h"
+#include "controller/aspects/run_store.h"
 #include "tests/agent-api/guest/folder.h"
 #include "tests/controller/guests/by_process.h"
 

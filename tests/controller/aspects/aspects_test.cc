@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "controller/aspects/storage.h"
-#include "controller/record_update.h"
+#include "controller/decide/record_update.h"
 #include "state/schema.h"
 #include "tests/controller/model.h"
 

@@ -10,8 +10,8 @@
 #include <set>
 
 #include "absl/time/clock.h"
+#include "controller/decide/plan.h"
 #include "controller/hypervisor/definition.h"
-#include "controller/plan.h"
 
 namespace rum {
 namespace {

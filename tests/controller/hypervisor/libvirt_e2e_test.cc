@@ -16,9 +16,9 @@
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "controller/decide/plan.h"
 #include "controller/hypervisor/agent_channel.h"
 #include "controller/hypervisor/event_loop.h"
-#include "controller/plan.h"
 #include "state/diff.h"
 #include "state/size.h"
 #include "tests/controller/hypervisor/contract.h"

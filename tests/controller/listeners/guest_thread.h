@@ -7,7 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "agent-api/forward/guest_end.h"
-#include "controller/listeners/fd.h"
+#include "controller/base/fd.h"
 
 namespace rum {
 

@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "controller/listeners/fd.h"
+#include "controller/base/fd.h"
 #include "controller/listeners/listener_set.h"
 
 namespace rum {

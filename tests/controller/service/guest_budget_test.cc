@@ -28,9 +28,9 @@
 #include <vector>
 
 #include "agent-api/channel/socket_io.h"
-#include "controller/fleet.h"
+#include "controller/base/fd.h"
+#include "controller/fleet/fleet.h"
 #include "controller/guests/guest_link.h"
-#include "controller/listeners/fd.h"
 #include "controller/listeners/listener_set.h"
 #include "controller/service/control.grpc.pb.h"
 #include "controller/service/server.h"

@@ -9,8 +9,8 @@
 #include <cstdlib>
 #include <string>
 
-#include "controller/listeners/fd.h"
-#include "controller/metrics.h"
+#include "controller/base/fd.h"
+#include "controller/fleet/metrics.h"
 
 namespace rum {
 namespace {

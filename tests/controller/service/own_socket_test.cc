@@ -11,7 +11,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "controller/listeners/fd.h"
+#include "controller/base/fd.h"
 #include "tests/controller/service/another_user.h"
 
 namespace rum {

@@ -12,8 +12,8 @@
 #include <fstream>
 
 #include "absl/time/clock.h"
+#include "controller/base/utf8.h"
 #include "controller/service/launch.h"
-#include "controller/utf8.h"
 #include "tests/controller/service/service_world.h"
 #include "tests/eventually.h"
 

@@ -13,8 +13,8 @@
 
 #include "agent-api/client/guest_agent.h"
 #include "agent-api/threads.h"
+#include "controller/fleet/run_loop.h"
 #include "controller/listeners/forward_path.h"
-#include "controller/run_loop.h"
 #include "controller/service/call_status.h"
 #include "tests/controller/service/another_user.h"
 #include "tests/controller/service/service_world.h"
