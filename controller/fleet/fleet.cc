@@ -311,37 +311,6 @@ ApplyOutcome Controller::Destroy(const std::string& config_path, const EventSink
   return outcome;
 }
 
-absl::StatusOr<GuestAccess> Controller::Guest(const std::string& config_path) {
-  const MachineOr machine = FindMade(config_path);
-  if (!machine.ok()) return machine.status();
-  return (*machine)->Guest();
-}
-
-absl::StatusOr<SshAccess> Controller::SshToGuest(const std::string& config_path) {
-  const MachineOr machine = FindMade(config_path);
-  if (!machine.ok()) return machine.status();
-  return (*machine)->SshToGuest();
-}
-
-absl::StatusOr<std::vector<agent::ScriptRun>> Controller::Runs(const std::string& config_path) {
-  const MachineOr machine = FindMade(config_path);
-  if (!machine.ok()) return machine.status();
-  return (*machine)->Runs();
-}
-
-absl::Status Controller::Log(const std::string& config_path, const std::string& run_id, bool follow,
-                             const Machine::LogSink& sink) {
-  const MachineOr machine = FindMade(config_path);
-  return machine.ok() ? (*machine)->Log(run_id, follow, sink) : machine.status();
-}
-
-absl::StatusOr<std::vector<agent::ScriptRun>> Controller::CancelRuns(
-    const std::string& config_path) {
-  const MachineOr machine = FindMade(config_path);
-  if (!machine.ok()) return machine.status();
-  return (*machine)->CancelRuns();
-}
-
 absl::StatusOr<std::set<std::string>> Controller::ImagesInUse() {
   std::set<std::string> uris = {
       parts_.default_uri};  // the default, also when no machine is in it any more

@@ -97,19 +97,13 @@ class Controller {
                                             const Machine::TrustChange& change);
   ApplyOutcome Down(const std::string& config_path, const EventSink& sink, bool force = false);
   ApplyOutcome Destroy(const std::string& config_path, const EventSink& sink, bool force = false);
-  absl::StatusOr<GuestAccess> Guest(const std::string& config_path);
-  absl::StatusOr<SshAccess> SshToGuest(const std::string& config_path);
-  absl::StatusOr<int> Console(const std::string& config_path, bool force);
-  absl::StatusOr<std::string> ConsoleEnd(const std::string& config_path, size_t lines);
+  // The machine of a path, for what is asked of it alone: its access(), its archive(). Fails where
+  // there is none and another one may be meant.
+  absl::StatusOr<std::shared_ptr<Machine>> FindMade(const std::string& config_path);
   // Of that machine, or of all that were made, by name: one question to each libvirt, all at the
   // same time. One that does not answer within `patience` holds up no other.
   absl::StatusOr<std::vector<MachineUsage>> Usages(const std::string& config_path,
                                                    absl::Duration patience = absl::Seconds(5));
-  // See Machine.
-  absl::StatusOr<std::vector<agent::ScriptRun>> Runs(const std::string& config_path);
-  absl::Status Log(const std::string& config_path, const std::string& run_id, bool follow,
-                   const Machine::LogSink& sink);
-  absl::StatusOr<std::vector<agent::ScriptRun>> CancelRuns(const std::string& config_path);
   // The user's base images; see ImageCache. What a disk stands on, in any libvirt that a machine of
   // the user's is in, is in use; when one cannot be asked, nothing is deleted.
   absl::StatusOr<std::vector<CachedImage>> Images();
@@ -133,8 +127,6 @@ class Controller {
 
   std::map<std::string, std::shared_ptr<Machine>> Machines() const;
   MachineOr Find(const std::string& config_path);
-  // The same; fails where there is none and another one may be meant.
-  MachineOr FindMade(const std::string& config_path);
   std::shared_ptr<Machine> Add(MachineIdentity identity);  // needs the lock
   absl::Status MayConnect(const std::string& uri) const;
   std::shared_ptr<Machine> Known(const std::string& id) const;

@@ -1,4 +1,4 @@
-// What people look at: consoles, and what machines use.
+// What machines use.
 #include <algorithm>
 #include <chrono>
 #include <thread>
@@ -10,16 +10,6 @@
 #include "controller/fleet/fleet.h"
 
 namespace rum {
-
-absl::StatusOr<int> Controller::Console(const std::string& config_path, bool force) {
-  const MachineOr machine = FindMade(config_path);
-  return machine.ok() ? (*machine)->Console(force) : machine.status();
-}
-
-absl::StatusOr<std::string> Controller::ConsoleEnd(const std::string& config_path, size_t lines) {
-  const MachineOr machine = FindMade(config_path);
-  return machine.ok() ? (*machine)->ConsoleEnd(lines) : machine.status();
-}
 
 // A libvirt that hangs has one question of ours before it, however often it is asked.
 Controller::UsageLook Controller::LookAtUsages(const std::string& uri,
@@ -80,7 +70,7 @@ absl::StatusOr<std::vector<MachineUsage>> Controller::Usages(const std::string& 
     }
     const std::string& uri = uri_of[one.machine.id];
     if (looks.count(uri) > 0) continue;
-    const absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor = machine->Libvirt();
+    const absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor = machine->access().Libvirt();
     if (hypervisor.ok()) looks[uri] = LookAtUsages(uri, *hypervisor, of_uri[uri]);
     if (!hypervisor.ok()) one.unknown = std::string(hypervisor.status().message());
   }

@@ -51,7 +51,7 @@ void Machine::Watch(const WatchOptions& options,
                     const std::function<bool(const StatusFeed::News&)>& tell,
                     const std::function<bool()>& gone) {
   const std::shared_ptr<StatusFeed::Subscription> subscription = feed_.Subscribe();
-  const MachineRecord record = Snapshot();
+  const MachineRecord record = record_.Get();
   int64_t last = record.last_event();  // what comes twice is told once
   const int events = options.events ? std::min(options.history, record.events_size()) : 0;
   for (int i = record.events_size() - events; i < record.events_size(); ++i) {

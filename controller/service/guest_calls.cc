@@ -77,12 +77,14 @@ std::string UserOf(const Ssh& ssh) { return ssh.user().empty() ? "rum" : ssh.use
 // The guest, and of a shell who its user is and where it begins.
 absl::StatusOr<GuestAccess> GuestFor(Controller* controller, const control::ExecMessage& message,
                                      agent::ExecStart* start) {
+  const auto machine = controller->FindMade(message.config_path());
+  if (!machine.ok()) return machine.status();
   if (!message.has_shell()) {
-    absl::StatusOr<GuestAccess> guest = controller->Guest(message.config_path());
+    absl::StatusOr<GuestAccess> guest = (*machine)->access().Guest();
     if (guest.ok() && start->cwd().empty()) start->set_cwd(guest->folder);
     return guest;
   }
-  absl::StatusOr<SshAccess> access = controller->SshToGuest(message.config_path());
+  absl::StatusOr<SshAccess> access = (*machine)->access().SshToGuest();
   if (!access.ok()) return access.status();
   if (start->user().empty()) start->set_user(UserOf(access->ssh));
   std::vector<std::string> folders;
@@ -133,7 +135,9 @@ grpc::Status ServeCopy(Controller* controller, TunnelStream* stream) {
       !start.has_start()) {
     return ToGrpc(absl::InvalidArgumentError("nothing to copy"));
   }
-  const absl::StatusOr<GuestAccess> guest = controller->Guest(message.config_path());
+  const auto machine = controller->FindMade(message.config_path());
+  if (!machine.ok()) return ToGrpc(machine.status());
+  const absl::StatusOr<GuestAccess> guest = (*machine)->access().Guest();
   if (!guest.ok()) return ToGrpc(guest.status());
   start.mutable_start()->set_folder(guest->folder);
   bool first = true;
@@ -151,7 +155,9 @@ grpc::Status ServeCopy(Controller* controller, TunnelStream* stream) {
 
 grpc::Status ServeSsh(Controller* controller, const control::MachineRequest& request,
                       control::SshReply* reply) {
-  const absl::StatusOr<SshAccess> access = controller->SshToGuest(request.config_path());
+  const auto machine = controller->FindMade(request.config_path());
+  if (!machine.ok()) return ToGrpc(machine.status());
+  const absl::StatusOr<SshAccess> access = (*machine)->access().SshToGuest();
   if (!access.ok()) return ToGrpc(access.status());
   const absl::StatusOr<std::vector<std::string>> keys = access->guest.agent->ReadHostKeys();
   if (!keys.ok()) return ToGrpc(keys.status());
@@ -175,7 +181,9 @@ grpc::Status ServeDial(Controller* controller, DialStream* stream) {
   control::DialMessage message;
   if (!stream->Read(&message) || message.port() < 1 || message.port() > 65535)
     return ToGrpc(absl::InvalidArgumentError("a port of the guest is from 1 to 65535"));
-  const absl::StatusOr<GuestAccess> guest = controller->Guest(message.config_path());
+  const auto machine = controller->FindMade(message.config_path());
+  if (!machine.ok()) return ToGrpc(machine.status());
+  const absl::StatusOr<GuestAccess> guest = (*machine)->access().Guest();
   if (!guest.ok()) return ToGrpc(guest.status());
   const absl::StatusOr<int> fd =
       DialAndWait(guest->agent.get(), static_cast<uint16_t>(message.port()));
@@ -186,15 +194,17 @@ grpc::Status ServeDial(Controller* controller, DialStream* stream) {
 grpc::Status ServeConsole(Controller* controller, DialStream* stream) {
   control::DialMessage message;
   if (!stream->Read(&message)) return ToGrpc(absl::InvalidArgumentError("no machine"));
+  const auto machine = controller->FindMade(message.config_path());
+  if (!machine.ok()) return ToGrpc(machine.status());
   if (message.last_lines() > 0) {
-    const auto end = controller->ConsoleEnd(message.config_path(), message.last_lines());
+    const auto end = (*machine)->access().ConsoleEnd(message.last_lines());
     if (!end.ok()) return ToGrpc(end.status());
     message.set_data(*end);
     message.set_end(true);
     stream->Write(message);
     return grpc::Status::OK;
   }
-  const absl::StatusOr<int> fd = controller->Console(message.config_path(), message.force());
+  const absl::StatusOr<int> fd = (*machine)->access().Console(message.force());
   if (!fd.ok()) return ToGrpc(fd.status());
   // That it is open; the client says so before the first byte comes.
   stream->Write(control::DialMessage());

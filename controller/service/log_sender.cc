@@ -82,14 +82,15 @@ class Sender {
 
 absl::Status SendLog(Controller* controller, const control::LogRequest& request,
                      const std::function<bool(const LogEvent&)>& write) {
-  const auto runs = controller->Runs(request.config_path());
-  if (!runs.ok()) return runs.status();
-  const absl::StatusOr<agent::ScriptRun> run = Pick(*runs, request);
+  const auto machine = controller->FindMade(request.config_path());
+  if (!machine.ok()) return machine.status();
+  const absl::StatusOr<agent::ScriptRun> run = Pick((*machine)->archive().Runs(), request);
   if (!run.ok()) return run.status();
   Sender sender(write);
   if (!sender.Begin(*run)) return absl::OkStatus();
-  return controller->Log(request.config_path(), run->run_id(), request.follow(),
-                         [&](const agent::RunScriptEvent& event) { return sender.Send(event); });
+  return (*machine)->archive().Log(
+      run->run_id(), request.follow(),
+      [&](const agent::RunScriptEvent& event) { return sender.Send(event); });
 }
 
 }  // namespace rum

@@ -198,7 +198,9 @@ class ControlService final : public control::Control::Service {
   grpc::Status ListRuns(grpc::ServerContext*, const control::MachineRequest* request,
                         control::RunsReply* reply) override {
     const Call call(&calls_);
-    return Tell(controller_->Runs(request->config_path()), reply);
+    const auto machine = controller_->FindMade(request->config_path());
+    if (!machine.ok()) return ToGrpc(machine.status());
+    return Tell((*machine)->archive().Runs(), reply);
   }
 
   grpc::Status Log(grpc::ServerContext*, const control::LogRequest* request,
@@ -212,7 +214,9 @@ class ControlService final : public control::Control::Service {
   grpc::Status CancelRuns(grpc::ServerContext*, const control::MachineRequest* request,
                           control::RunsReply* reply) override {
     const Call call(&calls_);
-    return Tell(controller_->CancelRuns(request->config_path()), reply);
+    const auto machine = controller_->FindMade(request->config_path());
+    if (!machine.ok()) return ToGrpc(machine.status());
+    return Tell((*machine)->archive().Cancel(), reply);
   }
 
   grpc::Status ListImages(grpc::ServerContext*, const control::ImagesRequest*,

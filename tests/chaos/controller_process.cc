@@ -34,10 +34,10 @@ constexpr char kMark[] = "--as-controller";
 // can be followed, only told what is kept; a client then begins anew.
 void BeClient(Machine* machine, const std::string& path, const std::atomic<bool>* stop) {
   for (bool ended = false; !ended && !*stop; usleep(10 * 1000)) {
-    for (const agent::ScriptRun& run : machine->Runs()) {
+    for (const agent::ScriptRun& run : machine->archive().Runs()) {
       if (run.kind() != "boot") continue;
       std::ofstream file(path, std::ios::binary);
-      (void)machine->Log(run.run_id(), true, [&](const agent::RunScriptEvent& event) {
+      (void)machine->archive().Log(run.run_id(), true, [&](const agent::RunScriptEvent& event) {
         file << event.standard_output() << event.standard_error() << std::flush;
         ended = event.has_ended() && IsOver(event.ended());
         return true;

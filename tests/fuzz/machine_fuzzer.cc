@@ -194,7 +194,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     rum::Apply(*machine, options);
     CheckWorld(world);
     machine->Status();
-    machine->Runs();
+    machine->archive().Runs();
     CheckWorld(world);
   }
   return 0;

@@ -127,7 +127,7 @@ class ScriptOutput : public testing::Test {
   ScriptOutput() { world_.runs = std::make_shared<RunStore>(folder_ / "runs"); }
   std::string Log(Machine& machine, const std::string& run_id) {
     std::string all;
-    EXPECT_TRUE(machine
+    EXPECT_TRUE(machine.archive()
                     .Log(run_id, false,
                          [&](const agent::RunScriptEvent& event) {
                            all += event.standard_output() + event.standard_error();
@@ -144,7 +144,7 @@ class ScriptOutput : public testing::Test {
 TEST_F(ScriptOutput, OfAnUpIsKept) {
   const auto machine = world_.NewMachine();
   ASSERT_FALSE(Apply(*machine, Up()).outcome.failed);
-  const std::vector<agent::ScriptRun> runs = machine->Runs();
+  const std::vector<agent::ScriptRun> runs = machine->archive().Runs();
   ASSERT_THAT(runs, SizeIs(2));
   EXPECT_EQ(runs[0].kind(), "system");
   EXPECT_EQ(Log(*machine, runs[0].run_id()), "output of system 1\n");

@@ -201,7 +201,7 @@ TEST_F(TrustTest, ALibvirtElsewhereIsNotAskedBeforeTheUsersWord) {
   EXPECT_THAT(status.error(), HasSubstr("waits for your word"));
   EXPECT_TRUE(machine_->Down({}).failed);
   EXPECT_TRUE(machine_->Destroy({}).failed);
-  EXPECT_FALSE(machine_->Guest().ok());
+  EXPECT_FALSE(machine_->access().Guest().ok());
   EXPECT_TRUE(machine_->Background({}).ok());
   EXPECT_THAT(asked_, IsEmpty());
   EXPECT_FALSE(Apply(*machine_, Trusting(*machine_, Up())).outcome.failed);

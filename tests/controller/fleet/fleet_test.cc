@@ -247,13 +247,13 @@ TEST_F(FleetTest, WhatIsDownStaysDown) {
   StartController();
   EXPECT_EQ(controller_->machines(), 0);
   EXPECT_EQ(controller_->Status(path_)->phase(), MachineStatus::STOPPED);
-  EXPECT_FALSE(controller_->Guest(path_).ok());
+  EXPECT_FALSE((*controller_->FindMade(path_))->access().Guest().ok());
 }
 
 TEST_F(FleetTest, GivesTheAgentOfARunningMachine) {
   StartController();
   controller_->Apply(path_, Up(), {});
-  EXPECT_TRUE(controller_->Guest(path_).ok());
+  EXPECT_TRUE((*controller_->FindMade(path_))->access().Guest().ok());
   EXPECT_FALSE(controller_->Destroy(path_, {}).failed);
   EXPECT_EQ(controller_->machines(), 0);
   EXPECT_EQ(controller_->Status(path_)->phase(), MachineStatus::NOT_DEFINED);

@@ -88,7 +88,7 @@ TEST_F(PlacesTest, AMovedFolderFindsItsMachineAndAdoptsIt) {
     EXPECT_THAT(Up("new"), HasSubstr("`rum adopt` takes it over"));
     EXPECT_THAT(controller_->Down(File("new"), {}).error, HasSubstr("`rum adopt`"));
     EXPECT_THAT(controller_->Destroy(File("new"), {}).error, HasSubstr("`rum adopt`"));
-    EXPECT_FALSE(controller_->Guest(File("new")).ok());
+    EXPECT_FALSE(controller_->FindMade(File("new")).ok());
     EXPECT_THAT(Notes("old"), HasSubstr("its file is gone"));
     EXPECT_EQ(Phase("old"), MachineStatus::RUNNING) << "by where it was it can be named";
   }
@@ -157,7 +157,7 @@ TEST_F(PlacesTest, AMachineWhoseFolderWasMovedGoesOnAlsoInANewController) {
     std::lock_guard<std::mutex> lock(world_.host->mutex);
     return world_.host->open.size() == 2;
   }));
-  EXPECT_TRUE(controller_->Guest(File("old")).ok());
+  EXPECT_TRUE((*controller_->FindMade(File("old")))->access().Guest().ok());
 }
 
 TEST_F(PlacesTest, UpMakesASecondMachineWhenItIsTold) {

@@ -186,7 +186,7 @@ TEST_F(Revived, APausedMachineIsSaidToBePausedByEveryCommandAndUpGoesOnWithIt) {
   world_.hypervisor->Hold(world_.identity, DomainCause::kPausedByUser);
   const std::string paused =
       "dev is paused (by `virsh suspend` or the like): `rum up` goes on with it";
-  EXPECT_EQ(machine_->Guest().status().message(), paused);
+  EXPECT_EQ(machine_->access().Guest().status().message(), paused);
   const MachineStatus status = machine_->Status();
   EXPECT_EQ(status.phase(), MachineStatus::PAUSED);
   EXPECT_FALSE(status.agent_connected());
@@ -199,9 +199,10 @@ TEST_F(Revived, APausedMachineIsSaidToBePausedByEveryCommandAndUpGoesOnWithIt) {
   const Seen up = Apply(*machine_, Up());
   EXPECT_FALSE(up.outcome.failed) << up.outcome.error;
   EXPECT_THAT(up.done, ElementsAre("Went on with the paused machine"));
-  EXPECT_TRUE(machine_->Guest().ok());
+  EXPECT_TRUE(machine_->access().Guest().ok());
   world_.hypervisor->Hold(world_.identity, DomainCause::kPausedByDisk);
-  EXPECT_THAT(std::string(machine_->Guest().status().message()), HasSubstr("make room, then"));
+  EXPECT_THAT(std::string(machine_->access().Guest().status().message()),
+              HasSubstr("make room, then"));
 }
 
 TEST_F(Revived, ApplyOnAMachineThatIsOffSaysSoAndWhatTheNextStartBrings) {
@@ -225,7 +226,7 @@ TEST_F(Revived, ApplyOnAMachineThatIsOffSaysSoAndWhatTheNextStartBrings) {
     EXPECT_EQ(apply.outcome.plan.at_start(0).field(), "resources.memory_mb");
     EXPECT_EQ(apply.outcome.plan.at_start(1).field(), "network.hostname");
   }
-  EXPECT_FALSE(machine_->Guest().ok());
+  EXPECT_FALSE(machine_->access().Guest().ok());
   const Seen up = Apply(*machine_, Up());
   EXPECT_EQ(up.outcome.plan.standing(), "");
   EXPECT_EQ(up.outcome.plan.phase(), MachineStatus::RUNNING);

@@ -1,16 +1,16 @@
-// What scripts wrote, of one machine: fetched from its guest where it is not here yet.
+#include "controller/fleet/run_archive.h"
+
 #include <map>
 
 #include "absl/strings/str_cat.h"
 #include "agent-api/run_log/run_log.h"
 #include "controller/aspects/script_ledger.h"
-#include "controller/fleet/machine.h"
 
 namespace rum {
 namespace {
 
 // Passes on what the log has; false: nobody wants more.
-bool Drain(RunLogReader* log, const Machine::LogSink& sink) {
+bool Drain(RunLogReader* log, const RunArchive::LogSink& sink) {
   OutputPiece piece;
   while (log->Next(&piece)) {
     agent::RunScriptEvent event;
@@ -23,21 +23,21 @@ bool Drain(RunLogReader* log, const Machine::LogSink& sink) {
   return true;
 }
 
-}  // namespace
-
 // The two messages are one on the wire.
-Machine::RunList Machine::RunsOf(const MachineRecord& record) {
-  RunList runs;
+RunArchive::RunList RunsOf(const MachineRecord& record) {
+  RunArchive::RunList runs;
   for (const ScriptRun& run : record.runs()) runs.Add()->ParseFromString(run.SerializeAsString());
   return runs;
 }
 
+}  // namespace
+
 // The last ones of each kind; those that go on are whoever's who follows them.
-void Machine::Collect(const RunList& runs) {
-  RunStore* const store = links_.runs();
-  const std::shared_ptr<GuestAgent> agent = links_.agent();
+void RunArchive::Collect(const RunList& runs) {
+  RunStore* const store = links_->runs();
+  const std::shared_ptr<GuestAgent> agent = links_->agent();
   if (store == nullptr || agent == nullptr) return;
-  const std::string& id = links_.machine().id;
+  const std::string& id = links_->machine().id;
   store->Order(id, runs);
   std::map<std::string, size_t> of_kind;
   for (int i = runs.size() - 1; i >= 0; --i) {
@@ -52,7 +52,7 @@ void Machine::Collect(const RunList& runs) {
     const absl::StatusOr<agent::ScriptRun> ended =
         agent->FollowRun(request, [&](const agent::RunScriptEvent& event) {
           store->Take(id, run.run_id(), event);
-          return !links_.stopping();
+          return !links_->stopping();
         });
     if (!ended.ok()) continue;  // the next look fetches the rest
     agent::RunScriptEvent event;
@@ -61,30 +61,32 @@ void Machine::Collect(const RunList& runs) {
   }
 }
 
-std::vector<agent::ScriptRun> Machine::Runs() {
-  RunStore* const store = links_.runs();
+void RunArchive::Collect(const MachineRecord& record) { Collect(RunsOf(record)); }
+
+std::vector<agent::ScriptRun> RunArchive::Runs() {
+  RunStore* const store = links_->runs();
   if (store == nullptr) return {};
-  const Wanted wanted = Desired();
+  const Wanted wanted = file_->Read();
   if (wanted.blocked.empty()) {
     const absl::StatusOr<Observed> observed =
-        links_.Look(wanted.config, Snapshot(), absl::ZeroDuration());
+        links_->Look(wanted.config, record_->Get(), absl::ZeroDuration());
     if (observed.ok() && observed->guest.has_value()) {
       Collect(observed->guest->runs());
     } else {
-      store->Order(links_.machine().id, RunsOf(Snapshot()));
+      store->Order(links_->machine().id, RunsOf(record_->Get()));
     }
   }
-  return store->Runs(links_.machine().id);
+  return store->Runs(links_->machine().id);
 }
 
-absl::Status Machine::Log(const std::string& run_id, bool follow, const LogSink& sink) {
-  RunStore* const store = links_.runs();
+absl::Status RunArchive::Log(const std::string& run_id, bool follow, const LogSink& sink) {
+  RunStore* const store = links_->runs();
   if (store == nullptr) return absl::NotFoundError("nothing is kept");
-  const std::string& id = links_.machine().id;
+  const std::string& id = links_->machine().id;
   RunLogReader log(store->FolderOf(id, run_id), 0);
   if (!Drain(&log, sink)) return absl::OkStatus();
-  while (follow && !store->Whole(id, run_id) && !links_.stopping()) {
-    const std::shared_ptr<GuestAgent> agent = links_.agent();
+  while (follow && !store->Whole(id, run_id) && !links_->stopping()) {
+    const std::shared_ptr<GuestAgent> agent = links_->agent();
     if (agent == nullptr) break;
     agent::FollowRunRequest request;
     request.set_run_id(run_id);
@@ -94,7 +96,7 @@ absl::Status Machine::Log(const std::string& run_id, bool follow, const LogSink&
         agent->FollowRun(request, [&](const agent::RunScriptEvent& event) {
           store->Take(id, run_id, event);
           const bool quiet = !event.has_standard_output() && !event.has_standard_error();
-          wanted = Drain(&log, sink) && (!quiet || sink(event)) && !links_.stopping();
+          wanted = Drain(&log, sink) && (!quiet || sink(event)) && !links_->stopping();
           return wanted;
         });
     if (!wanted) return absl::OkStatus();
@@ -118,9 +120,9 @@ absl::Status Machine::Log(const std::string& run_id, bool follow, const LogSink&
   return absl::OkStatus();
 }
 
-std::vector<agent::ScriptRun> Machine::CancelRuns() {
+std::vector<agent::ScriptRun> RunArchive::Cancel() {
   std::vector<agent::ScriptRun> told;
-  const std::shared_ptr<GuestAgent> agent = links_.agent();
+  const std::shared_ptr<GuestAgent> agent = links_->agent();
   for (const agent::ScriptRun& run : Runs()) {
     if (IsOver(run) || agent == nullptr) continue;
     if (agent->CancelRun(run.run_id()).ok()) told.push_back(run);
