@@ -2,27 +2,24 @@
 
 #include <algorithm>
 #include <memory>
-#include <set>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_replace.h"
-#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "agent-api/steady_now.h"
 #include "controller/aspects/definition.h"
 #include "controller/aspects/standing.h"
-#include "controller/base/console_text.h"
 #include "controller/base/failpoint.h"
 #include "controller/base/may_retry.h"
 #include "controller/decide/history.h"
 #include "controller/decide/record_update.h"
 #include "controller/decide/restart_policy.h"
 #include "controller/decide/status.h"
+#include "controller/reconcile/attempts.h"
 #include "controller/reconcile/executor.h"
 #include "controller/reconcile/revive.h"
+#include "controller/reconcile/unreachable.h"
 
 namespace rum {
 namespace {
@@ -37,11 +34,6 @@ constexpr char kDomainItem[] = "domain";
 
 // The guest says nothing by itself when it gets an address.
 constexpr absl::Duration kAddressPoll = absl::Milliseconds(250);
-
-// An action is tried once in a reconcile, whatever it says the second time.
-std::string KeyOf(const Action& action) {
-  return absl::StrCat(action.field(), "/", action.kind_case());
-}
 
 class Reconciliation {
  public:
@@ -106,11 +98,7 @@ class Reconciliation {
     if (before.empty() || before == boot_id_) return;
     ++reboots_;
     rounds_left_ = kMostPasses;
-    script_failed_ = false;
-    storage_failed_ = false;
-    for (auto key = tried_.begin(); key != tried_.end();) {
-      key = absl::StartsWith(*key, kDomainItem) ? std::next(key) : tried_.erase(key);
-    }
+    attempts_.ForgetGuest();
   }
 
   // What was seen goes into the record, and to whoever watches.
@@ -131,8 +119,8 @@ class Reconciliation {
   PlanOptions Options() const {
     PlanOptions options;
     options.force_system_script = options_.force;
-    options.rerun_system = options_.rerun_system && !ran_.count("system");
-    options.rerun_boot = options_.rerun_boot && !ran_.count("boot");
+    options.rerun_system = options_.rerun_system && !attempts_.Ran("system");
+    options.rerun_boot = options_.rerun_boot && !attempts_.Ran("boot");
     options.start = options_.up && !started_;
     options.reset = options_.reset && !started_;
     options.reset_drives = options_.reset_drives;
@@ -253,8 +241,8 @@ class Reconciliation {
     bool acted = false;
     for (const Action& action : plan.actions()) {
       if (links_.stopping()) return false;
-      if (!MayTry(action)) continue;
-      tried_.insert(KeyOf(action));
+      if (!attempts_.May(action)) continue;
+      attempts_.Begin(action);
       if (!Act(action)) return false;
       acted = true;
       if (std::exchange(look_again_, false)) break;
@@ -311,12 +299,6 @@ class Reconciliation {
     return LookAround(booting ? options_.boot_patience : options_.agent_patience);
   }
 
-  bool MayTry(const Action& action) const {
-    if (tried_.count(KeyOf(action)) > 0) return false;
-    if (action.has_run_script() && (script_failed_ || storage_failed_)) return false;
-    return !(action.has_start_domain() && define_failed_);
-  }
-
   // False: the record cannot be kept, so that nothing more may be done.
   bool Act(const Action& action) {
     if (NoteIntent(desired_, observed_, action, record_) && !Save()) return false;
@@ -344,12 +326,12 @@ class Reconciliation {
     Failpoint(absl::StrCat(failpoint, ":done"));
     if (action.has_run_script() && absl::IsAborted(execution.status)) {
       // Somebody else decided meanwhile (the agent itself, after a boot): look again.
-      tried_.erase(KeyOf(action));
+      attempts_.TakeBack(action);
       look_again_ = true;
       return true;
     }
     if (execution.interrupted && Rebooted(action)) return true;
-    if (action.has_run_script()) ran_.insert(action.run_script().kind());
+    if (action.has_run_script()) attempts_.NoteRun(action.run_script().kind());
     NoteOutcome(action, execution);
     return true;
   }
@@ -388,16 +370,13 @@ class Reconciliation {
       NoteDone(action, record_);
       return;
     }
-    // A script would write below an empty target; but it may be what installs a missing mkfs.
-    if (action.has_set_storage()) storage_failed_ = !absl::IsUnimplemented(execution.status);
+    attempts_.NoteFailure(action, execution.status);
     outcome_.failed = true;
     outcome_.errors[action.field()] = execution.result.message();
     // One that is worth another try is not held up by one that waits for somebody.
     if (outcome_.status.ok() || (MayRetry(execution.status) && !MayRetry(outcome_.status))) {
       outcome_.status = execution.status;
     }
-    if (action.has_define_domain()) define_failed_ = true;
-    if (action.has_run_script()) script_failed_ = true;
   }
 
   // Applied is what was seen, after the last action.
@@ -424,7 +403,7 @@ class Reconciliation {
   void ReportUndone(const Plan& left) {
     if (outcome_.failed) return;
     for (const Action& action : left.actions()) {
-      if (tried_.count(KeyOf(action)) == 0) continue;
+      if (!attempts_.WereMade(action)) continue;
       const std::string error = absl::StrCat(action.field(), ": was applied, but does not hold");
       Fail(absl::AbortedError(error), error);
     }
@@ -438,38 +417,15 @@ class Reconciliation {
     const std::string text = StandingText(links_.machine().name, standing);
     outcome_.plan.set_standing(text);
     if (options_.up && options_.dry_run) return;
-    const DomainState& domain = observed_.domain;
-    if (!domain.running) {
-      if (standing.phase == MachineStatus::NOT_DEFINED && !options_.up) {
-        Fail(absl::FailedPreconditionError(text), text);
-      } else if (started_) {
-        Fail(absl::UnavailableError(text), absl::StrCat("it went off while it booted: ", text));
-      }
-    } else if (domain.cause == DomainCause::kPausedForNow) {
-      Fail(absl::UnavailableError(text), text);
-    } else if (StandsStill(domain)) {
-      Fail(absl::FailedPreconditionError(text), text);
-    } else {
-      const std::string error =
-          absl::StrCat(observed_.guest_refused.empty() ? "the agent in the guest does not answer"
-                                                       : observed_.guest_refused,
-                       ": hostname, groups and scripts are as they were");
-      Fail(absl::UnavailableError(error), error + WhatTheConsoleSaid());
-    }
+    const auto unreachable = WhyUnreachable(observed_, standing.phase, text, options_.up, started_);
+    if (!unreachable.has_value()) return;
+    const bool awaited = options_.up && unreachable->by_agent;
+    Fail(unreachable->status, unreachable->error + (awaited ? WhereGuestGotTo() : ""));
   }
 
-  // For a person who waited for the agent: where the guest got to.
-  std::string WhatTheConsoleSaid() const {
-    constexpr size_t kLines = 20;
-    constexpr size_t kMost = 16 * 1024;
-    if (!options_.up) return "";
+  std::string WhereGuestGotTo() const {
     const auto hypervisor = links_.hypervisor(UriOf(desired_, *record_));
-    if (!hypervisor.ok()) return "";
-    const absl::StatusOr<std::string> said = (*hypervisor)->ConsoleLog(links_.machine(), kMost);
-    const std::string lines = said.ok() ? LastConsoleLines(*said, kLines) : "";
-    if (lines.empty()) return "; `rum console` shows what it does";
-    return absl::StrCat("; `rum console` shows what it does. Its console ends with:\n    ",
-                        absl::StrReplaceAll(absl::StripSuffix(lines, "\n"), {{"\n", "\n    "}}));
+    return hypervisor.ok() ? WhereItGotTo(hypervisor->get(), links_.machine()) : "";
   }
 
   MachineLinks& links_;
@@ -483,18 +439,14 @@ class Reconciliation {
   Judgement judgement_;   // what it means,
   MachineStatus status_;  // and its report
   bool noted_ = false;    // the record has what is not saved yet
-  std::set<std::string> tried_;
-  std::set<std::string> ran_;  // kinds of scripts
-  bool look_again_ = false;    // before anything else is done
-  std::string boot_id_;        // of the guest that was seen last
-  int reboots_ = 0;            // that were seen here
+  Attempts attempts_;
+  bool look_again_ = false;  // before anything else is done
+  std::string boot_id_;      // of the guest that was seen last
+  int reboots_ = 0;          // that were seen here
   int rounds_left_ = kMostPasses;
   bool started_ = false;
   bool awaited_ = false;          // the agent
   bool address_awaited_ = false;  // by a machine that was started here
-  bool define_failed_ = false;
-  bool script_failed_ = false;
-  bool storage_failed_ = false;
 };
 
 }  // namespace
