@@ -21,8 +21,6 @@ Execution Execute(const Action& action, const Worlds& worlds) {
   result.set_message(execution.status.ok() ? deed.message
                                            : std::string(execution.status.message()));
   result.set_output_tail(deed.output_tail);
-  result.set_needs_new_file(absl::IsInvalidArgument(execution.status) ||
-                            absl::IsFailedPrecondition(execution.status));
   execution.interrupted = deed.interrupted;
   return execution;
 }
