@@ -12,10 +12,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent-api/agent.grpc.pb.h"
-#include "agent-api/call_deadline.h"
 #include "agent-api/channel/socket_io.h"
 #include "agent-api/client/agent_sessions.h"
 #include "agent-api/client/checked_reply.h"
+#include "agent-api/client/quiet_grpc.h"
 #include "agent-api/client/rpc_status.h"
 #include "agent-api/client/stream_forwards.h"
 #include "agent-api/threads.h"
@@ -258,11 +258,11 @@ class GrpcGuestAgent : public GuestAgent {
   absl::Status Unary(grpc::Status (Agent::Stub::*method)(grpc::ClientContext*, const Request&,
                                                          Reply*),
                      const Request& request, Reply* reply,
-                     std::chrono::seconds deadline = kUnaryDeadline) {
+                     std::chrono::seconds patience = kUnaryDeadline) {
     const auto session = sessions_.Current();
     if (session == nullptr) return sessions_.None();
     grpc::ClientContext context;
-    context.set_deadline(After(deadline));
+    const CallDeadline deadline(&context, patience);
     const absl::Status status = ToAbsl((session->stub.get()->*method)(&context, request, reply));
     if (!status.ok()) return status;
     const absl::Status said = CheckAnswer(*reply);
