@@ -12,9 +12,9 @@
 #include "absl/strings/str_cat.h"
 #include "agent-api/build_id.h"
 #include "agent-api/client/checked_reply.h"
-#include "agent-api/client/quiet_grpc.h"
 #include "agent-api/client/rpc_status.h"
 #include "agent-api/protocol.h"
+#include "agent-api/quiet_grpc.h"
 
 namespace rum {
 namespace {

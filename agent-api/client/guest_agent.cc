@@ -15,9 +15,9 @@
 #include "agent-api/channel/socket_io.h"
 #include "agent-api/client/agent_sessions.h"
 #include "agent-api/client/checked_reply.h"
-#include "agent-api/client/quiet_grpc.h"
 #include "agent-api/client/rpc_status.h"
 #include "agent-api/client/stream_forwards.h"
+#include "agent-api/quiet_grpc.h"
 #include "agent-api/threads.h"
 
 namespace rum {

@@ -51,7 +51,8 @@ constexpr size_t kMostPiece = 32 * 1024;
 // Commands of a session that is over are killed within a moment.
 constexpr std::chrono::seconds kCallsEnd{5};
 // How soon the end of a session is noticed by a stream that has nothing to say.
-constexpr std::chrono::milliseconds kLookForHost{2000};
+constexpr std::chrono::seconds kLookForHost{10};
+constexpr int kHourMs = 3'600'000;
 
 const std::vector<Setting>& Settings() {
   static const auto* const settings = new std::vector<Setting>{TimezoneSetting()};
@@ -393,7 +394,8 @@ AgentServer::AgentServer(Scripts* scripts, const AgentProgram& program, ToldSecr
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kWindowBytes);
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
-  // A few threads stay, for the next calls.
+  // A few threads stay, for the next calls, and need not look whether there is one.
+  builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::CQ_TIMEOUT_MSEC, kHourMs);
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, 4);
   parts_->server = builder.BuildAndStart();
 }

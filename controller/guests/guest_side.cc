@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "agent-api/client/guest_agent.h"
-#include "agent-api/client/quiet_grpc.h"
+#include "agent-api/quiet_grpc.h"
 #include "controller/guests/channel_desk.h"
 #include "controller/guests/confine.h"
 #include "controller/guests/frames.h"

@@ -25,7 +25,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 // The deadline of the last call is over by then.
-constexpr unsigned kUntilIdle = 12;
+constexpr unsigned kUntilIdle = 15;
 
 struct Machine {
   explicit Machine(const std::string& state) : agent(state) {}
@@ -135,8 +135,7 @@ int Measure(size_t count, unsigned seconds) {
         std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
     if (!machine.process->Observe(agent::ObserveRequest()).ok()) return 1;
   }
-  std::printf("%zu processes, %.1f ms until connected (median)\n", count,
-              Median(until_connected));
+  std::printf("%zu processes, %.1f ms until connected (median)\n", count, Median(until_connected));
   sleep(kUntilIdle);
   const Spent before = Look(machines);
   sleep(seconds);

@@ -1,4 +1,4 @@
-#include "agent-api/client/due_work.h"
+#include "agent-api/due_work.h"
 
 #include <algorithm>
 

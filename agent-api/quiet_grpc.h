@@ -1,5 +1,5 @@
-#ifndef RUM_AGENT_API_CLIENT_QUIET_GRPC_H_
-#define RUM_AGENT_API_CLIENT_QUIET_GRPC_H_
+#ifndef RUM_AGENT_API_QUIET_GRPC_H_
+#define RUM_AGENT_API_QUIET_GRPC_H_
 
 #include <grpcpp/grpcpp.h>
 
@@ -10,7 +10,8 @@ namespace rum {
 
 // Lets gRPC sleep while nothing happens: by itself it has two threads that wake once a second and
 // look whether a timer is due. Once, before this process uses gRPC, and where each deadline of its
-// calls is a CallDeadline. Where there is no thread for it, gRPC stays as it is.
+// calls is a CallDeadline; those of calls that it serves are not looked at, for who makes them
+// does. Where there is no thread for it, gRPC stays as it is.
 void QuietGrpc();
 
 // Gives a call up when its time has come, whether gRPC looks at its timers or not. Lives as long as
@@ -28,4 +29,4 @@ class CallDeadline {
 
 }  // namespace rum
 
-#endif  // RUM_AGENT_API_CLIENT_QUIET_GRPC_H_
+#endif  // RUM_AGENT_API_QUIET_GRPC_H_

@@ -1,4 +1,4 @@
-#include "agent-api/client/quiet_grpc.h"
+#include "agent-api/quiet_grpc.h"
 
 #include <grpc/event_engine/event_engine.h>
 #include <grpc/grpc.h>
@@ -9,7 +9,7 @@
 
 #include "absl/status/status.h"
 #include "agent-api/call_deadline.h"
-#include "agent-api/client/due_work.h"
+#include "agent-api/due_work.h"
 
 // Of gRPC's timer_manager.h, which is not installed: whether it has a thread that looks at its
 // timers, and one look by whoever calls.

@@ -1,5 +1,5 @@
-#ifndef RUM_AGENT_API_CLIENT_DUE_WORK_H_
-#define RUM_AGENT_API_CLIENT_DUE_WORK_H_
+#ifndef RUM_AGENT_API_DUE_WORK_H_
+#define RUM_AGENT_API_DUE_WORK_H_
 
 #include <chrono>
 #include <condition_variable>
@@ -55,4 +55,4 @@ class DueWork {
 
 }  // namespace rum
 
-#endif  // RUM_AGENT_API_CLIENT_DUE_WORK_H_
+#endif  // RUM_AGENT_API_DUE_WORK_H_
