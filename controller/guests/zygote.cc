@@ -278,7 +278,11 @@ absl::StatusOr<Leashed> SpawnGuestProcess(const std::string& machine, Fd socket)
     return absl::UnavailableError(kNoZygote);
   }
   if (born.error != 0) {
-    return absl::UnavailableError(absl::StrCat("fork: ", std::strerror(born.error)));
+    return absl::UnavailableError(
+        absl::StrCat("fork: ", std::strerror(born.error),
+                     born.error == EAGAIN
+                         ? "; this user may have no more (`ulimit -u`, or TasksMax= of a service)"
+                         : ""));
   }
   return Leashed(std::move(leash), born.pid);
 }
