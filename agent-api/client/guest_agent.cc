@@ -234,6 +234,7 @@ class GrpcGuestAgent : public GuestAgent {
       const std::function<bool(const agent::RunScriptEvent&)>& output) {
     agent::ScriptRun run;
     bool ended = false;
+    bool given_up = false;
     agent::RunScriptEvent event;
     RunEvents events(run_id);
     absl::Status said;
@@ -245,10 +246,14 @@ class GrpcGuestAgent : public GuestAgent {
       }
       event.DiscardUnknownFields();
       if (event.has_ended()) run = event.ended(), ended = true;
-      if (!event.has_ended() && !output(event)) context->TryCancel();
+      if (event.has_ended() || given_up || output(event)) continue;
+      given_up = true;
+      context->TryCancel();
     }
     const grpc::Status status = reader->Finish();
     if (!said.ok()) return said;
+    // Its end may have been on its way already.
+    if (given_up) return absl::CancelledError("the call to the agent in the guest was given up");
     if (ended) return run;
     if (!status.ok()) return ToAbsl(status);
     return absl::UnavailableError("agent: the run's stream ended without an outcome");
