@@ -5,6 +5,7 @@
 // What it says stands one after the other between bytes 0xff: a message of FromProcess, as JSON or
 // as bytes, or after a '!' what is no frame. Numbers 1 to 6 are those of what it was asked.
 #include <google/protobuf/util/json_util.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
 
@@ -228,10 +229,20 @@ class Questions {
   int64_t to_client_ = 0;
 };
 
+// A sanitizer marks the whole stack of each thread, and there are many.
+void MakeStacksSmall() {
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, 256 << 10);
+  pthread_setattr_default_np(&attributes);
+  pthread_attr_destroy(&attributes);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  signal(SIGPIPE, SIG_IGN);
+  static const bool begun = (MakeStacksSmall(), signal(SIGPIPE, SIG_IGN) != SIG_ERR);
+  if (!begun) std::abort();
   Peer peer;
   rum::GuestProcess process(
       "fuzzed", []() -> absl::StatusOr<int> { return absl::UnavailableError("no channel"); },
