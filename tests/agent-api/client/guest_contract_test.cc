@@ -8,8 +8,10 @@
 #include <atomic>
 #include <fstream>
 #include <future>
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -35,6 +37,8 @@ class Guest {
  public:
   virtual ~Guest() = default;
   virtual std::unique_ptr<GuestAgent> Agent() = 0;
+  // What FillEtc() does where there is no /etc.
+  virtual void Reset() {}
   virtual void Disconnect() = 0;
   // A script that writes `says` and ends so; what it writes may be more.
   struct Script {
@@ -73,11 +77,12 @@ class RealGuest : public Guest {
 
 class GuestInMemory : public Guest {
  public:
-  GuestInMemory() {
+  std::unique_ptr<GuestAgent> Agent() override { return std::make_unique<FakeGuestAgent>(guest_); }
+  void Reset() override {
     guest_->hostname = guest_->static_hostname = "old";
     guest_->groups = {"adm"};
+    guest_->keys.clear();
   }
-  std::unique_ptr<GuestAgent> Agent() override { return std::make_unique<FakeGuestAgent>(guest_); }
   void Disconnect() override { guest_->SetConnected(false); }
   Script Says(const std::string& says, int exit_status) override {
     guest_->exit_statuses[says] = exit_status;
@@ -93,14 +98,31 @@ struct Kind {
   std::unique_ptr<Guest> (*make)();
 };
 
+// A guest and its agent.
+struct Pair {
+  explicit Pair(const Kind& kind) : guest(kind.make()), agent(guest->Agent()) {
+    EXPECT_TRUE(agent->WaitConnected(kPatience).ok());
+  }
+  std::unique_ptr<Guest> guest;
+  std::unique_ptr<GuestAgent> agent;
+};
+
 class GuestContract : public testing::TestWithParam<Kind> {
  protected:
   static void SetUpTestSuite() { EnterPrivateEtc(); }
+  static void TearDownTestSuite() { Shared().clear(); }
+  // One for each kind: starting a real one takes longer than a test.
+  static std::map<std::string, Pair>& Shared() {
+    static auto* const all = new std::map<std::string, Pair>;
+    return *all;
+  }
   void SetUp() override {
     FillEtc();
-    guest_ = GetParam().make();
-    agent_ = guest_->Agent();
-    ASSERT_TRUE(agent_->WaitConnected(kPatience).ok());
+    Pair& pair = Shared().try_emplace(GetParam().name, GetParam()).first->second;
+    guest_ = pair.guest.get();
+    agent_ = pair.agent.get();
+    guest_->Reset();
+    runs_ = Look().runs_size();
   }
 
   agent::Observation Look(const std::string& user = "dev") {
@@ -110,9 +132,14 @@ class GuestContract : public testing::TestWithParam<Kind> {
     EXPECT_TRUE(seen.ok()) << seen.status();
     return seen.value_or(agent::Observation());
   }
+  // A name that no other test gives a run.
+  static std::string Id(int number) {
+    const auto* test = testing::UnitTest::GetInstance()->current_test_info();
+    return absl::StrCat("line-", test->line(), "-", number);
+  }
   static agent::RunScriptRequest Request(const std::string& id, const std::string& text) {
     agent::RunScriptRequest request;
-    request.set_kind("provision");
+    request.set_kind("system");
     request.set_run_id(id);
     request.set_script(text);
     request.set_content_hash("hash of " + text);
@@ -164,8 +191,15 @@ class GuestContract : public testing::TestWithParam<Kind> {
         [&](const agent::CopyMessage& message) { outputs->push_back(message); });
   }
 
-  std::unique_ptr<Guest> guest_;
-  std::unique_ptr<GuestAgent> agent_;
+  // Those of this test.
+  std::vector<agent::ScriptRun> Runs() {
+    const agent::Observation seen = Look();
+    return {seen.runs().begin() + runs_, seen.runs().end()};
+  }
+
+  Guest* guest_ = nullptr;
+  GuestAgent* agent_ = nullptr;
+  int runs_ = 0;  // of the tests before
   std::string output_;
 };
 
@@ -178,8 +212,6 @@ TEST_P(GuestContract, SaysWhoItIsAndHowTheGuestStands) {
   EXPECT_TRUE(seen.user_exists());
   EXPECT_THAT(seen.groups(), ElementsAre("adm"));
   EXPECT_TRUE(seen.settings().has_timezone());
-  EXPECT_EQ(seen.boot_script_hash(), "");
-  EXPECT_THAT(seen.runs(), IsEmpty());
 }
 
 TEST_P(GuestContract, ASessionThatIsThereNeedsNoWait) {
@@ -260,40 +292,45 @@ TEST_P(GuestContract, SetsNoStorageWhereNoneIsAskedFor) {
 
 TEST_P(GuestContract, AScriptRunsOnceForItsIdAndIsInTheLedgerWithItsEnd) {
   const Guest::Script script = guest_->Says("hello", 3);
-  const agent::RunScriptRequest request = Request("run-1", script.text);
+  const agent::RunScriptRequest request = Request(Id(1), script.text);
   const auto run = Run(request);
   ASSERT_TRUE(run.ok()) << run.status();
   EXPECT_EQ(output_, script.output);
-  EXPECT_EQ(run->run_id(), "run-1");
-  EXPECT_EQ(run->kind(), "provision");
+  EXPECT_EQ(run->run_id(), Id(1));
+  EXPECT_EQ(run->kind(), "system");
   EXPECT_EQ(run->content_hash(), request.content_hash());
   EXPECT_EQ(run->boot_id(), Look().boot_id());
   EXPECT_EQ(run->exit_status(), 3);
   EXPECT_EQ(run->ending(), agent::ScriptRun::BY_ITSELF);
   EXPECT_GT(run->ended_ms(), 0);
   EXPECT_EQ(run->output_bytes(), script.output.size());
-  ASSERT_EQ(Look().runs_size(), 1);
-  EXPECT_EQ(Look().runs(0).SerializeAsString(), run->SerializeAsString());
+  ASSERT_EQ(Runs().size(), 1u);
+  EXPECT_EQ(Runs()[0].SerializeAsString(), run->SerializeAsString());
   const auto again = Run(request);
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(again->SerializeAsString(), run->SerializeAsString());
   EXPECT_EQ(output_, script.output) << "as it was then";
-  EXPECT_EQ(Look().runs_size(), 1);
+  EXPECT_EQ(Runs().size(), 1u);
 }
 
 TEST_P(GuestContract, AScriptThatRanMeanwhileIsNotRunAgain) {
   const Guest::Script script = guest_->Says("hello", 0);
-  agent::RunScriptRequest request = Request("run-1", script.text);
-  request.set_last_run_id("");
+  agent::RunScriptRequest request = Request(Id(1), script.text);
+  std::string last;
+  const agent::Observation seen = Look();
+  for (const agent::ScriptRun& run : seen.runs()) {
+    if (run.kind() == request.kind()) last = run.run_id();
+  }
+  request.set_last_run_id(last);
   EXPECT_TRUE(Run(request).ok());
-  request.set_run_id("run-2");
+  request.set_run_id(Id(2));
   EXPECT_TRUE(absl::IsAborted(Run(request).status()));
   EXPECT_EQ(output_, "");
-  EXPECT_EQ(Look().runs_size(), 1);
-  request.set_last_run_id("run-1");
+  EXPECT_EQ(Runs().size(), 1u);
+  request.set_last_run_id(Id(1));
   EXPECT_TRUE(Run(request).ok());
-  ASSERT_EQ(Look().runs_size(), 2);
-  EXPECT_EQ(Look().runs(1).run_id(), "run-2") << "the oldest first";
+  ASSERT_EQ(Runs().size(), 2u);
+  EXPECT_EQ(Runs()[1].run_id(), Id(2)) << "the oldest first";
 }
 
 TEST_P(GuestContract, ARunWithoutAnIdThatIsOneIsRefused) {
@@ -301,30 +338,30 @@ TEST_P(GuestContract, ARunWithoutAnIdThatIsOneIsRefused) {
   for (const std::string& id : {std::string(), std::string("no/id"), std::string(65, 'x')}) {
     EXPECT_TRUE(absl::IsInvalidArgument(Run(Request(id, script.text)).status())) << id;
   }
-  EXPECT_THAT(Look().runs(), IsEmpty());
+  EXPECT_THAT(Runs(), IsEmpty());
 }
 
 TEST_P(GuestContract, ARunIsFollowedFromAnOffsetOnAndByWhoeverWants) {
   const Guest::Script script = guest_->Says("hello", 5);
-  ASSERT_TRUE(Run(Request("run-1", script.text)).ok());
-  const auto whole = Follow("run-1", 0);
+  ASSERT_TRUE(Run(Request(Id(1), script.text)).ok());
+  const auto whole = Follow(Id(1), 0);
   ASSERT_TRUE(whole.ok()) << whole.status();
   EXPECT_EQ(whole->exit_status(), 5);
   EXPECT_EQ(output_, script.output);
-  EXPECT_TRUE(Follow("run-1", 2).ok());
+  EXPECT_TRUE(Follow(Id(1), 2).ok());
   EXPECT_EQ(output_, script.output.substr(2));
-  EXPECT_TRUE(Follow("run-1", script.output.size()).ok());
+  EXPECT_TRUE(Follow(Id(1), script.output.size()).ok());
   EXPECT_EQ(output_, "");
-  EXPECT_TRUE(absl::IsCancelled(Follow("run-1", 0, false).status())) << "who has enough";
-  EXPECT_TRUE(absl::IsNotFound(Follow("run-2", 0).status()));
-  EXPECT_EQ(Look().runs_size(), 1) << "nothing was started";
+  EXPECT_TRUE(absl::IsCancelled(Follow(Id(1), 0, false).status())) << "who has enough";
+  EXPECT_TRUE(absl::IsNotFound(Follow(Id(2), 0).status()));
+  EXPECT_EQ(Runs().size(), 1u) << "nothing was started";
 }
 
 TEST_P(GuestContract, ARunThatEndedNeedsNoCancelAndOneThatThereIsNotHasNone) {
-  ASSERT_TRUE(Run(Request("run-1", guest_->Says("hello", 0).text)).ok());
-  EXPECT_EQ(agent_->CancelRun("run-1"), absl::OkStatus());
-  EXPECT_EQ(Look().runs(0).ending(), agent::ScriptRun::BY_ITSELF);
-  EXPECT_TRUE(absl::IsNotFound(agent_->CancelRun("run-2")));
+  ASSERT_TRUE(Run(Request(Id(1), guest_->Says("hello", 0).text)).ok());
+  EXPECT_EQ(agent_->CancelRun(Id(1)), absl::OkStatus());
+  EXPECT_EQ(Runs().at(0).ending(), agent::ScriptRun::BY_ITSELF);
+  EXPECT_TRUE(absl::IsNotFound(agent_->CancelRun(Id(2))));
 }
 
 TEST_P(GuestContract, TheBootScriptIsTheOneThatWasSetOrRanLast) {
@@ -333,10 +370,10 @@ TEST_P(GuestContract, TheBootScriptIsTheOneThatWasSetOrRanLast) {
   set.set_content_hash("hash of true");
   EXPECT_EQ(agent_->SetBootScript(set), absl::OkStatus());
   EXPECT_EQ(Look().boot_script_hash(), "hash of true");
-  agent::RunScriptRequest boot = Request("run-1", guest_->Says("hello", 0).text);
+  agent::RunScriptRequest boot = Request(Id(1), guest_->Says("hello", 0).text);
   ASSERT_TRUE(Run(boot).ok());
   EXPECT_EQ(Look().boot_script_hash(), "hash of true") << "that was another kind";
-  boot.set_run_id("run-2");
+  boot.set_run_id(Id(2));
   boot.set_kind("boot");
   ASSERT_TRUE(Run(boot).ok());
   EXPECT_EQ(Look().boot_script_hash(), boot.content_hash());
@@ -372,7 +409,9 @@ TEST_P(GuestContract, APortWhereNobodyListensRefuses) {
 }
 
 TEST_P(GuestContract, WithoutASessionNothingIsDoneAndThatIsSaid) {
-  guest_->Disconnect();
+  const Pair pair(GetParam());
+  agent_ = pair.agent.get();
+  pair.guest->Disconnect();
   absl::Status why;
   // The other end learns of it a little later.
   for (const auto end = absl::Now() + kPatience; why.ok() && absl::Now() < end;) {
@@ -387,10 +426,10 @@ TEST_P(GuestContract, WithoutASessionNothingIsDoneAndThatIsSaid) {
   EXPECT_TRUE(absl::IsUnavailable(agent_->Set({})));
   EXPECT_TRUE(absl::IsUnavailable(agent_->SetStorage({}).status()));
   EXPECT_TRUE(absl::IsUnavailable(agent_->SetBootScript({})));
-  EXPECT_TRUE(absl::IsUnavailable(agent_->CancelRun("run-1")));
+  EXPECT_TRUE(absl::IsUnavailable(agent_->CancelRun(Id(1))));
   EXPECT_TRUE(absl::IsUnavailable(agent_->ReadHostKeys().status()));
-  EXPECT_TRUE(absl::IsUnavailable(Run(Request("run-1", "true")).status()));
-  EXPECT_TRUE(absl::IsUnavailable(Follow("run-1", 0).status()));
+  EXPECT_TRUE(absl::IsUnavailable(Run(Request(Id(1), "true")).status()));
+  EXPECT_TRUE(absl::IsUnavailable(Follow(Id(1), 0).status()));
   EXPECT_TRUE(absl::IsUnavailable(Dial(80)));
   std::vector<agent::ExecOutput> outputs;
   EXPECT_TRUE(absl::IsUnavailable(Exec(&outputs)));

@@ -58,10 +58,10 @@ class ScriptsTest : public testing::Test {
   }
 
   const Folder folder_;
-  Scripts* scripts_ = NewScripts("state");
+  Scripts* scripts_ = NewScripts();
 
   // As long-lived as the process, whose threads use it.
-  Scripts* NewScripts(const std::string& folder) const {
+  Scripts* NewScripts(const std::string& folder = "state") const {
     static auto* const all = new std::vector<std::unique_ptr<Scripts>>;
     all->push_back(
         std::make_unique<Scripts>(folder_ / folder, std::filesystem::absolute(RUM_AGENT)));
