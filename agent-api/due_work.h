@@ -32,6 +32,8 @@ class DueWork {
   uint64_t At(Clock::time_point due, absl::AnyInvocable<void()> work);
   // False: it was done, or is being done.
   bool Cancel(uint64_t number);
+  // Whether it is its thread that asks.
+  bool IsWorking() const { return std::this_thread::get_id() == thread_.get_id(); }
   Deadline Add(Clock::time_point deadline);
   void TakeBack(Deadline deadline);
 

@@ -3,7 +3,7 @@
 #include <grpc/event_engine/event_engine.h>
 #include <grpc/grpc.h>
 
-#include <cstdlib>
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -35,12 +35,14 @@ class SleepingEngine : public EventEngine {
     return RunAfter(when, [closure] { closure->Run(); });
   }
   TaskHandle RunAfter(Duration when, absl::AnyInvocable<void()> closure) override {
-    return {static_cast<intptr_t>(work_.At(DueWork::Clock::now() + when, std::move(closure))), 0};
+    // What is due never, as gRPC says it, is more than a clock can say.
+    const auto due = DueWork::Clock::now() + std::min<Duration>(when, std::chrono::hours(24 * 365));
+    return {static_cast<intptr_t>(work_.At(due, std::move(closure))), 0};
   }
   bool Cancel(TaskHandle handle) override {
     return work_.Cancel(static_cast<uint64_t>(handle.keys[0]));
   }
-  bool IsWorkerThread() override { std::abort(); }  // nobody asks
+  bool IsWorkerThread() override { return work_.IsWorking(); }
   absl::StatusOr<std::unique_ptr<Listener>> CreateListener(
       Listener::AcceptCallback, absl::AnyInvocable<void(absl::Status)>,
       const grpc_event_engine::experimental::EndpointConfig&,

@@ -61,8 +61,11 @@ TEST(DueWorkTest, WorkThatWasDoneCannotBeCancelledAndMayAskForMore) {
   DueWork work(Remind);
   ASSERT_TRUE(work.Begin().ok());
   std::promise<void> done;
-  const uint64_t number =
-      work.At(Clock::now(), [&] { work.At(Clock::now(), [&] { done.set_value(); }); });
+  EXPECT_FALSE(work.IsWorking());
+  const uint64_t number = work.At(Clock::now(), [&] {
+    EXPECT_TRUE(work.IsWorking());
+    work.At(Clock::now(), [&] { done.set_value(); });
+  });
   done.get_future().wait();
   EXPECT_FALSE(work.Cancel(number));
 }

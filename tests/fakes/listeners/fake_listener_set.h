@@ -28,12 +28,13 @@ struct FakeHost {
   };
 
   std::mutex mutex;
-  std::set<uint16_t> taken;                // by other programs
+  std::set<uint16_t> taken;                // by other programs; see Free()
   std::map<uint16_t, Forward> open;        // by rum
   std::map<std::string, Forward> sockets;  // unix sockets of rum's, by bind
   int opened = 0;  // sockets bound so far: an untouched forward is bound once
 
-  // Another program lets go of a port.
+  // Another program lets go of a port, and who waits for it notices at once; of a `taken` that is
+  // only changed nobody does before the next Apply().
   void Free(uint16_t port);
   // The number of the socket that a client of a place would reach; 0: it is refused.
   int Reach(const Forward& forward);
