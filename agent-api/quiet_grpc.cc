@@ -11,8 +11,8 @@
 #include "agent-api/call_deadline.h"
 #include "agent-api/due_work.h"
 
-// Of gRPC's timer_manager.h, which is not installed: whether it has a thread that looks at its
-// timers, and one look by whoever calls.
+// Two functions of gRPC's timer_manager.h, which is not installed: whether it has a thread that
+// looks at its timers, and one look by whoever calls.
 void grpc_timer_manager_set_threading(bool threaded);
 void grpc_timer_manager_tick();
 
@@ -21,8 +21,8 @@ namespace {
 
 using grpc_event_engine::experimental::EventEngine;
 
-// What gRPC has at work behind its calls. That of a channel whose socket it is given connects to
-// nothing, listens to nothing and resolves no names: only its work and its timers are needed.
+// Does what gRPC has to do behind its calls. Where it is given its sockets it connects to nothing,
+// listens to nothing and resolves no names: only work and its times are needed.
 class SleepingEngine : public EventEngine {
  public:
   explicit SleepingEngine(DueWork* work) : work_(*work) {}

@@ -133,7 +133,7 @@ int main(int argc, char** argv) {
   rum::guest::RaiseDescriptorLimit();  // a connection is one, and systemd allows 1,024
   rum::guest::BlankUnfinishedDrives();
   rum::guest::Scripts scripts(folder);
-  rum::QuietGrpc();  // a host says itself when it gives a call up
+  rum::QuietGrpc();               // a host says itself when it gives a call up
   static rum::ToldSecret secret;  // as long as the threads that ask for it
   rum::guest::AgentServer server(&scripts, {Self(), kVersion}, &secret);
   rum::guest::UnattendedBoot unattended(&scripts);

@@ -52,6 +52,7 @@ constexpr size_t kMostPiece = 32 * 1024;
 constexpr std::chrono::seconds kCallsEnd{5};
 // How soon the end of a session is noticed by a stream that has nothing to say.
 constexpr std::chrono::seconds kLookForHost{10};
+// How long a thread waits for a call until it looks whether it is one too many.
 constexpr int kHourMs = 3'600'000;
 
 const std::vector<Setting>& Settings() {
@@ -394,9 +395,9 @@ AgentServer::AgentServer(Scripts* scripts, const AgentProgram& program, ToldSecr
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kWindowBytes);
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
-  // A few threads stay, for the next calls, and need not look whether there is one.
-  builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::CQ_TIMEOUT_MSEC, kHourMs);
+  // A few threads stay, for the next calls.
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, 4);
+  builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::CQ_TIMEOUT_MSEC, kHourMs);
   parts_->server = builder.BuildAndStart();
 }
 
