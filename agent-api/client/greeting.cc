@@ -11,10 +11,10 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "agent-api/build_id.h"
-#include "agent-api/call_deadline.h"
 #include "agent-api/client/checked_reply.h"
 #include "agent-api/client/rpc_status.h"
 #include "agent-api/protocol.h"
+#include "agent-api/quiet_grpc.h"
 
 namespace rum {
 namespace {
@@ -38,7 +38,7 @@ std::string Sha256(const std::string& bytes) {
 grpc::Status Send(agent::Agent::Stub* stub, const AgentProgram& program) {
   const std::string bytes = program.read();
   grpc::ClientContext context;
-  context.set_deadline(After(kUpgrade));
+  const CallDeadline deadline(&context, kUpgrade);
   agent::UpgradeReply reply;
   const auto writer = stub->Upgrade(&context, &reply);
   agent::UpgradeChunk chunk;
@@ -71,7 +71,7 @@ Greeting Greet(agent::Agent::Stub* stub, const AgentProgram& program,
   agent::Observation seen;
   {
     grpc::ClientContext context;
-    context.set_deadline(After(kAnswer));
+    const CallDeadline deadline(&context, kAnswer);
     agent::ObserveRequest request;
     request.set_stream_secret(stream_secret);
     const grpc::Status status = stub->Observe(&context, request, &seen);

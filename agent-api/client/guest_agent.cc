@@ -12,12 +12,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent-api/agent.grpc.pb.h"
-#include "agent-api/call_deadline.h"
 #include "agent-api/channel/socket_io.h"
 #include "agent-api/client/agent_sessions.h"
 #include "agent-api/client/checked_reply.h"
 #include "agent-api/client/rpc_status.h"
 #include "agent-api/client/stream_forwards.h"
+#include "agent-api/quiet_grpc.h"
 #include "agent-api/threads.h"
 
 namespace rum {
@@ -234,6 +234,7 @@ class GrpcGuestAgent : public GuestAgent {
       const std::function<bool(const agent::RunScriptEvent&)>& output) {
     agent::ScriptRun run;
     bool ended = false;
+    bool given_up = false;
     agent::RunScriptEvent event;
     RunEvents events(run_id);
     absl::Status said;
@@ -245,10 +246,14 @@ class GrpcGuestAgent : public GuestAgent {
       }
       event.DiscardUnknownFields();
       if (event.has_ended()) run = event.ended(), ended = true;
-      if (!event.has_ended() && !output(event)) context->TryCancel();
+      if (event.has_ended() || given_up || output(event)) continue;
+      given_up = true;
+      context->TryCancel();
     }
     const grpc::Status status = reader->Finish();
     if (!said.ok()) return said;
+    // Its end may have been on its way already.
+    if (given_up) return absl::CancelledError("the call to the agent in the guest was given up");
     if (ended) return run;
     if (!status.ok()) return ToAbsl(status);
     return absl::UnavailableError("agent: the run's stream ended without an outcome");
@@ -258,11 +263,11 @@ class GrpcGuestAgent : public GuestAgent {
   absl::Status Unary(grpc::Status (Agent::Stub::*method)(grpc::ClientContext*, const Request&,
                                                          Reply*),
                      const Request& request, Reply* reply,
-                     std::chrono::seconds deadline = kUnaryDeadline) {
+                     std::chrono::seconds patience = kUnaryDeadline) {
     const auto session = sessions_.Current();
     if (session == nullptr) return sessions_.None();
     grpc::ClientContext context;
-    context.set_deadline(After(deadline));
+    const CallDeadline deadline(&context, patience);
     const absl::Status status = ToAbsl((session->stub.get()->*method)(&context, request, reply));
     if (!status.ok()) return status;
     const absl::Status said = CheckAnswer(*reply);

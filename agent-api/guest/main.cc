@@ -26,6 +26,7 @@
 #include "agent-api/guest/storage.h"
 #include "agent-api/guest/unattended_boot.h"
 #include "agent-api/protocol.h"
+#include "agent-api/quiet_grpc.h"
 #include "agent-api/standard_streams.h"
 
 namespace {
@@ -132,6 +133,7 @@ int main(int argc, char** argv) {
   rum::guest::RaiseDescriptorLimit();  // a connection is one, and systemd allows 1,024
   rum::guest::BlankUnfinishedDrives();
   rum::guest::Scripts scripts(folder);
+  rum::QuietGrpc();               // a host says itself when it gives a call up
   static rum::ToldSecret secret;  // as long as the threads that ask for it
   rum::guest::AgentServer server(&scripts, {Self(), kVersion}, &secret);
   rum::guest::UnattendedBoot unattended(&scripts);

@@ -51,7 +51,9 @@ constexpr size_t kMostPiece = 32 * 1024;
 // Commands of a session that is over are killed within a moment.
 constexpr std::chrono::seconds kCallsEnd{5};
 // How soon the end of a session is noticed by a stream that has nothing to say.
-constexpr std::chrono::milliseconds kLookForHost{2000};
+constexpr std::chrono::seconds kLookForHost{10};
+// How long a thread waits for a call until it looks whether it is one too many.
+constexpr int kHourMs = 3'600'000;
 
 const std::vector<Setting>& Settings() {
   static const auto* const settings = new std::vector<Setting>{TimezoneSetting()};
@@ -395,6 +397,7 @@ AgentServer::AgentServer(Scripts* scripts, const AgentProgram& program, ToldSecr
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
   // A few threads stay, for the next calls.
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, 4);
+  builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::CQ_TIMEOUT_MSEC, kHourMs);
   parts_->server = builder.BuildAndStart();
 }
 

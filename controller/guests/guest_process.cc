@@ -30,10 +30,10 @@ absl::Status Said(const char* what) { return absl::DataLossError(what); }
 }  // namespace
 
 GuestProcess::GuestProcess(std::string machine, ChannelOpener open, std::function<void()> on_change,
-                           std::string program)
+                           std::string program, ProcessMaker make)
     : on_change_(std::move(on_change)),
       program_(std::move(program)),
-      link_(std::move(machine),
+      link_(std::move(machine), std::move(make),
             {[this] { return FirstWords(); },
              [this](const guests::FromProcess& message) { return Take(message); },
              [this](const absl::Status& why) { Lose(why); }}),

@@ -29,7 +29,7 @@ class GuestProcess : public GuestAgent {
  public:
   // `machine`: its name, for `ps`. `open`, `on_change`, `program`: as of ConnectGuestAgent().
   GuestProcess(std::string machine, ChannelOpener open, std::function<void()> on_change,
-               std::string program);
+               std::string program, ProcessMaker make = SpawnGuestProcess);
   ~GuestProcess() override;  // not on the io thread
 
   // A way for forwards, in place of the one before. `connect`: gives a socket that is being

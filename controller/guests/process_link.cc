@@ -97,8 +97,9 @@ bool ProcessSender::Crowded() {
   return writer_.descriptors() > kCrowd;
 }
 
-ProcessLink::ProcessLink(std::string machine, Events events)
+ProcessLink::ProcessLink(std::string machine, ProcessMaker make, Events events)
     : machine_(std::move(machine)),
+      make_(std::move(make)),
       events_(std::move(events)),
       unasked_(kUnaskedBurst, kUnaskedInterval) {}
 
@@ -133,7 +134,7 @@ void ProcessLink::Keep() {
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
       process = absl::UnavailableError(absl::StrCat("socketpair: ", std::strerror(errno)));
     } else {
-      process = SpawnGuestProcess(machine_, Fd(ends[1]));
+      process = make_(machine_, Fd(ends[1]));
     }
     Fd ours(ends[0]);
     if (!process.ok()) {

@@ -46,6 +46,9 @@ class ProcessSender {
   std::string refused_;
 };
 
+// As SpawnGuestProcess(), which is the one but for tests.
+using ProcessMaker = std::function<absl::StatusOr<Leashed>(const std::string& machine, Fd socket)>;
+
 // Keeps a process for one guest: makes it, listens to it, and makes another one when it has ended,
 // later each time where that is at once. Its functions are called on its thread.
 class ProcessLink {
@@ -59,7 +62,7 @@ class ProcessLink {
     // says; ResourceExhausted: none is to be had.
     std::function<void(const absl::Status& why)> on_end;
   };
-  ProcessLink(std::string machine, Events events);
+  ProcessLink(std::string machine, ProcessMaker make, Events events);
   ~ProcessLink() { Stop(); }
   ProcessLink(const ProcessLink&) = delete;
   ProcessLink& operator=(const ProcessLink&) = delete;
@@ -78,6 +81,7 @@ class ProcessLink {
   bool Pause(std::chrono::milliseconds pause);
 
   const std::string machine_;
+  const ProcessMaker make_;
   const Events events_;
   const std::shared_ptr<ProcessSender> sender_ = std::make_shared<ProcessSender>();
   std::atomic<pid_t> pid_ = -1;

@@ -30,6 +30,8 @@ constexpr size_t kMostName = 256;
 constexpr int kSocket = 3;
 // When memory runs out, the kernel ends guests' processes before what they work for.
 constexpr char kOomScore[] = "300";
+// Between the end of a zygote and the next one.
+constexpr int kAgainMs = 100;
 // For the zygote to fork: it has nothing else to do.
 constexpr int kForkPatienceMs = 60'000;
 
@@ -80,10 +82,6 @@ class Nursery {
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     sigprocmask(SIG_SETMASK, &child, nullptr);
-    // They end with the controller, whoever means the whole group.
-    for (const int signal_number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE}) {
-      signal(signal_number, SIG_IGN);
-    }
     ended_ = Fd(signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK));
   }
 
@@ -188,7 +186,9 @@ class Nursery {
   std::vector<Child> children_;
 };
 
-[[noreturn]] void BeZygote(int socket, Title title, GuestWork work) {
+// Forks a zygote, and another one where that was killed; all guests' processes end with theirs. One
+// that ends by itself has seen the controller's end.
+[[noreturn]] void KeepZygote(int socket, Title title, GuestWork work) {
   prctl(PR_SET_NAME, "rum: guests");
   // Of the descriptors that this program was started with only the error output is kept: whoever
   // waits for the others to be closed waits for the controller, not for this.
@@ -203,8 +203,23 @@ class Nursery {
   }
   environ = nullptr;  // which lies there
   title.Set("rum-controller: guests");
-  Nursery(kSocket, title, work).Run();
-  _exit(0);
+  // They end with the controller, whoever means the whole group.
+  for (const int signal_number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE}) {
+    signal(signal_number, SIG_IGN);
+  }
+  for (;;) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      Nursery(kSocket, title, work).Run();
+      _exit(0);
+    }
+    int status = 0;
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (pid > 0 && !WIFSIGNALED(status)) _exit(0);
+    pollfd end{kSocket, 0, 0};
+    if (poll(&end, 1, kAgainMs) == 1) _exit(0);
+  }
 }
 
 std::string HowItEnded(int status) {
@@ -233,7 +248,7 @@ absl::Status StartZygote(int argc, char** argv, GuestWork work) {
     return absl::UnavailableError(absl::StrCat("socketpair: ", std::strerror(errno)));
   }
   const pid_t pid = fork();
-  if (pid == 0) BeZygote(ends[1], TitleOf(argc, argv), work);
+  if (pid == 0) KeepZygote(ends[1], TitleOf(argc, argv), work);
   close(ends[1]);
   if (pid < 0) {
     close(ends[0]);
@@ -278,7 +293,11 @@ absl::StatusOr<Leashed> SpawnGuestProcess(const std::string& machine, Fd socket)
     return absl::UnavailableError(kNoZygote);
   }
   if (born.error != 0) {
-    return absl::UnavailableError(absl::StrCat("fork: ", std::strerror(born.error)));
+    return absl::UnavailableError(
+        absl::StrCat("fork: ", std::strerror(born.error),
+                     born.error == EAGAIN
+                         ? "; this user may have no more (`ulimit -u`, or TasksMax= of a service)"
+                         : ""));
   }
   return Leashed(std::move(leash), born.pid);
 }

@@ -18,8 +18,9 @@ namespace rum {
 // What a guest's process does with its end of a socket; it ends with this.
 using GuestWork = void (*)(int socket);
 
-// Forks the zygote. At the beginning of main, before any thread and before gRPC; `argc` and `argv`
-// of main, or 0 and nullptr, are where the processes write what they are, for `ps`.
+// Forks the zygote, by one that forks another where it is killed. At the beginning of main, before
+// any thread and before gRPC; `argc` and `argv` of main, or 0 and nullptr, are where the processes
+// write what they are, for `ps`.
 absl::Status StartZygote(int argc, char** argv, GuestWork work);
 
 // A process that lives as long as its leash.

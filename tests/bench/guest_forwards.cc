@@ -2,8 +2,6 @@
 // before, in turn: bazel run //tests/bench:guest_forwards [-- ROUNDS]. The real agent, without a
 // VM.
 #include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,6 +18,7 @@
 #include "controller/guests/zygote.h"
 #include "controller/listeners/forward_path.h"
 #include "controller/listeners/listener_set.h"
+#include "tests/bench/real_agent.h"
 #include "tests/controller/listeners/sockets.h"
 
 namespace rum {
@@ -37,30 +36,17 @@ double Since(Clock::time_point begin) {
 // An agent, and a forward to `guest_port` of it.
 class Forwarded {
  public:
-  Forwarded(bool by_process, uint16_t guest_port, const std::string& state) {
-    Fd guest;
-    Fd forward_guest;
-    if (!SocketPair(&guest, &channel_) || !SocketPair(&forward_guest, &forward_)) std::abort();
-    const int ports[] = {dup(guest.get()), dup(forward_guest.get())};  // without close-on-exec
-    std::vector<std::string> words = {
-        RUM_AGENT, "--port-fd", std::to_string(ports[0]), "--forward-fd", std::to_string(ports[1]),
-        "--state", state};
-    std::vector<char*> argv;
-    for (std::string& word : words) argv.push_back(word.data());
-    argv.push_back(nullptr);
-    if (posix_spawn(&pid_, RUM_AGENT, nullptr, nullptr, argv.data(), environ) != 0) std::abort();
-    for (const int port : ports) close(port);
-    const auto open = [this]() -> absl::StatusOr<int> { return dup(forward_.get()); };
+  Forwarded(bool by_process, uint16_t guest_port, const std::string& state) : agent_(state) {
     GuestRoute route;
     route.dial = [](uint16_t, auto done) { done(absl::UnavailableError("not this way")); };
     if (by_process) {
       process_ = std::make_unique<GuestProcess>(
-          "bench", [this]() -> absl::StatusOr<int> { return dup(channel_.get()); }, [] {}, "");
+          "bench", agent_.channel(), [] {}, "");
       if (!process_->WaitConnected(absl::Seconds(60)).ok()) std::abort();
-      carrier_ = process_->Forwards(open, nullptr);
+      carrier_ = process_->Forwards(agent_.forward(), nullptr);
       route.carrier = [this] { return carrier_; };
     } else {
-      path_ = std::make_unique<ForwardPath>(open);
+      path_ = std::make_unique<ForwardPath>(agent_.forward());
       route.carrier = [this] { return path_->carrier(); };
     }
     set_ = MakeListenerSet(std::move(route));
@@ -71,15 +57,12 @@ class Forwarded {
     path_.reset();
     if (carrier_ != nullptr) carrier_->Close();
     process_.reset();
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
   }
   Fd Client() const { return Connect("127.0.0.1", port_); }
 
  private:
   const uint16_t port_ = FreePort();
-  Fd channel_, forward_;
-  pid_t pid_ = -1;
+  const RealAgent agent_;
   std::unique_ptr<GuestProcess> process_;
   std::shared_ptr<ProcessCarrier> carrier_;
   std::unique_ptr<ForwardPath> path_;

@@ -108,7 +108,9 @@ LinkSources FakeWorld::Sources() {
     guest->on_change = std::move(on_change);
     return {std::make_unique<FakeGuestAgent>(guest)};
   };
-  sources.listeners = [this](GuestRoute) { return std::make_unique<FakeListenerSet>(host); };
+  sources.listeners = [this](GuestRoute route) {
+    return std::make_unique<FakeListenerSet>(host, std::move(route));
+  };
   sources.runs = runs;
   sources.now = now;
   return sources;

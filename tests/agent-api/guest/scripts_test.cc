@@ -60,12 +60,11 @@ class ScriptsTest : public testing::Test {
   const Folder folder_;
   Scripts* scripts_ = NewScripts();
 
- private:
   // As long-lived as the process, whose threads use it.
-  Scripts* NewScripts() const {
+  Scripts* NewScripts(const std::string& folder = "state") const {
     static auto* const all = new std::vector<std::unique_ptr<Scripts>>;
     all->push_back(
-        std::make_unique<Scripts>(folder_ / "state", std::filesystem::absolute(RUM_AGENT)));
+        std::make_unique<Scripts>(folder_ / folder, std::filesystem::absolute(RUM_AGENT)));
     return all->back().get();
   }
 };
@@ -329,11 +328,12 @@ TEST_F(ScriptsTest, ABootScriptThatRanIsKeptUntilItIsTakenBack) {
 // An agent that boots with a script from an earlier boot.
 class Unattended : public ScriptsTest {
  protected:
-  Unattended() {
+  Unattended() { Keep(scripts_); }
+  static void Keep(Scripts* scripts) {
     agent::SetBootScriptRequest kept;
     kept.set_script("true");
     kept.set_content_hash("hash");
-    EXPECT_TRUE(scripts_->SetBootScript(kept).ok());
+    EXPECT_TRUE(scripts->SetBootScript(kept).ok());
   }
 };
 
@@ -344,11 +344,17 @@ TEST_F(Unattended, WithoutAHostTheAgentRunsTheBootScript) {
 }
 
 TEST_F(Unattended, AHostThatIsThereDecidesUntilItGoes) {
-  static auto* const boot = new UnattendedBoot(scripts_, std::chrono::milliseconds(200));
+  constexpr std::chrono::milliseconds kPatience{500};
   int session[2];
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, session), 0);
+  static auto* const boot = new UnattendedBoot(scripts_, kPatience);
   boot->HostCame(session[0]);
-  usleep(1000 * 1000);  // five times its patience
+  // Another one begins later, and no host comes to it.
+  Scripts* const alone = NewScripts("alone");
+  Keep(alone);
+  static auto* const other = new UnattendedBoot(alone, kPatience);
+  ASSERT_NE(other, nullptr);
+  EXPECT_TRUE(Eventually([&] { return alone->Runs().size() == 1; }));
   EXPECT_TRUE(scripts_->Runs().empty());
   close(session[1]);
   EXPECT_TRUE(Eventually([&] { return scripts_->Runs().size() == 1; }));

@@ -23,6 +23,7 @@
 
 #include "agent-api/budget.h"
 #include "agent-api/client/checked_reply.h"
+#include "controller/guests/call_stream.h"
 #include "controller/guests/frames.h"
 #include "controller/guests/guest_process.h"
 #include "controller/guests/guests.pb.h"
@@ -282,19 +283,22 @@ TEST(HostileProcessTest, OneThatTakesNothingHoldsUpNobodyAndIsEnded) {
   ASSERT_TRUE(process->WaitConnected(absl::Seconds(60)).ok());
   const pid_t pid = process->pid();
   const size_t heap = Heap();
-  std::atomic<bool> stop = false;
-  // A command whose input nobody takes waits, and takes up no more than a window.
+  // A command whose input nobody takes waits, and takes up no more than a window: what fits, and
+  // the one that waits.
+  constexpr size_t kInput = 64 << 10;
+  constexpr size_t kMostInputs = CallStream::kWindow / kInput + 1;
+  std::atomic<size_t> inputs = 0;
   std::thread command([&] {
     process
         ->Exec(
             [&](agent::ExecInput* input) {
-              input->set_standard_input(std::string(64 << 10, 'x'));
-              return !stop.load();
+              input->set_standard_input(std::string(kInput, 'x'));
+              return ++inputs <= 10 * kMostInputs;
             },
             [](const agent::ExecOutput&) {})
         .IgnoreError();
   });
-  usleep(200'000);
+  EXPECT_TRUE(Eventually([&] { return inputs >= kMostInputs; }, kSeconds));
   EXPECT_LT(Heap(), heap + (8 << 20));
   // Scripts that nobody takes are more than it may leave.
   agent::SetBootScriptRequest request;
@@ -304,8 +308,8 @@ TEST(HostileProcessTest, OneThatTakesNothingHoldsUpNobodyAndIsEnded) {
     calls.emplace_back([&] { process->SetBootScript(request).IgnoreError(); });
   }
   for (std::thread& call : calls) call.join();
-  stop = true;
   command.join();
+  EXPECT_EQ(inputs, kMostInputs);
   EXPECT_TRUE(Eventually([&] { return process->pid() != pid; }, kSeconds));
 }
 
@@ -334,13 +338,29 @@ pid_t ParentOf(pid_t pid) {
   return -1;
 }
 
+TEST(HostileProcessTest, WhoMakesThemMayBeKilledAndAnotherOneMakesThem) {
+  const auto process = Connect("deaf");
+  for (int times = 0; times < 2; ++times) {
+    ASSERT_TRUE(process->WaitConnected(absl::Seconds(60)).ok());
+    const pid_t pid = process->pid();
+    const pid_t zygote = ParentOf(pid);
+    ASSERT_EQ(kill(zygote, SIGKILL), 0);
+    EXPECT_TRUE(Eventually([&] { return process->pid() > 0 && process->pid() != pid; }, kSeconds));
+    EXPECT_TRUE(Eventually([&] { return kill(pid, 0) != 0; }, kSeconds))
+        << "it ended with the one that made it";
+    EXPECT_NE(ParentOf(process->pid()), zygote);
+  }
+}
+
 // The last one: nobody makes processes after it.
 TEST(HostileProcessTest, WithoutWhoMakesThemMachinesSayWhatToDo) {
   const auto process = Connect("deaf");
   ASSERT_TRUE(process->WaitConnected(absl::Seconds(60)).ok());
   const pid_t pid = process->pid();
   const pid_t zygote = ParentOf(pid);
-  ASSERT_EQ(ParentOf(zygote), getpid());
+  const pid_t keeper = ParentOf(zygote);
+  ASSERT_EQ(ParentOf(keeper), getpid());
+  ASSERT_EQ(kill(keeper, SIGKILL), 0);
   ASSERT_EQ(kill(zygote, SIGKILL), 0);
   EXPECT_TRUE(Eventually(
       [&] {
@@ -350,7 +370,8 @@ TEST(HostileProcessTest, WithoutWhoMakesThemMachinesSayWhatToDo) {
       kSeconds))
       << process->SetHostname("x");
   EXPECT_TRUE(absl::IsResourceExhausted(process->SetHostname("x")));
-  EXPECT_NE(kill(pid, 0), 0) << "it ended with the one that made it";
+  EXPECT_TRUE(Eventually([&] { return kill(pid, 0) != 0; }, kSeconds))
+      << "it ended with the one that made it";
 }
 
 }  // namespace

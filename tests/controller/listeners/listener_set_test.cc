@@ -87,16 +87,19 @@ TEST_F(ListenerSetTest, ARemovedForwardRefusesNewConnectionsAndDrainsOldOnes) {
 }
 
 TEST_F(ListenerSetTest, AForwardThatComesBackWhileItDrainsKeepsItsConnections) {
-  set_ = MakeListenerSet(guest_.dialer(), {.drain = milliseconds(200)});
+  set_ = MakeListenerSet(guest_.dialer(), {.drain = std::chrono::seconds(1)});
   const uint16_t port = FreePort();
-  set_->Apply({{"127.0.0.1", port, 80}});
+  const uint16_t other = FreePort();
+  set_->Apply({{"127.0.0.1", port, 80}, {"127.0.0.1", other, 80}});
   const Fd old = Connect("127.0.0.1", port);
+  const Fd removed = Connect("127.0.0.1", other);
   EXPECT_EQ(ReadLine(old.get()), "80");
+  EXPECT_EQ(ReadLine(removed.get()), "80");
   set_->Apply({});
   EXPECT_TRUE(set_->Apply({{"127.0.0.1", port, 81}})[0].bound.ok());
   const Fd fresh = Connect("127.0.0.1", port);
   EXPECT_EQ(ReadLine(fresh.get()), "81");
-  std::this_thread::sleep_for(milliseconds(400));  // longer than the drain would have taken
+  EXPECT_EQ(EndOf(removed.get()), ECONNRESET) << "the drain that began with the first one's";
   EXPECT_EQ(Echo(old.get(), "still"), "still");
   EXPECT_EQ(set_->Observe()[0].open_connections, 2);
 }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <atomic>
@@ -208,7 +209,13 @@ TEST(Relay, HoldsNoMoreThanItsBufferForAGuestThatReadsNothing) {
   const Fd client = forward.Client();
   std::thread writer([&] { WriteAll(client.get(), std::string(16 << 20, 'x')); });
   ASSERT_TRUE(Eventually([&] { return forward.State().bytes_in > 0; }));
-  std::this_thread::sleep_for(milliseconds(200));
+  // Nobody takes anything from the client any more.
+  int looks = 0;
+  EXPECT_TRUE(Eventually([&] {
+    pollfd room{client.get(), POLLOUT, 0};
+    looks = poll(&room, 1, 0) == 0 ? looks + 1 : 0;
+    return looks == 50;
+  }));
   EXPECT_LE(forward.State().bytes_in, 64 * 1024 + 32 * 1024) << "its buffer and the kernel's";
   const Fd end(kept);
   EXPECT_EQ(ReadExactly(end.get(), 16 << 20).size(), 16u << 20) << "and nothing is lost";

@@ -124,13 +124,14 @@ std::vector<pid_t> ChildrenOf(pid_t pid) {
   return children;
 }
 
-// The process that listens to the guest of `machine`; -1: there is none now.
-pid_t ProcessOf(const std::string& machine) {
-  for (const pid_t zygote : ChildrenOf(getpid())) {
-    if (ProcFile(zygote, "comm") != "rum: guests\n") continue;
-    for (const pid_t pid : ChildrenOf(zygote)) {
-      if (ProcFile(pid, "comm") == "rum: " + machine + "\n") return pid;
-    }
+// The process that listens to the guest of `machine`, below those that make them; -1: there is none
+// now.
+pid_t ProcessOf(const std::string& machine, pid_t above = getpid()) {
+  for (const pid_t pid : ChildrenOf(above)) {
+    const std::string name = ProcFile(pid, "comm");
+    if (name == "rum: " + machine + "\n") return pid;
+    const pid_t below = name == "rum: guests\n" ? ProcessOf(machine, pid) : -1;
+    if (below > 0) return below;
   }
   return -1;
 }

@@ -50,6 +50,7 @@ class ScriptedAgent : public FakeGuestAgent {
   absl::StatusOr<agent::ScriptRun> RunScript(
       const agent::RunScriptRequest& request,
       const std::function<void(const agent::RunScriptEvent&)>& output) override {
+    const agent::RunScriptRequest asked = request;  // its offset goes on with what is told
     int chunks = 0;
     {
       std::unique_lock<std::mutex> lock(script_->mutex);
@@ -61,7 +62,7 @@ class ScriptedAgent : public FakeGuestAgent {
     agent::RunScriptEvent event;
     event.set_standard_output(std::string(64 * 1024, 'x'));
     for (int i = 0; i < chunks; ++i) output(event);
-    return FakeGuestAgent::RunScript(request, output);
+    return FakeGuestAgent::RunScript(asked, output);
   }
 
   absl::Status Exec(const std::function<bool(agent::ExecInput*)>& next_input,

@@ -8,9 +8,12 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+
+#include "tests/eventually.h"
 
 namespace rum {
 namespace {
@@ -103,20 +106,18 @@ TEST_F(FakeService, KeepsSocketsForTheNextProcess) {
 
 TEST_F(FakeService, TheWatchdogHearsOnlyOfAProcessThatIsAlive) {
   setenv("WATCHDOG_USEC", "2000", 1);
-  std::atomic<bool> hangs = false, hung = false;
+  std::atomic<bool> hangs = false;
+  std::atomic<int> hung = 0;  // times the pause between two words
   const Watchdog watchdog([&] {
-    while (hangs) {
-      hung = true;
-      usleep(1000);
-    }
+    for (; hangs; ++hung) usleep(1000);
   });
   for (int i = 0; i < 3; ++i) EXPECT_EQ(Hear(), "WATCHDOG=1");
   hangs = true;
-  while (!hung) usleep(1000);
+  EXPECT_TRUE(Eventually([&] { return hung > 0; }, std::chrono::seconds(60)));
   char text[64];
   while (recv(socket_.get(), text, sizeof text, MSG_DONTWAIT) > 0) {
   }
-  usleep(50000);  // 50 times the pause between two of them
+  EXPECT_TRUE(Eventually([&] { return hung > 50; }, std::chrono::seconds(60)));
   EXPECT_LT(recv(socket_.get(), text, sizeof text, MSG_DONTWAIT), 0);
   hangs = false;
   EXPECT_EQ(Hear(), "WATCHDOG=1");

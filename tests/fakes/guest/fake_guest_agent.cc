@@ -4,11 +4,23 @@
 #include <chrono>
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "agent-api/protocol.h"
 #include "state/names.h"
 
 namespace rum {
 
 using Lock = std::unique_lock<std::mutex>;
+
+namespace {
+
+constexpr size_t kMostRunId = 64;
+
+absl::Status NoUser(const std::string& user) {
+  return absl::FailedPreconditionError("no user " + user + " in the guest");
+}
+
+}  // namespace
 
 void FakeGuest::SetConnected(bool value) {
   Lock lock(mutex);
@@ -34,8 +46,12 @@ absl::Status FakeGuestAgent::WaitConnected(absl::Duration timeout) {
   return there ? absl::OkStatus() : absl::DeadlineExceededError("no session with the agent");
 }
 
+absl::Status FakeGuestAgent::Session() const {
+  return guest_->connected ? absl::OkStatus() : absl::UnavailableError("no session with the agent");
+}
+
 absl::Status FakeGuestAgent::Begin() {
-  if (!guest_->connected) return absl::UnavailableError("no session with the agent");
+  if (absl::Status there = Session(); !there.ok()) return there;
   const absl::Status after = std::exchange(guest_->fail_after, absl::OkStatus());
   if (absl::Status failure = std::exchange(guest_->fail_next, after); !failure.ok()) return failure;
   ++guest_->calls;
@@ -44,17 +60,19 @@ absl::Status FakeGuestAgent::Begin() {
 
 absl::StatusOr<agent::Observation> FakeGuestAgent::Observe(const agent::ObserveRequest& request) {
   Lock lock(guest_->mutex);
-  if (!guest_->connected) return absl::UnavailableError("no session with the agent");
+  if (absl::Status there = Session(); !there.ok()) return there;
   if (!guest_->refused.ok()) return guest_->refused;
   agent::Observation observation;
-  observation.set_protocol(1);
+  observation.set_protocol(kProtocol);
   observation.set_boot_id(guest_->boot_id);
   observation.set_hostname(guest_->hostname);
   observation.set_static_hostname(guest_->static_hostname);
   *observation.mutable_settings() = guest_->settings;
-  observation.set_user_exists(true);
-  for (const std::string& group : guest_->groups) observation.add_groups(group);
-  for (const std::string& key : guest_->keys) observation.add_authorized_keys(key);
+  observation.set_user_exists(guest_->strangers.count(request.user()) == 0);
+  if (observation.user_exists()) {
+    for (const std::string& group : guest_->groups) observation.add_groups(group);
+    for (const std::string& key : guest_->keys) observation.add_authorized_keys(key);
+  }
   agent::Card* card = observation.add_cards();
   card->set_name("eth0");
   if (!guest_->address.empty()) card->add_addresses(guest_->address);
@@ -73,6 +91,7 @@ absl::StatusOr<agent::Observation> FakeGuestAgent::Observe(const agent::ObserveR
 absl::Status FakeGuestAgent::SetHostname(const std::string& hostname) {
   Lock lock(guest_->mutex);
   if (absl::Status begun = Begin(); !begun.ok()) return begun;
+  if (!IsHostname(hostname)) return absl::InvalidArgumentError("not a hostname: " + hostname);
   guest_->hostname = hostname;
   guest_->static_hostname = hostname;
   return absl::OkStatus();
@@ -81,6 +100,9 @@ absl::Status FakeGuestAgent::SetHostname(const std::string& hostname) {
 absl::Status FakeGuestAgent::Set(const agent::Settings& settings) {
   Lock lock(guest_->mutex);
   if (absl::Status begun = Begin(); !begun.ok()) return begun;
+  if (guest_->no_zones.count(settings.timezone()) > 0) {
+    return absl::FailedPreconditionError("the guest has no time zone " + settings.timezone());
+  }
   guest_->settings.MergeFrom(settings);
   return absl::OkStatus();
 }
@@ -88,6 +110,7 @@ absl::Status FakeGuestAgent::Set(const agent::Settings& settings) {
 absl::Status FakeGuestAgent::SetGroups(const agent::SetGroupsRequest& request) {
   Lock lock(guest_->mutex);
   if (absl::Status begun = Begin(); !begun.ok()) return begun;
+  if (guest_->strangers.count(request.user()) > 0) return NoUser(request.user());
   for (const std::string& group : request.add()) guest_->groups.insert(group);
   for (const std::string& group : request.remove()) guest_->groups.erase(group);
   return absl::OkStatus();
@@ -96,6 +119,7 @@ absl::Status FakeGuestAgent::SetGroups(const agent::SetGroupsRequest& request) {
 absl::Status FakeGuestAgent::SetAuthorizedKeys(const agent::SetAuthorizedKeysRequest& request) {
   Lock lock(guest_->mutex);
   if (absl::Status begun = Begin(); !begun.ok()) return begun;
+  if (guest_->strangers.count(request.user()) > 0) return NoUser(request.user());
   for (const std::string& line : request.remove()) guest_->keys.erase(KeyWithoutComment(line));
   for (const std::string& line : request.add()) guest_->keys.insert(KeyWithoutComment(line));
   return absl::OkStatus();
@@ -121,15 +145,51 @@ absl::StatusOr<agent::SetStorageReply> FakeGuestAgent::SetStorage(
   return reply;
 }
 
+agent::ScriptRun* FakeGuestAgent::Find(const std::string& run_id) const {
+  const auto found =
+      std::find_if(guest_->runs.begin(), guest_->runs.end(),
+                   [&](const agent::ScriptRun& run) { return run.run_id() == run_id; });
+  return found == guest_->runs.end() ? nullptr : &*found;
+}
+
+agent::RunScriptEvent FakeGuestAgent::OutputOf(const std::string& run_id, uint64_t offset) const {
+  const std::string& all = guest_->outputs[run_id];
+  agent::RunScriptEvent event;
+  event.set_offset(offset);
+  event.set_standard_output(all.substr(std::min<size_t>(offset, all.size())));
+  return event;
+}
+
+absl::Status FakeGuestAgent::MayRun(const agent::RunScriptRequest& request) const {
+  const std::string& id = request.run_id();
+  if (id.empty() || id.size() > kMostRunId || !std::all_of(id.begin(), id.end(), [](char c) {
+        return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-';
+      })) {
+    return absl::InvalidArgumentError("run_id: " + id);
+  }
+  std::string last;
+  for (const agent::ScriptRun& run : guest_->runs) {
+    if (run.kind() == request.kind()) last = run.run_id();
+  }
+  if (request.has_last_run_id() && request.last_run_id() != last && Find(id) == nullptr) {
+    return absl::AbortedError("it has run meanwhile, as " + last);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<agent::ScriptRun> FakeGuestAgent::RunScript(
     const agent::RunScriptRequest& request,
     const std::function<void(const agent::RunScriptEvent&)>& output) {
   Lock lock(guest_->mutex);
   if (absl::Status begun = Begin(); !begun.ok()) return begun;
-  for (agent::ScriptRun& run : guest_->runs) {
-    if (run.run_id() != request.run_id()) continue;
-    if (run.ended_ms() == 0 && run.ending() == agent::ScriptRun::BY_ITSELF)
-      run.set_ended_ms(run.started_ms() + 1);  // it was going on: now it ends
+  if (absl::Status may = MayRun(request); !may.ok()) return may;
+  if (agent::ScriptRun* const known = Find(request.run_id()); known != nullptr) {
+    if (known->ended_ms() == 0 && known->ending() == agent::ScriptRun::BY_ITSELF)
+      known->set_ended_ms(known->started_ms() + 1);  // it was going on: now it ends
+    const agent::ScriptRun run = *known;
+    const agent::RunScriptEvent event = OutputOf(request.run_id(), request.offset());
+    lock.unlock();
+    if (!event.standard_output().empty() && output) output(event);
     return run;
   }
   if (request.kind() == "boot") guest_->boot_script_hash = request.content_hash();
@@ -157,10 +217,9 @@ absl::StatusOr<agent::ScriptRun> FakeGuestAgent::RunScript(
   guest_->runs.push_back(run);
   guest_->outputs[run.run_id()] = said;
   guest_->executed.push_back(request.script());
+  const agent::RunScriptEvent event = OutputOf(run.run_id(), request.offset());
   lock.unlock();
-  agent::RunScriptEvent event;
-  event.set_standard_output(said);
-  output(event);
+  if (output) output(event);
   return run;
 }
 
@@ -168,21 +227,20 @@ absl::StatusOr<agent::ScriptRun> FakeGuestAgent::FollowRun(
     const agent::FollowRunRequest& request,
     const std::function<bool(const agent::RunScriptEvent&)>& output) {
   Lock lock(guest_->mutex);
-  if (!guest_->connected) return absl::UnavailableError("no session with the agent");
-  for (const agent::ScriptRun& run : guest_->runs) {
-    if (run.run_id() != request.run_id()) continue;
-    const std::string& all = guest_->outputs[run.run_id()];
-    agent::RunScriptEvent event;
-    event.set_offset(request.offset());
-    event.set_standard_output(all.substr(std::min<size_t>(request.offset(), all.size())));
-    if (!event.standard_output().empty()) output(event);
-    return run;
+  if (absl::Status there = Session(); !there.ok()) return there;
+  const agent::ScriptRun* const run = Find(request.run_id());
+  if (run == nullptr) return absl::NotFoundError("no run " + request.run_id());
+  const agent::RunScriptEvent event = OutputOf(request.run_id(), request.offset());
+  if (!event.standard_output().empty() && !output(event)) {
+    return absl::CancelledError("the call to the agent in the guest was given up");
   }
-  return absl::NotFoundError("no run " + request.run_id());
+  return *run;
 }
 
 absl::Status FakeGuestAgent::CancelRun(const std::string& run_id) {
   Lock lock(guest_->mutex);
+  if (absl::Status there = Session(); !there.ok()) return there;
+  if (Find(run_id) == nullptr) return absl::NotFoundError("no run " + run_id);
   guest_->cancelled.push_back(run_id);
   guest_->changed.notify_all();
   return absl::OkStatus();
@@ -197,6 +255,10 @@ absl::Status FakeGuestAgent::SetBootScript(const agent::SetBootScriptRequest& re
 
 absl::Status FakeGuestAgent::Exec(const std::function<bool(agent::ExecInput*)>& next_input,
                                   const std::function<void(const agent::ExecOutput&)>& output) {
+  {
+    const Lock lock(guest_->mutex);
+    if (absl::Status there = Session(); !there.ok()) return there;
+  }
   agent::ExecInput input;
   if (!next_input(&input)) return absl::InvalidArgumentError("nothing to run");
   agent::ExecOutput ended;
@@ -207,8 +269,12 @@ absl::Status FakeGuestAgent::Exec(const std::function<bool(agent::ExecInput*)>& 
 
 absl::Status FakeGuestAgent::Copy(const std::function<bool(agent::CopyMessage*)>& next_input,
                                   const std::function<void(const agent::CopyMessage&)>& output) {
+  {
+    const Lock lock(guest_->mutex);
+    if (absl::Status there = Session(); !there.ok()) return there;
+  }
   agent::CopyMessage message;
-  if (!next_input(&message)) return absl::InvalidArgumentError("nothing to copy");
+  if (!next_input(&message)) return absl::CancelledError("nothing to copy");
   agent::CopyMessage end;
   end.mutable_end()->set_error("there are no files in this guest");
   output(end);
@@ -216,12 +282,16 @@ absl::Status FakeGuestAgent::Copy(const std::function<bool(agent::CopyMessage*)>
 }
 
 absl::StatusOr<std::vector<std::string>> FakeGuestAgent::ReadHostKeys() {
-  std::lock_guard<std::mutex> lock(guest_->mutex);
+  const Lock lock(guest_->mutex);
+  if (absl::Status there = Session(); !there.ok()) return there;
   return guest_->host_keys;
 }
 
-void FakeGuestAgent::Dial(uint16_t port, std::function<void(absl::StatusOr<int>)> done) {
-  done(absl::FailedPreconditionError("nothing listens in the guest"));
+void FakeGuestAgent::Dial(uint16_t, std::function<void(absl::StatusOr<int>)> done) {
+  Lock lock(guest_->mutex);
+  const absl::Status there = Session();
+  lock.unlock();
+  done(there.ok() ? absl::FailedPreconditionError("nothing listens in the guest") : there);
 }
 
 }  // namespace rum

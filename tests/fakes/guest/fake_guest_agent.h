@@ -25,7 +25,9 @@ struct FakeGuest {
   std::string boot_id = "boot-1";
   std::string hostname = "localhost";
   std::string static_hostname = "localhost";
-  agent::Settings settings;                    // those that its agent knows
+  agent::Settings settings;                     // those that its agent knows
+  std::set<std::string> strangers = {"ghost"};  // every other user is there, and the same one
+  std::set<std::string> no_zones = {"Europe/Nowhere"};
   std::set<std::string> groups;                // of the user
   std::set<std::string> keys;                  // "TYPE DATA", of the user
   std::string address = "192.0.2.2";           // empty: none yet
@@ -79,7 +81,12 @@ class FakeGuestAgent : public GuestAgent {
   void Dial(uint16_t port, std::function<void(absl::StatusOr<int>)> done) override;
 
  private:
-  absl::Status Begin();  // of a call that changes something; needs the lock
+  // These need the lock.
+  absl::Status Session() const;
+  absl::Status Begin();  // of a call that changes something
+  absl::Status MayRun(const agent::RunScriptRequest& request) const;
+  agent::ScriptRun* Find(const std::string& run_id) const;
+  agent::RunScriptEvent OutputOf(const std::string& run_id, uint64_t offset) const;
 
   const std::shared_ptr<FakeGuest> guest_;
 };

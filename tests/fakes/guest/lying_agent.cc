@@ -41,6 +41,7 @@ grpc::Status LyingService::Observe(grpc::ServerContext* context,
     reply->set_static_hostname(hostname_);
   }
   const bool greets = request->user().empty();
+  if (!greets) ++questions;
   while (!greets && lies_.silent && !context->IsCancelled()) usleep(1000);
   if (!greets && lies_.error) return lies_.error();
   if (greets && lies_.greeting) lies_.greeting(reply);

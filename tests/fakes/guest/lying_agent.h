@@ -42,6 +42,7 @@ class LyingService final : public agent::Agent::Service {
                            agent::SetHostnameReply* reply) override;
 
   std::atomic<int> notices = 0;
+  std::atomic<int> questions = 0;  // but for greetings
 
  private:
   const Lies lies_;
