@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "agent-api/client/guest_agent.h"
-#include "controller/listeners/fd.h"
+#include "controller/base/fd.h"
 #include "tests/controller/listeners/sockets.h"
 
 namespace rum {
