@@ -23,6 +23,7 @@
 #include "cli/reports.pb.h"
 #include "cli/ssh_words.h"
 #include "cli/terminal_text.h"
+#include "controller/images/shorthands.h"
 #include "controller/utf8.h"
 #include "state/identity.h"
 #include "state/names.h"
@@ -59,13 +60,16 @@ void Refuse(Globals* globals, const std::string& why) {
 }
 
 // A problem of the file in the words of who said it by options.
-std::string InOptions(const std::string& message) {
-  return absl::StrReplaceAll(message, {{"image.base", "--image"},
-                                       {"resources.cpus", "--cpus"},
-                                       {"resources.memory_mb", "--memory"},
-                                       {"resources.disk", "--disk"},
-                                       {"ports[", "--port ["},
-                                       {"mounts[", "--mount ["}});
+std::string InOptions(const std::string& message, const InitWords& words) {
+  std::vector<std::pair<std::string, std::string>> names = {{"image.base", "--image"},
+                                                            {"resources.cpus", "--cpus"},
+                                                            {"resources.memory_mb", "--memory"},
+                                                            {"resources.disk", "--disk"}};
+  for (size_t i = 0; i < words.ports.size(); ++i)
+    names.emplace_back(absl::StrCat("ports[", i, "]"), "--port " + words.ports[i]);
+  for (size_t i = 0; i < words.mounts.size(); ++i)
+    names.emplace_back(absl::StrCat("mounts[", i, "]"), "--mount " + words.mounts[i]);
+  return absl::StrReplaceAll(message, names);
 }
 
 // TOML is UTF-8, and nothing of it may be lost.
@@ -111,9 +115,14 @@ absl::StatusOr<FirstFile> Compose(const InitWords& words, const MachineIdentity&
   first.schema = InstalledSchemaPath();
   *text = FirstFileText(first);
   const ParsedConfig parsed = ReadToml(*text, identity.config_path);
-  if (parsed.problems.empty()) return first;
   std::vector<std::string> messages;
-  for (const Problem& problem : parsed.problems) messages.push_back(InOptions(problem.message));
+  for (const Problem& problem : parsed.problems)
+    messages.push_back(InOptions(problem.message, words));
+  if (messages.empty()) {
+    const auto image = SourceOf(parsed.config.image().base(), "", HostArchitecture());
+    if (image.ok()) return first;
+    messages.push_back(InOptions(std::string(image.status().message()), words));
+  }
   return absl::InvalidArgumentError(absl::StrJoin(messages, "; "));
 }
 

@@ -15,6 +15,7 @@
 #include "state/port_range.h"
 #include "state/schema.h"
 #include "state/size.h"
+#include "state/syntax_words.h"
 #include "state/validate.h"
 // The last one.
 #include "state/toml_library.h"
@@ -365,10 +366,15 @@ ParsedConfig ReadToml(std::string_view text, const std::string& path) {
     const toml::table table = toml::parse(text, path);
     Reader(&result).ReadTable(table, &result.config, "");
   } catch (const toml::parse_error& error) {
-    result.problems.push_back({"", std::string(error.description()), RangeOf(error.source())});
+    const SourceRange where = RangeOf(error.source());
+    result.problems.push_back(
+        {"", SyntaxWords(text, where.line, where.column, error.description()), where});
     return result;
   } catch (const MalformedToml&) {
-    result.problems.push_back({"", "this is not TOML", {MalformedLine(text, path), 1, 0}});
+    result.problems.push_back(
+        {"",
+         "this is not TOML: a line is a [HEADING], NAME = VALUE or a # comment",
+         {MalformedLine(text, path), 1, 0}});
     return result;
   }
   // TOML puts no hostname and an empty one on the same footing only here: an empty one that was

@@ -215,9 +215,28 @@ void Tell(const DownloadRequest& request, const Part& part, int64_t speed, Progr
       absl::StrCat("downloading ", request.name, ": ", done, ", ", SizeText(speed), "/s"));
 }
 
+// What a status means for whoever named the URL.
+const char* StatusMeaning(long status) {
+  switch (status) {
+    case 401:
+    case 403:
+      return ": it wants a login for that, or does not give it to this host";
+    case 404:
+    case 410:
+      return ": it has no such file; is the URL right (image.base)?";
+    case 407:
+      return ": that is the proxy, and it wants a login (https_proxy in the controller's "
+             "environment)";
+    case 429:
+      return ": it was asked too often; try again later";
+    default:
+      return status >= 500 ? ": that is its own trouble; try again later" : "";
+  }
+}
+
 absl::Status WhyNoVersion(const HttpReply& reply) {
-  const std::string text =
-      absl::StrCat(ShownUrl(reply.url), ": the server answered with status ", reply.status);
+  const std::string text = absl::StrCat(ShownUrl(reply.url), ": the server answered with status ",
+                                        reply.status, StatusMeaning(reply.status));
   return reply.status == 404 || reply.status == 410 ? absl::NotFoundError(text)
                                                     : absl::UnavailableError(text);
 }
