@@ -276,7 +276,8 @@ bool RunApply(const control::ApplyRequest& what, const MachineClient& client, Gl
   if (!followed.ok() && SteadyNow() >= limit) {
     return Fail(globals, absl::StrCat(client.identity.name, " is not up after ",
                                       absl::FormatDuration(timeout), "; the controller goes on: `",
-                                      "rum status --wait Ready` waits for it")),
+                                      "rum status --wait Ready` waits for it, `rum console` shows what "
+                                      "the guest does")),
            false;
   }
   if (!followed.ok()) return Fail(globals, std::string(followed.status().message())), false;

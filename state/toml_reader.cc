@@ -4,6 +4,7 @@
 #include <google/protobuf/message.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <limits>
 #include <map>
@@ -131,7 +132,10 @@ class Reader {
   }
 
   void WrongType(const toml::node& node, const FieldDescriptor& field, const std::string& path) {
-    Report(path, path + " must be " + WithArticle(TypeName(field)) + ", not " + TomlTypeName(node),
+    const bool number = field.type() == FieldDescriptor::TYPE_UINT32 && !field.is_repeated();
+    Report(path,
+           path + " must be " + WithArticle(TypeName(field)) + ", not " + TomlTypeName(node) +
+               (number && node.is_string() ? ": a number stands without quotes and unit" : ""),
            RangeOf(node.source()));
   }
 
@@ -395,7 +399,9 @@ ParsedConfig ReadTomlFile(const std::string& path) {
   const absl::StatusOr<std::string> text = ReadRegularFile(path, kMostFileBytes);
   if (text.ok()) return ReadToml(*text, path);
   ParsedConfig result;
-  result.problems.push_back({"", "cannot be read: " + std::string(text.status().message()), {}});
+  const std::string why(text.status().message());
+  const bool forbidden = why == std::strerror(EACCES);
+  result.problems.push_back({"", "cannot be read: " + why + (forbidden ? "; `ls -l` shows whose it is" : ""), {}});
   return result;
 }
 

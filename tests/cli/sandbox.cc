@@ -18,6 +18,7 @@
 #include <iterator>
 #include <set>
 #include <sstream>
+#include <utility>
 
 namespace rum {
 namespace {
@@ -181,6 +182,14 @@ Result Sandbox::Finish(const Running& running) {
 }
 
 Result Sandbox::Rum(const std::vector<std::string>& words) { return Finish(Start(words)); }
+
+Result Sandbox::ShellApart(const std::string& script) {
+  const std::string rum = std::exchange(program, "/usr/bin/unshare");
+  Result result = Rum({"--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc",
+                       "--propagation", "private", "/bin/sh", "-ec", script});
+  program = rum;
+  return result;
+}
 
 Result Sandbox::RumOnTerminal(const std::vector<std::string>& words, const std::string& typed) {
   std::vector<std::string> argv = words;

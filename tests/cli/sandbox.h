@@ -40,6 +40,8 @@ class Sandbox {
   Result Rum(const std::vector<std::string>& words);
   // All output in `out`, with what is typed.
   Result RumOnTerminal(const std::vector<std::string>& words, const std::string& typed = "");
+  // What a shell prints in namespaces of its own, where it is root, and where all is gone with it.
+  Result ShellApart(const std::string& script);
   Running Start(const std::vector<std::string>& words);
   Result Finish(const Running& running);
 
