@@ -72,7 +72,7 @@ std::string RenderMachines(const control::ListMachinesReply& machines, const Sty
   }
   std::string table;
   for (const absl::string_view line :
-       absl::StrSplit(Columns(std::move(rows), style.utf8), '\n', absl::SkipEmpty())) {
+       absl::StrSplit(Columns(std::move(rows), style), '\n', absl::SkipEmpty())) {
     absl::StrAppend(&table, absl::StripTrailingAsciiWhitespace(line), "\n");
   }
   return table + reasons;

@@ -53,8 +53,12 @@ std::string TrafficText(const ForwardState& state) {
   } else {
     absl::StrAppend(&text, BytesText(state.bytes_in), " in, ", BytesText(state.bytes_out), " out");
   }
-  if (state.health == ForwardHealth::kDown) absl::StrAppend(&text, ", down");
-  if (!state.last_error.empty()) absl::StrAppend(&text, ", last error: ", state.last_error);
+  const bool down = state.health == ForwardHealth::kDown;
+  const bool once = state.bytes_out > 0;
+  if (down) absl::StrAppend(&text, "; nothing listens in the guest ", once ? "any more" : "yet");
+  // Of one that works again it is history, which the facts keep.
+  if (!state.last_error.empty() && state.health != ForwardHealth::kUp)
+    absl::StrAppend(&text, ", last error: ", state.last_error);
   return text;
 }
 

@@ -205,14 +205,22 @@ class Part {
   bool begun_ = false;
 };
 
+std::string LeftText(int64_t seconds) {
+  if (seconds < 120) return absl::StrCat(seconds, " s left");
+  return seconds < 7200 ? absl::StrCat(seconds / 60, " min left") : absl::StrCat(seconds / 3600, " h left");
+}
+
 void Tell(const DownloadRequest& request, const Part& part, int64_t speed, Progress* progress) {
   if (!part.begun() || !progress->Due()) return;
   const std::string done =
       part.end() > 0
           ? absl::StrFormat("%d %% of %s", part.offset() * 100 / part.end(), SizeText(part.end()))
           : SizeText(part.offset());
+  const std::string left = part.end() > 0 && speed > 0
+                               ? absl::StrCat(", ", LeftText((part.end() - part.offset()) / speed))
+                               : "";
   progress->Update(
-      absl::StrCat("downloading ", request.name, ": ", done, ", ", SizeText(speed), "/s"));
+      absl::StrCat("downloading ", request.name, ": ", done, ", ", SizeText(speed), "/s", left));
 }
 
 // What a status means for whoever named the URL.
