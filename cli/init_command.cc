@@ -247,7 +247,7 @@ void SayWritten(const std::string& file, const MachineIdentity& identity, const 
     return;
   }
   if (globals.quiet) return;
-  const bool utf8 = StyleOf(globals.color).utf8;
+  const bool utf8 = StyleOf(globals).utf8;
   std::printf("Wrote %s: machine %s, %s, %s, %llu MiB\n", OneLine(file, utf8).c_str(),
               identity.name.c_str(), OneLine(first.image, utf8).c_str(),
               first.cpus == 1 ? "1 vCPU" : absl::StrCat(first.cpus, " vCPUs").c_str(),

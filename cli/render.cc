@@ -51,7 +51,8 @@ std::string PhaseName(MachineStatus::Phase phase) {
   return absl::StrReplaceAll(absl::AsciiStrToLower(MachineStatus::Phase_Name(phase)), {{"_", " "}});
 }
 
-// A forward to which nobody in the guest listens holds, and yet is of no use: not yet, or not any more.
+// A forward to which nobody in the guest listens holds, and yet is of no use: not yet, or not any
+// more.
 Mark MarkOf(const Item& item) {
   switch (item.state()) {
     case Item::HOLDS:
@@ -275,7 +276,8 @@ std::string RenderStatus(const MachineStatus& status, int64_t now_ms, const Styl
   text += "\n";
   text += PhaseLine(status, style);
   size_t width = 0;
-  for (const Item& item : status.items()) width = std::max(width, DisplayWidth(Text(item.field(), style)));
+  for (const Item& item : status.items())
+    width = std::max(width, DisplayWidth(Text(item.field(), style)));
   std::string last;
   for (const Item& item : status.items()) {
     const std::string name = item.field() == last && !style.plain ? "" : Text(item.field(), style);

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 
 namespace rum {
 namespace {
@@ -24,16 +25,19 @@ size_t Unfinished(const std::string& bytes) {
   return 0;
 }
 
-constexpr size_t kBetween = 2;   // columns
+constexpr size_t kBetween = 2;    // columns
 constexpr size_t kNarrowest = 8;  // that a column is cut to
 
 // The character at `i`, which goes behind it; a byte that begins none is one.
 char32_t NextCharacter(const std::string& text, size_t* i) {
-  const auto byte = [&](size_t at) { return static_cast<unsigned char>(at < text.size() ? text[at] : 0); };
+  const auto byte = [&](size_t at) {
+    return static_cast<unsigned char>(at < text.size() ? text[at] : 0);
+  };
   const unsigned char first = byte((*i)++);
   const int more = first >= 0xF0 ? 3 : first >= 0xE0 ? 2 : first >= 0xC0 ? 1 : 0;
   char32_t character = more == 0 ? first : first & (0x3F >> more);
-  for (int k = 0; k < more && (byte(*i) & 0xC0) == 0x80; ++k) character = character << 6 | (byte((*i)++) & 0x3F);
+  for (int k = 0; k < more && (byte(*i) & 0xC0) == 0x80; ++k)
+    character = character << 6 | (byte((*i)++) & 0x3F);
   return character;
 }
 
@@ -42,9 +46,11 @@ size_t WidthOf(char32_t c) {
   struct Range {
     char32_t first, last;
   };
-  static constexpr Range kNone[] = {{0x300, 0x36F}, {0x200B, 0x200F}, {0x20D0, 0x20F0}, {0xFE00, 0xFE0F}, {0xFE20, 0xFE2F}};
-  static constexpr Range kTwo[] = {{0x1100, 0x115F},   {0x2E80, 0x303E},   {0x3041, 0xA4CF},  {0xAC00, 0xD7A3}, {0xF900, 0xFAFF},
-                                   {0xFE30, 0xFE6F},   {0xFF00, 0xFF60},   {0xFFE0, 0xFFE6}, {0x1F300, 0x1F64F},
+  static constexpr Range kNone[] = {
+      {0x300, 0x36F}, {0x200B, 0x200F}, {0x20D0, 0x20F0}, {0xFE00, 0xFE0F}, {0xFE20, 0xFE2F}};
+  static constexpr Range kTwo[] = {{0x1100, 0x115F},   {0x2E80, 0x303E},   {0x3041, 0xA4CF},
+                                   {0xAC00, 0xD7A3},   {0xF900, 0xFAFF},   {0xFE30, 0xFE6F},
+                                   {0xFF00, 0xFF60},   {0xFFE0, 0xFFE6},   {0x1F300, 0x1F64F},
                                    {0x1F680, 0x1F6FF}, {0x1F900, 0x1FAFF}, {0x20000, 0x3FFFD}};
   const auto within = [c](const Range& range) { return range.first <= c && c <= range.last; };
   if (std::any_of(std::begin(kNone), std::end(kNone), within)) return 0;
@@ -83,10 +89,12 @@ std::vector<size_t> Fitting(std::vector<size_t> widths, size_t width) {
 std::string CutCell(const std::string& cell, size_t width, bool utf8) {
   if (DisplayWidth(cell) <= width) return cell;
   const size_t slash = cell.find('/');
-  if (slash == std::string::npos || cell.find(' ', slash) != std::string::npos) return CutTo(cell, width, utf8);
+  if (slash == std::string::npos || cell.find(' ', slash) != std::string::npos)
+    return CutTo(cell, width, utf8);
   const std::string ellipsis = utf8 ? "…" : "...";
   size_t at = 0;
-  while (at < cell.size() && DisplayWidth(ellipsis) + DisplayWidth(cell.substr(at)) > width) (void)NextCharacter(cell, &at);
+  while (at < cell.size() && DisplayWidth(ellipsis) + DisplayWidth(cell.substr(at)) > width)
+    (void)NextCharacter(cell, &at);
   return ellipsis + cell.substr(at);
 }
 
@@ -107,7 +115,11 @@ std::string InWords(const std::vector<std::vector<std::string>>& rows) {
 
 size_t DisplayWidth(const std::string& text) {
   size_t width = 0;
-  for (size_t i = 0; i < text.size();) width += WidthOf(NextCharacter(text, &i));
+  for (size_t i = 0; i < text.size();) {
+    const size_t escape = EscapeAt(text, i);
+    i += escape;
+    if (escape == 0) width += WidthOf(NextCharacter(text, &i));
+  }
   return width;
 }
 
@@ -125,7 +137,11 @@ std::string CutTo(const std::string& text, size_t width, bool utf8) {
     if (used + ellipsis <= width) fits = i;
     if (used <= width) continue;
     const bool colored = text.find('\033') != std::string::npos;
-    return absl::StrCat(text.substr(0, fits), width < ellipsis ? "" : utf8 ? "…" : "...", colored ? "\033[0m" : "");
+    return absl::StrCat(text.substr(0, fits),
+                        width < ellipsis ? ""
+                        : utf8           ? "…"
+                                         : "...",
+                        colored ? "\033[0m" : "");
   }
   return text;
 }
@@ -149,9 +165,11 @@ std::string Columns(std::vector<std::vector<std::string>> rows, const Style& sty
   return text;
 }
 
-std::string Hanging(const std::string& first, size_t indent, const std::string& text, const Style& style) {
+std::string Hanging(const std::string& first, size_t indent, const std::string& text,
+                    const Style& style) {
   constexpr size_t kNarrowest = 24;
-  if (style.width == 0 || indent + DisplayWidth(text) <= style.width || indent + kNarrowest > style.width)
+  if (style.width == 0 || indent + DisplayWidth(text) <= style.width ||
+      indent + kNarrowest > style.width)
     return absl::StrCat(first, text, "\n");
   std::string out = first;
   size_t used = indent;
@@ -169,6 +187,16 @@ std::string Hanging(const std::string& first, size_t indent, const std::string& 
     used += width;
   }
   return out + "\n";
+}
+
+std::string FullScreen(const std::string& text, size_t width, size_t height, bool utf8) {
+  std::string out = "\033[H";
+  size_t row = 0;
+  for (const absl::string_view line : absl::StrSplit(absl::StripSuffix(text, "\n"), '\n')) {
+    if (row == height) break;
+    absl::StrAppend(&out, row++ > 0 ? "\r\n" : "", CutTo(std::string(line), width, utf8), "\033[K");
+  }
+  return out + "\033[J";
 }
 
 std::string OutputText::Next(const std::string& bytes) {

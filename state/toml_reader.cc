@@ -401,7 +401,8 @@ ParsedConfig ReadTomlFile(const std::string& path) {
   ParsedConfig result;
   const std::string why(text.status().message());
   const bool forbidden = why == std::strerror(EACCES);
-  result.problems.push_back({"", "cannot be read: " + why + (forbidden ? "; `ls -l` shows whose it is" : ""), {}});
+  result.problems.push_back(
+      {"", "cannot be read: " + why + (forbidden ? "; `ls -l` shows whose it is" : ""), {}});
   return result;
 }
 

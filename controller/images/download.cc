@@ -207,7 +207,8 @@ class Part {
 
 std::string LeftText(int64_t seconds) {
   if (seconds < 120) return absl::StrCat(seconds, " s left");
-  return seconds < 7200 ? absl::StrCat(seconds / 60, " min left") : absl::StrCat(seconds / 3600, " h left");
+  return seconds < 7200 ? absl::StrCat(seconds / 60, " min left")
+                        : absl::StrCat(seconds / 3600, " h left");
 }
 
 void Tell(const DownloadRequest& request, const Part& part, int64_t speed, Progress* progress) {

@@ -1,4 +1,6 @@
 // The ways in which a first try ends, each made for real, and what is said then: failures.cc.
+#include "tests/cli/failures.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -17,7 +19,6 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "tests/cli/failures.h"
 #include "tests/cli/sandbox.h"
 
 namespace rum {
@@ -84,7 +85,8 @@ time.sleep(1000)' "$1" &
 
 std::string FolderOf(const Failure& failure) {
   std::string name = failure.name;
-  std::replace_if(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '-');
+  std::replace_if(
+      name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '-');
   return absl::StrCat("m", name);
 }
 
@@ -105,8 +107,9 @@ class FailuresTest : public testing::Test {
   static std::string ScriptOf(const std::vector<Failure>& failures) {
     std::string script = absl::StrCat("set +e\n", kShellWords);
     for (const Failure& failure : failures) {
-      absl::StrAppend(&script, "( set -e; mkdir ", FolderOf(failure), "; cd ", FolderOf(failure), "; good >rum.toml\n",
-                      failure.fault, "\nset +e; printf '", absl::StrReplaceAll(kTyped, {{"\n", "\\n"}}), "'\n", failure.typed,
+      absl::StrAppend(&script, "( set -e; mkdir ", FolderOf(failure), "; cd ", FolderOf(failure),
+                      "; good >rum.toml\n", failure.fault, "\nset +e; printf '",
+                      absl::StrReplaceAll(kTyped, {{"\n", "\\n"}}), "'\n", failure.typed,
                       "\n) 2>&1; echo \"", kStatus, "$?\"\n");
     }
     return script;
@@ -140,7 +143,9 @@ class FailuresTest : public testing::Test {
 
 TEST_F(FailuresTest, OfWordsAndFiles) { ExpectFailures(FailuresOfFiles()); }
 
-TEST_F(FailuresTest, OfImages) { ExpectFailures(FailuresOfImages(), absl::StrCat(kShellWords, "serve\n")); }
+TEST_F(FailuresTest, OfImages) {
+  ExpectFailures(FailuresOfImages(), absl::StrCat(kShellWords, "serve\n"));
+}
 
 TEST_F(FailuresTest, OfMachines) { ExpectFailures(FailuresOfMachines()); }
 
@@ -148,19 +153,23 @@ class HostFailuresTest : public FailuresTest, public testing::WithParamInterface
 
 TEST_P(HostFailuresTest, IsSaid) { ExpectFailures({GetParam()}); }
 
-INSTANTIATE_TEST_SUITE_P(EachAlone, HostFailuresTest, testing::ValuesIn(FailuresOfHosts()), [](const auto& info) {
-  return absl::StrReplaceAll(FolderOf(info.param), {{"-", "_"}});
-});
+INSTANTIATE_TEST_SUITE_P(EachAlone, HostFailuresTest, testing::ValuesIn(FailuresOfHosts()),
+                         [](const auto& info) {
+                           return absl::StrReplaceAll(FolderOf(info.param), {{"-", "_"}});
+                         });
 
 // Where /dev/kvm is, it is none.
 TEST_F(FailuresTest, OfLibvirt) {
-  const std::string tool = absl::StrCat(std::getenv("TEST_SRCDIR"), "/", std::getenv("TEST_WORKSPACE"), "/tools/isolated-libvirtd");
+  const std::string tool = absl::StrCat(std::getenv("TEST_SRCDIR"), "/",
+                                        std::getenv("TEST_WORKSPACE"), "/tools/isolated-libvirtd");
   rum_.env["LIBVIRT_DEFAULT_URI"] = "qemu:///system";
-  rum_.env["SCRIPT"] = rum_.Write("failures.sh", absl::StrCat("truncate -s 1M disk.img\n", ScriptOf(FailuresOfLibvirt())));
+  rum_.env["SCRIPT"] = rum_.Write(
+      "failures.sh", absl::StrCat("truncate -s 1M disk.img\n", ScriptOf(FailuresOfLibvirt())));
   rum_.program = "/usr/bin/unshare";
   const Result result = rum_.Rum({"--mount", "--propagation", "private", "/bin/sh", "-ec",
                                   "[ ! -e /dev/kvm ] || mount --bind /dev/null /dev/kvm\n"
-                                  "exec " + tool + " --no-network /bin/sh $SCRIPT"});
+                                  "exec " +
+                                      tool + " --no-network /bin/sh $SCRIPT"});
   ExpectSaid(FailuresOfLibvirt(), result.out);
   EXPECT_EQ(result.err, "");
 }
@@ -168,7 +177,7 @@ TEST_F(FailuresTest, OfLibvirt) {
 // What only a VM can show, or another test makes.
 const std::set<std::string>& FailuresElsewhere() {
   static const auto* const names = new std::set<std::string>{
-      "the agent never comes",   // tests/controller/reconciler_test.cc
+      "the agent never comes",          // tests/controller/reconciler_test.cc
       "the disk in the guest is full",  // tests/e2e/inside_test.cc
       "the guest's kernel panicked",    // tests/e2e/drift_test.cc
       "nothing listens in the guest",   // tests/cli/render_test.cc
@@ -178,20 +187,24 @@ const std::set<std::string>& FailuresElsewhere() {
 }
 
 TEST(Troubleshooting, HasEachFailureAndNoOther) {
-  std::ifstream file(absl::StrCat(std::getenv("TEST_SRCDIR"), "/", std::getenv("TEST_WORKSPACE"), "/docs/troubleshooting.md"));
+  std::ifstream file(absl::StrCat(std::getenv("TEST_SRCDIR"), "/", std::getenv("TEST_WORKSPACE"),
+                                  "/docs/troubleshooting.md"));
   const std::string page{std::istreambuf_iterator<char>(file), {}};
   std::set<std::string> wanted = FailuresElsewhere();
-  for (const auto& failures : {FailuresOfFiles(), FailuresOfImages(), FailuresOfMachines(), FailuresOfHosts(), FailuresOfLibvirt()}) {
+  for (const auto& failures : {FailuresOfFiles(), FailuresOfImages(), FailuresOfMachines(),
+                               FailuresOfHosts(), FailuresOfLibvirt()}) {
     for (const Failure& failure : failures) {
       EXPECT_TRUE(wanted.insert(failure.name).second) << failure.name << ", twice";
-      EXPECT_THAT(page, HasSubstr(absl::StrCat("\n| ", failure.name, " | `", failure.what, "` | ")));
+      EXPECT_THAT(page,
+                  HasSubstr(absl::StrCat("\n| ", failure.name, " | `", failure.what, "` | ")));
     }
   }
   EXPECT_GE(wanted.size(), 40u);
   for (const std::string& line : absl::StrSplit(page, '\n')) {
     const std::vector<std::string> cells = absl::StrSplit(line, " | ");
     if (cells.size() < 3 || line == "| what happened | you see | do |") continue;
-    EXPECT_EQ(wanted.count(std::string(absl::StripPrefix(cells[0], "| "))), 1u) << line << "\nno test makes it";
+    EXPECT_EQ(wanted.count(std::string(absl::StripPrefix(cells[0], "| "))), 1u)
+        << line << "\nno test makes it";
   }
 }
 

@@ -185,8 +185,8 @@ Result Sandbox::Rum(const std::vector<std::string>& words) { return Finish(Start
 
 Result Sandbox::ShellApart(const std::string& script) {
   const std::string rum = std::exchange(program, "/usr/bin/unshare");
-  Result result = Rum({"--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc",
-                       "--propagation", "private", "/bin/sh", "-ec", script});
+  Result result = Rum({"--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child",
+                       "--mount-proc", "--propagation", "private", "/bin/sh", "-ec", script});
   program = rum;
   return result;
 }
