@@ -191,7 +191,8 @@ Result Sandbox::ShellApart(const std::string& script) {
   return result;
 }
 
-Result Sandbox::RumOnTerminal(const std::vector<std::string>& words, const std::string& typed) {
+Result Sandbox::RumOnTerminal(const std::vector<std::string>& words, const std::string& typed,
+                              Window window, const std::function<void(const std::string&)>& hear) {
   std::vector<std::string> argv = words;
   argv.insert(argv.begin(), program);
   std::vector<std::string> lines = Lines(env);
@@ -200,13 +201,16 @@ Result Sandbox::RumOnTerminal(const std::vector<std::string>& words, const std::
   const std::string folder = project();
   Result result;
   int terminal = -1;
-  const pid_t pid = forkpty(&terminal, nullptr, nullptr, nullptr);
+  const winsize size{window.rows, window.columns, 0, 0};
+  const pid_t pid = forkpty(&terminal, nullptr, nullptr, window.columns > 0 ? &size : nullptr);
   if (pid == 0) Become(folder, argv_pointers, env_pointers);
   // The terminal keeps it until it is read.
   if (write(terminal, typed.data(), typed.size()) < 0) result.err = "nothing could be typed";
   char buffer[65536];
-  for (ssize_t n; (n = read(terminal, buffer, sizeof buffer)) > 0;)
+  for (ssize_t n; (n = read(terminal, buffer, sizeof buffer)) > 0;) {
     result.out.append(buffer, static_cast<size_t>(n));
+    if (hear) hear({buffer, static_cast<size_t>(n)});
+  }
   result.exit_status = Wait(pid);
   close(terminal);
   return result;
