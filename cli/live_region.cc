@@ -13,7 +13,7 @@ constexpr absl::Duration kWorthTelling = absl::Seconds(1);
 constexpr absl::Duration kLong = absl::Seconds(5);
 
 // What texts of one step have in common.
-std::string NameOf(const std::string& step) { return step.substr(0, step.find(": ")); }
+std::string StepName(const std::string& step) { return step.substr(0, step.find(": ")); }
 
 // "starting the machine" and "  ✓ Started the machine".
 bool IsDone(const std::string& step, const std::string& line) {
@@ -39,7 +39,7 @@ std::string TookText(absl::Duration time) {
 std::string LiveRegion::Step(const std::string& text, absl::Time now, size_t width) {
   const std::string shown = OneLine(text, style_.utf8);
   const bool same =
-      !step_.empty() && NameOf(shown) == NameOf(step_) && shown.find(": ") != std::string::npos;
+      !step_.empty() && StepName(shown) == StepName(step_) && shown.find(": ") != std::string::npos;
   const std::string above = same ? "" : LongStep(now);
   step_ = shown;
   if (same) return Draw(above, now, width);
@@ -80,7 +80,7 @@ std::string LiveRegion::End(absl::Time now, size_t width) {
 
 std::string LiveRegion::LongStep(absl::Time now) const {
   if (step_.empty() || now - begun_ < kLong) return "";
-  return absl::StrCat("  ", style_.utf8 ? "·" : "-", " ", NameOf(step_),
+  return absl::StrCat("  ", style_.utf8 ? "·" : "-", " ", StepName(step_),
                       Dim(absl::StrCat("  ", TookText(now - begun_)), style_), "\n");
 }
 

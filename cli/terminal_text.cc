@@ -25,8 +25,8 @@ size_t Unfinished(const std::string& bytes) {
   return 0;
 }
 
-constexpr size_t kBetween = 2;    // columns
-constexpr size_t kNarrowest = 8;  // that a column is cut to
+constexpr size_t kBetweenColumns = 2;   // columns
+constexpr size_t kNarrowestColumn = 8;  // that a column is cut to
 
 // The character at `i`, which goes behind it; a byte that begins none is one.
 char32_t NextCharacter(const std::string& text, size_t* i) {
@@ -76,10 +76,11 @@ std::vector<size_t> WidthsOf(const std::vector<std::vector<std::string>>& rows) 
 // The widest first, one column at a time.
 std::vector<size_t> Fitting(std::vector<size_t> widths, size_t width) {
   if (width == 0 || widths.empty()) return widths;
-  size_t total = std::accumulate(widths.begin(), widths.end(), kBetween * (widths.size() - 1));
+  size_t total =
+      std::accumulate(widths.begin(), widths.end(), kBetweenColumns * (widths.size() - 1));
   for (; total > width; --total) {
     const auto widest = std::max_element(widths.begin(), widths.end());
-    if (*widest <= kNarrowest) break;
+    if (*widest <= kNarrowestColumn) break;
     --*widest;
   }
   return widths;
@@ -158,7 +159,7 @@ std::string Columns(std::vector<std::vector<std::string>> rows, const Style& sty
     for (size_t i = 0; i < row.size(); ++i) {
       const std::string cell = CutCell(row[i], widths[i], style.utf8);
       absl::StrAppend(&line, cell);
-      if (i + 1 < row.size()) line.append(widths[i] - DisplayWidth(cell) + kBetween, ' ');
+      if (i + 1 < row.size()) line.append(widths[i] - DisplayWidth(cell) + kBetweenColumns, ' ');
     }
     absl::StrAppend(&text, line, "\n");
   }

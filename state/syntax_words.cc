@@ -123,7 +123,8 @@ std::string SyntaxWords(std::string_view text, uint32_t line, uint32_t column,
       place.parser.begin(), place.parser.end(),
       [](unsigned char c) { return absl::ascii_iscntrl(c); }, ' ');
   std::string meaning;
-  if (absl::StartsWith(text, "\xFF\xFE") || absl::StartsWith(text, "\xFE\xFF")) {
+  const std::string_view mark = text.substr(0, 2);
+  if (mark == "\xFF\xFE" || mark == "\xFE\xFF") {
     meaning = "the file is UTF-16: save it as UTF-8 (`iconv -f UTF-16 -t UTF-8`)";
   } else if (absl::StrContains(place.parser, "utf-8")) {
     meaning = "there are bytes here that are not UTF-8: save the file as UTF-8";

@@ -30,20 +30,27 @@ using Commands =
 Commands ReadCommands() {
   Commands commands;
   std::istringstream lines(ReadRunfile("docs/reference.md"));
+  static const std::regex section("## rum ?(.*)");
+  static const std::regex inner("\\| `rum ((?:[a-z-]+ )*[a-z-]+).*");
+  static const std::regex alias("Also as `(.*)`\\.");
+  static const std::regex option("(^\\| `|, )(-[^ `,]+)");
   std::string command;
-  for (std::string line; std::getline(lines, line);) {
-    if (line.rfind("## rum.toml", 0) == 0) break;
-    if (line.rfind("## rum", 0) == 0 || line.rfind("### rum", 0) == 0) {
-      command = line.substr(line.find("rum") + 3);
-      if (!command.empty()) command.erase(0, 1);
-      commands[command];
+  std::map<std::string, std::string> aliases;
+  for (std::string line; std::getline(lines, line) && line != "## rum.toml";) {
+    std::smatch match;
+    if (std::regex_match(line, match, section)) {
+      commands[command = match[1]];
+    } else if (!command.empty() && std::regex_match(line, match, inner)) {
+      commands[command = match[1]];
+    } else if (std::regex_match(line, match, alias)) {
+      aliases[match[1]] = command;
+    } else if (line.rfind("| `-", 0) == 0) {
+      const std::string head = line.substr(0, line.find("` |"));
+      for (std::sregex_iterator at(head.begin(), head.end(), option), end; at != end; ++at)
+        commands[command].insert((*at)[2]);
     }
-    static const std::regex option("(^\\| `|, )(-[^ `,]+)");
-    if (line.rfind("| `-", 0) != 0) continue;
-    const std::string head = line.substr(0, line.find("` |") + 1);
-    for (std::sregex_iterator at(head.begin(), head.end(), option), end; at != end; ++at)
-      commands[command].insert((*at)[2]);
   }
+  for (const auto& [other, name] : aliases) commands[other] = commands[name];
   return commands;
 }
 
