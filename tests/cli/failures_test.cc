@@ -200,7 +200,9 @@ TEST(Troubleshooting, HasEachFailureAndNoOther) {
     }
   }
   EXPECT_GE(wanted.size(), 40u);
-  for (const std::string line : absl::StrSplit(page, '\n')) {
+  const std::vector<std::string> lines = absl::StrSplit(page, '\n');
+  for (const std::string& line : lines) {
+    if (line == "## Not what you think") break;
     const std::vector<std::string> cells = absl::StrSplit(line, " | ");
     if (cells.size() < 3 || line == "| what happened | you see | do |") continue;
     EXPECT_EQ(wanted.count(std::string(absl::StripPrefix(cells[0], "| "))), 1u)
