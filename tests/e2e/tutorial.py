@@ -95,12 +95,9 @@ def at_a_terminal(root, folder, command, typed):
             except OSError:  # the last program left it
                 break
             seen += piece.decode("utf-8", "replace")
-        last = UNSEEN.sub("", seen).rsplit("\n", 1)[-1]
-        if waiting and PROMPT.fullmatch(last):
+        prompts = sum(PROMPT.match(line) is not None for line in UNSEEN.sub("", seen).split("\n"))
+        if waiting and prompts > len(typed) - len(waiting):
             os.write(terminal, (waiting.pop(0) + "\r").encode())
-            seen += "\x1b[m"  # not this prompt again, before it is echoed
-            while not select.select([terminal], [], [], 60)[0] and time.monotonic() < deadline:
-                pass
     else:
         os.kill(pid, signal.SIGKILL)
         seen += "\n... and it did not end"
