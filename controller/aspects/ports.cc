@@ -56,9 +56,7 @@ std::string TrafficText(const ForwardState& state) {
   const bool down = state.health == ForwardHealth::kDown;
   const bool once = state.bytes_out > 0;
   if (down) absl::StrAppend(&text, "; nothing listens in the guest ", once ? "any more" : "yet");
-  // Of one that works again it is history, which the facts keep.
-  if (!state.last_error.empty() && state.health != ForwardHealth::kUp)
-    absl::StrAppend(&text, ", last error: ", state.last_error);
+  if (!state.last_error.empty()) absl::StrAppend(&text, ", last error: ", state.last_error);
   return text;
 }
 

@@ -224,8 +224,6 @@ TEST(Status, TellsPortsWithTheirTrafficAndTheirTrouble) {
   ExpectItem(model, "ports[127.0.0.1:8080]", Item::HOLDS, Item::NOBODY,
              "127.0.0.1:8080 → 80 (3 open, 12 MB in, 34 kB out)");
   second.last_error = "guest port 80: Connection refused";
-  ExpectItem(model, "ports[127.0.0.1:8080]", Item::HOLDS, Item::NOBODY,
-             "127.0.0.1:8080 → 80 (3 open, 12 MB in, 34 kB out)");
   second.health = ForwardHealth::kDown;
   ExpectItem(model, "ports[127.0.0.1:8080]", Item::HOLDS, Item::NOBODY,
              "127.0.0.1:8080 → 80 (3 open, 12 MB in, 34 kB out; nothing listens in the guest any "
