@@ -59,16 +59,24 @@ void Refuse(Globals* globals, const std::string& why) {
   globals->exit_status = 2;
 }
 
+using Names = std::vector<std::pair<std::string, std::string>>;
+
+// Of the nth one of several, and of a key of it.
+void NamePart(const std::string& field, size_t n, const std::string& option, Names* names) {
+  names->emplace_back(absl::StrCat(field, "[", n, "]."), option + ": ");
+  names->emplace_back(absl::StrCat(field, "[", n, "]"), option);
+}
+
 // A problem of the file in the words of who said it by options.
 std::string InOptions(const std::string& message, const InitWords& words) {
-  std::vector<std::pair<std::string, std::string>> names = {{"image.base", "--image"},
-                                                            {"resources.cpus", "--cpus"},
-                                                            {"resources.memory_mb", "--memory"},
-                                                            {"resources.disk", "--disk"}};
+  Names names = {{"image.base", "--image"},
+                 {"resources.cpus", "--cpus"},
+                 {"resources.memory_mb", "--memory"},
+                 {"resources.disk", "--disk"}};
   for (size_t i = 0; i < words.ports.size(); ++i)
-    names.emplace_back(absl::StrCat("ports[", i, "]"), "--port " + words.ports[i]);
+    NamePart("ports", i, "--port " + words.ports[i], &names);
   for (size_t i = 0; i < words.mounts.size(); ++i)
-    names.emplace_back(absl::StrCat("mounts[", i, "]"), "--mount " + words.mounts[i]);
+    NamePart("mounts", i, "--mount " + words.mounts[i], &names);
   return absl::StrReplaceAll(message, names);
 }
 

@@ -84,15 +84,18 @@ std::string LiveRegion::LongStep(absl::Time now) const {
                       Dim(absl::StrCat("  ", TookText(now - begun_)), style_), "\n");
 }
 
-std::string LiveRegion::StepLine(absl::Time now) const {
+std::string LiveRegion::StepLine(absl::Time now, size_t width) const {
   static constexpr const char* kDots[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"};
   static constexpr const char* kStrokes[] = {"|", "/", "-", "\\"};
   const char* sign =
       style_.utf8 ? kDots[frame_ % std::size(kDots)] : kStrokes[frame_ % std::size(kStrokes)];
   const absl::Duration took = now - begun_;
+  const std::string time = took < kWorthTelling ? "" : absl::StrCat("  ", TookText(took));
+  // The time stays whole.
+  constexpr size_t kMark = 4;
+  const size_t room = width > kMark + time.size() ? width - kMark - time.size() : 0;
   return absl::StrCat("  ", style_.color ? absl::StrCat("\033[36m", sign, "\033[0m") : sign, " ",
-                      step_,
-                      took < kWorthTelling ? "" : Dim(absl::StrCat("  ", TookText(took)), style_));
+                      CutTo(step_, room, style_.utf8), Dim(time, style_));
 }
 
 std::string LiveRegion::Draw(const std::string& above, absl::Time now, size_t width) {
@@ -106,7 +109,7 @@ std::string LiveRegion::Draw(const std::string& above, absl::Time now, size_t wi
     begin = end + 1;
   }
   std::vector<std::string> lines;
-  if (!step_.empty()) lines.push_back(StepLine(now));
+  if (!step_.empty()) lines.push_back(StepLine(now, width - 1));
   for (const std::string& line : script_.lines()) lines.push_back(kMargin + line);
   shown_.clear();
   for (const std::string& line : lines) {

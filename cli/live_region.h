@@ -32,7 +32,7 @@ class LiveRegion {
 
  private:
   std::string Draw(const std::string& above, absl::Time now, size_t width);
-  std::string StepLine(absl::Time now) const;
+  std::string StepLine(absl::Time now, size_t width) const;
   std::string LongStep(absl::Time now) const;
 
   const Style style_;

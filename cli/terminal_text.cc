@@ -73,13 +73,13 @@ std::vector<size_t> WidthsOf(const std::vector<std::vector<std::string>>& rows) 
   return widths;
 }
 
-// The widest first, one column at a time.
+// The widest first, one column at a time; the first one is what a row is called by, and stays.
 std::vector<size_t> Fitting(std::vector<size_t> widths, size_t width) {
-  if (width == 0 || widths.empty()) return widths;
+  if (width == 0 || widths.size() < 2) return widths;
   size_t total =
       std::accumulate(widths.begin(), widths.end(), kBetweenColumns * (widths.size() - 1));
   for (; total > width; --total) {
-    const auto widest = std::max_element(widths.begin(), widths.end());
+    const auto widest = std::max_element(widths.begin() + 1, widths.end());
     if (*widest <= kNarrowestColumn) break;
     --*widest;
   }

@@ -65,7 +65,7 @@ std::string Twice(const Place& place) {
 }
 
 std::string OfAString(const Place& place) {
-  if (Said(place, "escape")) {
+  if (Said(place, "escape sequence")) {
     return "a \\ between \" and \" begins a character by its name: write \\\\ for one, or the text "
            "between ' and '";
   }

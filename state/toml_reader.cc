@@ -132,7 +132,7 @@ class Reader {
   }
 
   void WrongType(const toml::node& node, const FieldDescriptor& field, const std::string& path) {
-    const bool number = field.type() == FieldDescriptor::TYPE_UINT32 && !field.is_repeated();
+    const bool number = TypeName(field) == "integer";
     Report(path,
            path + " must be " + WithArticle(TypeName(field)) + ", not " + TomlTypeName(node) +
                (number && node.is_string() ? ": a number stands without quotes and unit" : ""),

@@ -66,7 +66,7 @@ std::vector<Failure> FailuresOfFiles() {
        "is the name of a file", "rum.toml:9:18: error: ssh.authorized_keys[0]",
        "put the line that stands in it here"},
       {"an image by http without its checksum", "good http://example.org/a.qcow2 >rum.toml",
-       "rum up -d", "image.sha256 is missing", "rum.toml:2:8",
+       "rum check", "image.sha256 is missing", "rum.toml:2:8",
        "set it to the SHA-256 of the image, or name an https:// URL"},
       {"a URI that libvirt cannot have", "good | sed s,test:///default,qemu:///sytem, >rum.toml",
        "rum up -d", "advanced.libvirt_uri must be qemu:///system", "rum.toml:7:15",
@@ -77,7 +77,7 @@ std::vector<Failure> FailuresOfFiles() {
 std::vector<Failure> FailuresOfImages() {
   return {
       {"no such image file", "", "rum image pull ./a.qcow2", "there is no file",
-       "/project/no-such-image-file/./a.qcow2", "`rum explain image.base`"},
+       "/no-such-image-file/./a.qcow2", "`rum explain image.base`"},
       {"an image that is a text", "echo '# notes' >a.img", "rum image pull a.img",
        "is not a disk image", "/a.img", "it is a text that begins with"},
       {"an image of another format", "printf 'KDMV\\1\\0\\0\\0%600s' x >a.vmdk",
@@ -93,7 +93,7 @@ std::vector<Failure> FailuresOfImages() {
        "the connection ended before all had come", "/cut/a.qcow2",
        "the same command goes on from there"},
       {"a page in place of the image", "", "rum image pull $AT/page/a.qcow2", "is not a disk image",
-       "a.qcow2", "it is a"},
+       "a.qcow2", "it is an HTML page"},
       {"another checksum", "", "rum image pull $AT/disk/a.img --sha256 $(printf 'a%.0s' $(seq 64))",
        "its SHA-256 is", "image a.img",
        "another image has taken its place there, or it was changed on the way"},
@@ -122,8 +122,8 @@ std::vector<Failure> FailuresOfMachines() {
       {"no run of that name", "", "rum log --run first", "no run first is kept", "",
        "`rum log --list` shows those that are"},
       {"no consent",
-       "{ good; printf '[[mounts]]\\nsource=\"..\"\\ntarget=\"/src\"\\n'; } >rum.toml", "rum up -d",
-       "nothing was consented to", "mounts[/src]", "rum trust"},
+       "{ good; printf '[[mounts]]\\nsource=\"..\"\\ntarget=\"/src\"\\n'; } >rum.toml",
+       "rum trust </dev/null", "nothing was consented to", "mounts[/src]", "`rum trust --all`"},
       {"a port that is in use",
        "{ good; printf '[[ports]]\\nhost=7007\\nguest=80\\n'; } >rum.toml; listen 7007; rum -q up "
        "-d >up.log 2>&1 &",
@@ -161,12 +161,12 @@ std::vector<Failure> FailuresOfHosts() {
        "nobody up -d", "cannot be read: Permission denied", "rum.toml: error",
        "`ls -l` shows whose it is"},
       {"the state folder is read-only",
-       "mkdir -p $STATE; mount -t tmpfs none $STATE; mount -o remount,ro $STATE", "rum up -d",
-       "Read-only file system", "$STATE", "make it writable"},
+       "mkdir -p $STATE; mount -t tmpfs -o mode=700 none $STATE; mount -o remount,ro $STATE",
+       "rum up -d", "Read-only file system", "$STATE", "make it writable"},
       {"the state folder is another user's", as_nobody + "mkdir /run/h/s", "nobody up -d",
        "Permission denied", "/run/h/s/rum", "`ls -ld` shows whose it is"},
       {"the disk of the state folder is full",
-       "mkdir -p $STATE; mount -t tmpfs -o size=16k none $STATE; head -c 12k /dev/zero "
+       "mkdir -p $STATE; mount -t tmpfs -o mode=700,size=16k none $STATE; head -c 12k /dev/zero "
        ">$STATE/fill",
        "rum up -d", "No space left on device", "$STATE", "free some space there"},
       {"the runtime folder's path is too long",
@@ -177,7 +177,7 @@ std::vector<Failure> FailuresOfHosts() {
        "export XDG_RUNTIME_DIR=$PWD/r; mkdir -m 700 r; chown 9 r", "rum status",
        "belongs to user 9, and this is root", "/r", "set RUM_RUNTIME_DIR to a folder of your own"},
       {"the runtime folder is shared", "export RUM_RUNTIME_DIR=$PWD/r; mkdir r; chmod 1777 r",
-       "rum status", "is shared with other users", "/r", ""},
+       "rum status", "is shared with other users", "/r", "rum needs a folder of its own"},
       {"no runtime folder", as_nobody + "export XDG_RUNTIME_DIR=/run/user/65534", "nobody status",
        "Permission denied", "/run/user", "`ls -ld` shows whose it is"},
       {"rum-controller is not there", "mkdir alone; cp -L $RUM alone/rum", "alone/rum status",
@@ -224,7 +224,8 @@ std::vector<Failure> FailuresOfLibvirt() {
   };
   return {
       {"the image is a layer",
-       "qemu-img create -q -f qcow2 -b ../disk.img -F raw a.qcow2; good a.qcow2 >rum.toml",
+       "chmod 700 .; qemu-img create -q -f qcow2 -b ../disk.img -F raw a.qcow2; good a.qcow2 "
+       ">rum.toml",
        "rum up -d --trust", "it is a layer over another file", "/a.qcow2",
        "cannot be copied alone"},
       {"no such type of machine", with("[advanced]\\nmachine = \"pc-q36\""), "rum up -d",

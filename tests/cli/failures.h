@@ -1,6 +1,7 @@
 #ifndef RUM_TESTS_CLI_FAILURES_H_
 #define RUM_TESTS_CLI_FAILURES_H_
 
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,8 @@ struct Failure {
   std::string where;
   std::string next;  // what to do
 };
+
+inline void PrintTo(const Failure& failure, std::ostream* out) { *out << failure.name; }
 
 // What is wrong with words and files: no controller is asked.
 std::vector<Failure> FailuresOfFiles();

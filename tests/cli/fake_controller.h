@@ -26,7 +26,7 @@ class FakeController : public control::Control::Service {
     server_ = builder.BuildAndStart();
   }
   // What a call of a class below this one needs goes before this does.
-  void Stop() { server_->Shutdown(); }
+  void EndCalls() { server_->Shutdown(); }
 
   control::SshReply ssh;  // the answer
 

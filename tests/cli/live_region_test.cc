@@ -44,7 +44,7 @@ TEST_F(LiveRegionTest, WhatWasDoneTakesThePlaceOfItsStep) {
 TEST_F(LiveRegionTest, ALongStepStaysWithItsTime) {
   Write(region_.Step("downloading a.qcow2: 1 % of 9 MB", kStart, 40));
   Write(region_.Step("downloading a.qcow2: 9 % of 9 MB", kStart + absl::Seconds(3), 40));
-  EXPECT_EQ(Seen(), "  ⠋ downloading a.qcow2: 9 % of 9 MB  3 s\n");
+  EXPECT_EQ(Seen(), "  ⠋ downloading a.qcow2: 9 % of 9…  3 s\n");
   Write(region_.Step("starting the machine", kStart + absl::Seconds(24), 40));
   EXPECT_EQ(Seen(), "  · downloading a.qcow2  24 s\n  ⠋ starting the machine\n");
 }
@@ -57,7 +57,7 @@ TEST_F(LiveRegionTest, TheLastLinesOfAScriptStandBelowAndGoWithIt) {
             "  ⠋ running the boot script\n      4\n      5\n      6\n      seven\n      \\x1b[2J" +
                 std::string(25, 'x') + "…\n");
   Write(region_.Stay("  ✓ Ran the boot script\n", kStart, 40));
-  EXPECT_EQ(Seen(), "  ✓ Ran the boot script\n  ⠋ running the boot script\n");
+  EXPECT_EQ(Seen(), "  ✓ Ran the boot script\n");
 }
 
 TEST_F(LiveRegionTest, NothingIsTakenAwayBeforeSomethingElseIsThere) {
@@ -75,7 +75,7 @@ TEST_F(LiveRegionTest, ALineNeverGoesOnToTheNextOneAndANarrowerWindowIsDrawnRigh
   Screen narrow(20, 12);
   narrow.Write("$ rum up\n  ⠋ waiting for somebody else's downlo…\n");
   narrow.Write(region_.Tick(kStart, 20));
-  EXPECT_EQ(narrow.Text(), "$ rum up\n  ⠙ waiting for som…\n");
+  EXPECT_EQ(narrow.Text(), "$ rum up\n  ⠙ waiting for so…\n");
 }
 
 TEST(LiveRegion, IsAsciiWithoutUtf8) {

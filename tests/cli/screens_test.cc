@@ -78,7 +78,7 @@ class Stage : public FakeController {
   explicit Stage(const std::string& socket) : FakeController(socket) {}
   ~Stage() override {
     GoOn();
-    Stop();
+    EndCalls();
   }
 
   void GoOn() {
