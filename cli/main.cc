@@ -90,7 +90,9 @@ void EndOutput(Globals* globals) {
 Style StyleOf(const Globals& globals) {
   Style style = StyleOf(globals.color);
   style.plain = globals.plain;
-  style.color = style.color && !globals.plain;
+  if (!globals.plain) return style;
+  style.color = false;
+  style.width = 0;  // a sentence is one line
   return style;
 }
 

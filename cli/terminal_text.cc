@@ -92,11 +92,12 @@ std::string CutCell(const std::string& cell, size_t width, bool utf8) {
   const size_t slash = cell.find('/');
   if (slash == std::string::npos || cell.find(' ', slash) != std::string::npos)
     return CutTo(cell, width, utf8);
-  const std::string ellipsis = utf8 ? "…" : "...";
-  size_t at = 0;
-  while (at < cell.size() && DisplayWidth(ellipsis) + DisplayWidth(cell.substr(at)) > width)
-    (void)NextCharacter(cell, &at);
-  return ellipsis + cell.substr(at);
+  const std::string before = cell.substr(0, slash) + (utf8 ? "…" : "...");  // "file gone: " stays
+  const size_t taken = DisplayWidth(before);
+  if (taken >= width) return CutTo(cell, width, utf8);
+  size_t at = slash;
+  while (taken + DisplayWidth(cell.substr(at)) > width) (void)NextCharacter(cell, &at);
+  return before + cell.substr(at);
 }
 
 // As it is read aloud.

@@ -132,6 +132,7 @@ class FailuresTest : public testing::Test {
   }
   // In namespaces of their own, one controller for all.
   void ExpectFailures(const std::vector<Failure>& failures, const std::string& before = "") {
+    rum_.patience *= static_cast<int>(failures.size());
     const Result result = rum_.ShellApart(absl::StrCat(before, ScriptOf(failures)));
     ExpectSaid(failures, result.out);
     EXPECT_EQ(result.err, "");
@@ -164,6 +165,7 @@ TEST_F(FailuresTest, OfLibvirt) {
   rum_.env["LIBVIRT_DEFAULT_URI"] = "qemu:///system";
   rum_.env["SCRIPT"] = rum_.Write(
       "failures.sh", absl::StrCat("truncate -s 1M disk.img\n", ScriptOf(FailuresOfLibvirt())));
+  rum_.patience *= static_cast<int>(FailuresOfLibvirt().size());
   rum_.program = "/usr/bin/unshare";
   const Result result = rum_.Rum({"--mount", "--propagation", "private", "/bin/sh", "-ec",
                                   "[ ! -e /dev/kvm ] || mount --bind /dev/null /dev/kvm\n"

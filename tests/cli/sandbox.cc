@@ -26,8 +26,6 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::steady_clock;
 
-constexpr std::chrono::seconds kPatience{60};
-
 // In the folder of the test's own files, whose path does not change.
 std::string Runfile(const std::string& path) {
   return std::string(std::getenv("TEST_SRCDIR")) + "/" + std::getenv("TEST_WORKSPACE") + "/" + path;
@@ -158,7 +156,7 @@ Result Sandbox::Finish(const Running& running) {
   Result result;
   pollfd fds[2] = {{running.out, POLLIN, 0}, {running.err, POLLIN, 0}};
   std::string* const texts[2] = {&result.out, &result.err};
-  const auto deadline = steady_clock::now() + kPatience;
+  const auto deadline = steady_clock::now() + patience;
   while (fds[0].fd >= 0 || fds[1].fd >= 0) {
     if (steady_clock::now() > deadline) {
       ADD_FAILURE() << "rum did not end; so far:\n" << result.out << result.err;

@@ -41,9 +41,10 @@ class Sandbox {
   Sandbox(const Sandbox&) = delete;
   Sandbox& operator=(const Sandbox&) = delete;
 
-  Environment env;      // of all that is run; tests may change it
-  std::string program;  // rum
-  // Runs rum in project() to its end, which is waited for 60 s.
+  Environment env;                    // of all that is run; tests may change it
+  std::string program;                // rum
+  std::chrono::seconds patience{60};  // with what is run, until it ends
+  // Runs rum in project() to its end.
   Result Rum(const std::vector<std::string>& words);
   // All output in `out`, with what is typed; `hear` gets each piece of it as it comes.
   Result RumOnTerminal(const std::vector<std::string>& words, const std::string& typed = "",
