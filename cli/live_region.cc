@@ -85,10 +85,9 @@ std::string LiveRegion::LongStep(absl::Time now) const {
 }
 
 std::string LiveRegion::StepLine(absl::Time now, size_t width) const {
-  static constexpr const char* kDots[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"};
+  // What every font has, and of one width.
   static constexpr const char* kStrokes[] = {"|", "/", "-", "\\"};
-  const char* sign =
-      style_.utf8 ? kDots[frame_ % std::size(kDots)] : kStrokes[frame_ % std::size(kStrokes)];
+  const char* sign = kStrokes[frame_ % std::size(kStrokes)];
   const absl::Duration took = now - begun_;
   const std::string time = took < kWorthTelling ? "" : absl::StrCat("  ", TookText(took));
   // The time stays whole.
