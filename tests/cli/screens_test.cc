@@ -184,7 +184,7 @@ std::string Golden(const std::string& name) {
 
 // A sign of life is another one each time, and a busy machine takes its time.
 std::string Still(const std::string& text) {
-  static const auto* const dots = new std::regex("(^|\n)  [|/\\-] ");
+  static const auto* const signs = new std::regex("(^|\n)  [|/\\-] ");
   static const auto* const times = new std::regex("  ([0-9]+ min )?[0-9]+ s\n");
   return std::regex_replace(std::regex_replace(text, *signs, "$1  | "), *times, "\n");
 }
