@@ -64,7 +64,7 @@ ip link set lo up
 rum() { $RUM "$@"; }
 good() {
   printf '[image]\nbase = "%s"\n[resources]\ncpus = 1\nmemory_mb = 512\n' "${1-/images/debian.qcow2}"
-  [ "${1-}" = disk.img ] || printf '[advanced]\nlibvirt_uri = "test:///default"\n'
+  [ "${1-}" = ../disk.img ] || printf '[advanced]\nlibvirt_uri = "test:///default"\n'
 }
 serve() {
   mkfifo at
@@ -164,7 +164,8 @@ TEST_F(FailuresTest, OfLibvirt) {
                                         std::getenv("TEST_WORKSPACE"), "/tools/isolated-libvirtd");
   rum_.env["LIBVIRT_DEFAULT_URI"] = "qemu:///system";
   rum_.env["SCRIPT"] = rum_.Write(
-      "failures.sh", absl::StrCat("truncate -s 1M disk.img\n", ScriptOf(FailuresOfLibvirt())));
+      "failures.sh",
+      absl::StrCat("qemu-img create -q -f qcow2 disk.img 1M\n", ScriptOf(FailuresOfLibvirt())));
   rum_.patience *= static_cast<int>(FailuresOfLibvirt().size());
   rum_.program = "/usr/bin/unshare";
   const Result result = rum_.Rum({"--mount", "--propagation", "private", "/bin/sh", "-ec",
