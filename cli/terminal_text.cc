@@ -95,7 +95,7 @@ std::string CutCell(const std::string& cell, size_t width, bool utf8) {
   const std::string before = cell.substr(0, slash) + (utf8 ? "…" : "...");  // "file gone: " stays
   const size_t taken = DisplayWidth(before);
   constexpr size_t kTelling = 8;
-  if (taken + kTelling > width) return CutTo(cell, width, utf8);
+  if (taken + (slash > 0 ? kTelling : 0) > width) return CutTo(cell, width, utf8);
   size_t at = slash;
   while (taken + DisplayWidth(cell.substr(at)) > width) (void)NextCharacter(cell, &at);
   return before + cell.substr(at);

@@ -84,7 +84,7 @@ TEST(Columns, FitAWindowButForTheFirst) {
   EXPECT_EQ(Columns({{"NAME", "FILE", "WAITS"},
                      {"a-machine", "/home/ada/work/rum.toml", "resources.cpus"}},
                     style),
-            "NAME       FILE       WAITS\na-machine  …rum.toml  resourc…\n");
+            "NAME       FILE      WAITS\na-machine  …um.toml  resource…\n");
 }
 
 TEST(Columns, AreReadAloudByTheirHeads) {
@@ -100,7 +100,7 @@ TEST(Hanging, GoesOnBelowItself) {
             "  x one two three four five six seven\n");
   style.width = 30;
   EXPECT_EQ(Hanging("  x ", 4, "one two three four five six seven", style),
-            "  x one two three four five six\n    seven\n");
+            "  x one two three four five\n    six seven\n");
   EXPECT_EQ(Hanging("a long one ", 11, "one two three four five", style),
             "a long one one two three four five\n")
       << "there is no room to do it";
