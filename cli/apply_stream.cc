@@ -1,6 +1,5 @@
 #include "cli/apply_stream.h"
 
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -14,11 +13,10 @@
 #include "agent-api/steady_now.h"
 #include "cli/client.h"
 #include "cli/json_text.h"
-#include "cli/last_lines.h"
 #include "cli/list_text.h"
+#include "cli/live_output.h"
 #include "cli/log_text.h"
 #include "cli/no_file.h"
-#include "cli/progress_text.h"
 #include "cli/render.h"
 #include "cli/terminal_text.h"
 #include "controller/base/utf8.h"
@@ -61,16 +59,11 @@ bool WantsSnapshotsGone(const control::Outcome& outcome, const Globals& globals)
   std::string names;
   for (const std::string& name : outcome.snapshots()) absl::StrAppend(&names, " ", name);
   std::fprintf(stderr, "The machine has snapshots, which are lost with it:%s\nDestroy it? [y/N] ",
-               OneLine(names, StyleOf(globals.color).utf8).c_str());
+               OneLine(names, StyleOf(globals).utf8).c_str());
   std::string answer;
   for (int c = std::getchar(); c != EOF && c != '\n'; c = std::getchar())
     answer += static_cast<char>(c);
   return answer == "y" || answer == "Y" || answer == "yes";
-}
-
-size_t TerminalWidth() {
-  winsize size{};
-  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 10 ? size.ws_col : 80;
 }
 
 }  // namespace
@@ -78,38 +71,28 @@ size_t TerminalWidth() {
 absl::StatusOr<control::ApplyReport> Follow(grpc::ClientReader<control::ApplyEvent>* reader,
                                             const Globals& globals,
                                             const WholeOutput& whole_output) {
-  const Style style = StyleOf(globals.color);
+  const Style style = StyleOf(globals);
   const bool text = globals.output == "text";
   OutputText output(style.utf8);
-  const bool terminal = isatty(STDERR_FILENO) != 0;
-  ProgressText progress(terminal, style.utf8);
-  LastLines last_lines(style.utf8);
-  const bool show_lines = terminal && !globals.quiet && !globals.verbose;
+  LiveOutput live(style, globals.quiet, !globals.verbose);
   control::ApplyReport report;
   bool ended = false;
   control::ApplyEvent event;
   while (reader->Read(&event)) {
     switch (event.event_case()) {
       case control::ApplyEvent::kProgress:
-        std::fputs(last_lines.Erase().c_str(), stderr);
-        if (!globals.quiet)
-          std::fputs(progress.Next(event.progress(), SteadyNow()).c_str(), stderr);
+        live.Step(event.progress());
         break;
       case control::ApplyEvent::kResult:
         *report.add_results() = event.result();
-        progress.Interrupted();
-        std::fputs(last_lines.Erase().c_str(), stderr);
-        if (text)
-          std::fputs(RenderResult(WithWholeOutput(event.result(), whole_output), style).c_str(),
-                     stdout);
-        std::fflush(stdout);
+        live.Result(text ? RenderResult(WithWholeOutput(event.result(), whole_output), style) : "");
         break;
       case control::ApplyEvent::kScriptOutput:
       case control::ApplyEvent::kScriptError: {
         const std::string& bytes =
             event.has_script_error() ? event.script_error() : event.script_output();
         if (globals.verbose) std::fputs(output.Next(bytes).c_str(), stderr);
-        if (show_lines) std::fputs(last_lines.Next(bytes, TerminalWidth()).c_str(), stderr);
+        live.Script(bytes);
         break;
       }
       case control::ApplyEvent::kOutcome:
@@ -120,7 +103,7 @@ absl::StatusOr<control::ApplyReport> Follow(grpc::ClientReader<control::ApplyEve
         break;
     }
   }
-  std::fputs(last_lines.Erase().c_str(), stderr);
+  live.End();
   if (globals.verbose) std::fputs(output.End().c_str(), stderr);
   const grpc::Status status = reader->Finish();
   if (ended) return report;
@@ -274,15 +257,17 @@ bool RunApply(const control::ApplyRequest& what, const MachineClient& client, Gl
     if (interrupts->any() && !followed.ok()) return false;
   }
   if (!followed.ok() && SteadyNow() >= limit) {
-    return Fail(globals, absl::StrCat(client.identity.name, " is not up after ",
-                                      absl::FormatDuration(timeout), "; the controller goes on: `",
-                                      "rum status --wait Ready` waits for it")),
+    return Fail(globals,
+                absl::StrCat(client.identity.name, " is not up after ",
+                             absl::FormatDuration(timeout), "; the controller goes on: `",
+                             "rum status --wait Ready` waits for it, `rum console` shows what "
+                             "the guest does")),
            false;
   }
   if (!followed.ok()) return Fail(globals, std::string(followed.status().message())), false;
   *report = *std::move(followed);
   const control::Outcome& outcome = report->outcome();
-  const Style style = StyleOf(globals->color);
+  const Style style = StyleOf(*globals);
   if (globals->output == "json") {
     std::fputs(ToJson(*report, globals->json_lines).c_str(), stdout);
   } else {
@@ -323,7 +308,7 @@ bool RunDown(const MachineClient& client, DownFlags flags, Globals* globals) {
   if (globals->output == "json") {
     std::fputs(ToJson(*report, globals->json_lines).c_str(), stdout);
   } else {
-    const Style style = StyleOf(globals->color);
+    const Style style = StyleOf(*globals);
     std::vector<std::string> done;
     for (const std::string& removed : report->outcome().removed()) {
       done.push_back("Removed " + removed);

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "cli/style.h"
+
 namespace rum {
 
 // What stands before any command.
@@ -12,6 +14,7 @@ struct Globals {
   std::string file = "rum.toml";
   std::string machine;  // a name or an id in its place; empty: by the file
   std::string output = "text";
+  bool plain = false;       // text for a reader of the screen
   bool json_lines = false;  // of a command that prints several messages: a line for each
   std::string color = "auto";
   bool quiet = false;
@@ -20,6 +23,9 @@ struct Globals {
   std::vector<std::string> command;
   int exit_status = 0;  // of the command that ran
 };
+
+// As text is shown on standard output.
+Style StyleOf(const Globals& globals);
 
 // Each adds its commands to `app`; their callbacks set globals->exit_status.
 void AddApplyCommands(CLI::App* app, Globals* globals);       // up, apply = reload

@@ -23,7 +23,7 @@ bool IsMeant(const TrustWords& words, const Item& ask) {
 
 // At the terminal, of which there is one.
 bool SaysYes(const control::TrustReply& asked, const Globals& globals, Interrupts* interrupts) {
-  const Style style = StyleOf(globals.color);
+  const Style style = StyleOf(globals);
   std::fputs("The file reaches beyond its guest:\n", stderr);
   for (const Item& ask : asked.asks()) std::fputs(RenderAsk(ask, style).c_str(), stderr);
   if (!asked.note().empty())
@@ -70,7 +70,7 @@ bool Consented(const control::TrustReply& asked, const TrustWords& words, Global
     if (!all && !IsMeant(words, item)) continue;
     if (!all && !globals->quiet) {
       const std::string said = absl::StrCat("allowed: ", item.field(), " ", item.wanted());
-      std::fprintf(stderr, "%s\n", OneLine(said, StyleOf(globals->color).utf8).c_str());
+      std::fprintf(stderr, "%s\n", OneLine(said, StyleOf(*globals).utf8).c_str());
     }
     ConsentedValue* const value = consented->Add();
     value->set_field(item.field());

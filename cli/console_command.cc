@@ -102,7 +102,7 @@ void ShowEnd(uint32_t lines, Globals* globals) {
   const bool told = stream->Read(&message);
   const grpc::Status status = stream->Finish();
   if (!status.ok() || !told) return Fail(globals, WhyItFailed(status));
-  std::fputs(Lines(message.data(), StyleOf(globals->color).utf8).c_str(), stdout);
+  std::fputs(Lines(message.data(), StyleOf(*globals).utf8).c_str(), stdout);
 }
 
 void Console(bool force, Globals* globals) {

@@ -72,7 +72,7 @@ agent::CopyMessage StartOf(const std::string& source, const std::string& target,
 class CopyCall {
  public:
   CopyCall(const MachineClient& client, Globals* globals)
-      : utf8_(StyleOf(globals->color).utf8),
+      : utf8_(StyleOf(*globals).utf8),
         progress_(utf8_),
         shows_progress_(!globals->quiet && isatty(STDERR_FILENO) != 0),
         config_path_(client.identity.config_path),
@@ -352,7 +352,7 @@ void Copy(const std::vector<std::string>& words, bool resume, Globals* globals) 
   bool lost = false;
   for (const std::string& source : sources) {
     const bool many = sources.size() > 1;
-    const bool utf8 = StyleOf(globals->color).utf8;
+    const bool utf8 = StyleOf(*globals).utf8;
     if (lost) {
       std::fprintf(stderr, "rum: not copied: %s\n", OneLine(source, utf8).c_str());
       continue;

@@ -39,7 +39,7 @@ void ShowDiff(Globals* globals) {
   diff.set_id(client.identity.id);
   diff.set_name(client.identity.name);
   diff.set_config_path(client.identity.config_path);
-  const Style style = StyleOf(globals->color);
+  const Style style = StyleOf(*globals);
   const std::string text = globals->output == "json" ? ToJson(diff) : RenderDiff(diff, style);
   std::fputs(text.c_str(), stdout);
   const bool said_below = !outcome.error().empty();

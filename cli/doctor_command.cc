@@ -96,7 +96,7 @@ void Doctor(Globals* globals) {
   if (globals->output == "json") {
     std::fputs(ToJson(report).c_str(), stdout);
   } else {
-    std::fputs(RenderReport(report, globals->quiet, StyleOf(globals->color)).c_str(), stdout);
+    std::fputs(RenderReport(report, globals->quiet, StyleOf(*globals)).c_str(), stdout);
   }
   globals->exit_status = ExitCode(report);
 }

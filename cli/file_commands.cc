@@ -73,7 +73,7 @@ reports::CheckedFile CheckOne(const std::string& file, std::string* text) {
 void Check(std::vector<std::string> files, Globals* globals) {
   if (!globals->machine.empty()) return Fail(globals, "check is about files: -c, or their names");
   if (files.empty()) files.push_back(globals->file);
-  const bool utf8 = StyleOf(globals->color).utf8;
+  const bool utf8 = StyleOf(*globals).utf8;
   const bool json = globals->output == "json";
   reports::CheckReport report;
   for (const std::string& file : files) {
@@ -109,7 +109,7 @@ void AddFileCommands(CLI::App* app, Globals* globals) {
   explain->callback([field, globals] {
     const auto text = Explain(*field);
     if (!text.ok()) return Fail(globals, std::string(text.status().message()));
-    std::fputs(Lines(*text, StyleOf(globals->color).utf8).c_str(), stdout);
+    std::fputs(Lines(*text, StyleOf(*globals).utf8).c_str(), stdout);
   });
 
   app->add_subcommand("schema",

@@ -7,11 +7,10 @@
 #include <string>
 
 #include "absl/strings/match.h"
-#include "agent-api/steady_now.h"
 #include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/json_text.h"
-#include "cli/progress_text.h"
+#include "cli/live_output.h"
 #include "cli/render.h"
 #include "cli/reports.pb.h"
 #include "cli/terminal_text.h"
@@ -40,7 +39,7 @@ void ListImages(Globals* globals) {
   const grpc::Status called = stub->ListImages(&context, control::ImagesRequest(), &images);
   if (!called.ok()) return Fail(globals, WhyItFailed(called));
   const std::string text =
-      globals->output == "json" ? ToJson(images) : RenderImages(images, StyleOf(globals->color));
+      globals->output == "json" ? ToJson(images) : RenderImages(images, StyleOf(*globals));
   std::fputs(text.c_str(), stdout);
 }
 
@@ -76,12 +75,12 @@ void Pull(const std::string& word, const std::string& sha256, Globals* globals) 
   const auto reader = stub->PullImage(&context, request);
   control::PullImageEvent event;
   std::string path;
-  ProgressText progress(isatty(STDERR_FILENO) != 0, StyleOf(globals->color).utf8);
+  LiveOutput live(StyleOf(*globals), globals->quiet, true);
   while (reader->Read(&event)) {
     if (event.has_path()) path = event.path();
-    if (event.has_progress() && !globals->quiet)
-      std::fputs(progress.Next(event.progress(), SteadyNow()).c_str(), stderr);
+    if (event.has_progress()) live.Step(event.progress());
   }
+  live.End();
   const grpc::Status called = reader->Finish();
   if (!called.ok()) return Fail(globals, WhyItFailed(called));
   if (globals->output == "json") {
@@ -90,7 +89,7 @@ void Pull(const std::string& word, const std::string& sha256, Globals* globals) 
     std::fputs(ToJson(pulled).c_str(), stdout);
     return;
   }
-  std::printf("%s\n", OneLine(path, StyleOf(globals->color).utf8).c_str());
+  std::printf("%s\n", OneLine(path, StyleOf(*globals).utf8).c_str());
 }
 
 void Delete(const std::string& name, Globals* globals) {
@@ -107,7 +106,7 @@ void Delete(const std::string& name, Globals* globals) {
     deleted.set_name(name);
     std::fputs(ToJson(deleted).c_str(), stdout);
   } else if (!globals->quiet) {
-    std::printf("deleted %s\n", OneLine(name, StyleOf(globals->color).utf8).c_str());
+    std::printf("deleted %s\n", OneLine(name, StyleOf(*globals).utf8).c_str());
   }
 }
 
@@ -122,7 +121,7 @@ void Prune(Globals* globals) {
     std::fputs(ToJson(images).c_str(), stdout);
     return;
   }
-  const bool utf8 = StyleOf(globals->color).utf8;
+  const bool utf8 = StyleOf(*globals).utf8;
   for (const control::CachedImage& image : images.images()) {
     std::printf("deleted %s\n", OneLine(image.name(), utf8).c_str());
   }

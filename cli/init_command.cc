@@ -23,7 +23,8 @@
 #include "cli/reports.pb.h"
 #include "cli/ssh_words.h"
 #include "cli/terminal_text.h"
-#include "controller/base/utf8.h"
+#include "controller/images/shorthands.h"
+#include "controller/utf8.h"
 #include "state/identity.h"
 #include "state/names.h"
 #include "state/paths.h"
@@ -58,14 +59,25 @@ void Refuse(Globals* globals, const std::string& why) {
   globals->exit_status = 2;
 }
 
+using Names = std::vector<std::pair<std::string, std::string>>;
+
+// Of the nth one of several, and of a key of it.
+void NamePart(const std::string& field, size_t n, const std::string& option, Names* names) {
+  names->emplace_back(absl::StrCat(field, "[", n, "]."), option + ": ");
+  names->emplace_back(absl::StrCat(field, "[", n, "]"), option);
+}
+
 // A problem of the file in the words of who said it by options.
-std::string InOptions(const std::string& message) {
-  return absl::StrReplaceAll(message, {{"image.base", "--image"},
-                                       {"resources.cpus", "--cpus"},
-                                       {"resources.memory_mb", "--memory"},
-                                       {"resources.disk", "--disk"},
-                                       {"ports[", "--port ["},
-                                       {"mounts[", "--mount ["}});
+std::string InOptions(const std::string& message, const InitWords& words) {
+  Names names = {{"image.base", "--image"},
+                 {"resources.cpus", "--cpus"},
+                 {"resources.memory_mb", "--memory"},
+                 {"resources.disk", "--disk"}};
+  for (size_t i = 0; i < words.ports.size(); ++i)
+    NamePart("ports", i, "--port " + words.ports[i], &names);
+  for (size_t i = 0; i < words.mounts.size(); ++i)
+    NamePart("mounts", i, "--mount " + words.mounts[i], &names);
+  return absl::StrReplaceAll(message, names);
 }
 
 // TOML is UTF-8, and nothing of it may be lost.
@@ -111,9 +123,14 @@ absl::StatusOr<FirstFile> Compose(const InitWords& words, const MachineIdentity&
   first.schema = InstalledSchemaPath();
   *text = FirstFileText(first);
   const ParsedConfig parsed = ReadToml(*text, identity.config_path);
-  if (parsed.problems.empty()) return first;
   std::vector<std::string> messages;
-  for (const Problem& problem : parsed.problems) messages.push_back(InOptions(problem.message));
+  for (const Problem& problem : parsed.problems)
+    messages.push_back(InOptions(problem.message, words));
+  if (messages.empty()) {
+    const auto image = SourceOf(parsed.config.image().base(), "", HostArchitecture());
+    if (image.ok()) return first;
+    messages.push_back(InOptions(std::string(image.status().message()), words));
+  }
   return absl::InvalidArgumentError(absl::StrJoin(messages, "; "));
 }
 
@@ -238,7 +255,7 @@ void SayWritten(const std::string& file, const MachineIdentity& identity, const 
     return;
   }
   if (globals.quiet) return;
-  const bool utf8 = StyleOf(globals.color).utf8;
+  const bool utf8 = StyleOf(globals).utf8;
   std::printf("Wrote %s: machine %s, %s, %s, %llu MiB\n", OneLine(file, utf8).c_str(),
               identity.name.c_str(), OneLine(first.image, utf8).c_str(),
               first.cpus == 1 ? "1 vCPU" : absl::StrCat(first.cpus, " vCPUs").c_str(),

@@ -1,7 +1,6 @@
 #ifndef RUM_CLI_LAST_LINES_H_
 #define RUM_CLI_LAST_LINES_H_
 
-#include <cstddef>
 #include <deque>
 #include <string>
 
@@ -9,21 +8,18 @@
 
 namespace rum {
 
-// The last lines of a script that runs, at the bottom of a terminal: each piece of output redraws
-// them, and the end of the script takes them away again.
+// The last lines of a script that runs, as a terminal may show them.
 class LastLines {
  public:
   explicit LastLines(bool utf8) : text_(utf8) {}
-  // What to write for more output; `width`: the terminal's, in characters.
-  std::string Next(const std::string& bytes, size_t width);
-  // Takes what is shown away; empty: there is nothing.
-  std::string Erase();
+  void Add(const std::string& bytes);
+  void Clear();
+  const std::deque<std::string>& lines() const { return lines_; }
 
  private:
   OutputText text_;
   std::deque<std::string> lines_;
   bool open_ = false;  // the last line may go on
-  size_t shown_ = 0;
 };
 
 }  // namespace rum

@@ -42,7 +42,7 @@ void ListMachines(Globals* globals) {
     for (const control::ListedMachine& machine : machines->machines())
       std::printf("%s\n", machine.id().c_str());
   } else {
-    std::fputs(RenderMachines(*machines, StyleOf(globals->color)).c_str(), stdout);
+    std::fputs(RenderMachines(*machines, StyleOf(*globals)).c_str(), stdout);
   }
 }
 
@@ -76,7 +76,7 @@ void Adopt(const std::string& word, Globals* globals) {
   line.set_ok(true);
   line.set_message("Adopted " + reply.machine().name() + " (" + reply.machine().id() +
                    "): its file is " + reply.machine().config_path() + ", it was " + reply.from());
-  std::fputs(RenderResult(line, StyleOf(globals->color)).c_str(), stdout);
+  std::fputs(RenderResult(line, StyleOf(*globals)).c_str(), stdout);
 }
 
 }  // namespace

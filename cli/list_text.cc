@@ -40,6 +40,20 @@ std::string Waiting(const control::ListedMachine& machine) {
   return absl::StrJoin(fields, " ");
 }
 
+// What `rum status` says of one machine as well, where the window is too narrow for all:
+// conditions, then ids and forwards.
+void LeaveOut(size_t width, std::vector<std::vector<std::string>>* rows) {
+  constexpr size_t kForAll = 90;
+  constexpr size_t kForIds = 70;
+  for (std::vector<std::string>& row : *rows) {
+    if (width > 0 && width < kForAll) row.erase(row.begin() + 6);
+    if (width > 0 && width < kForIds) {
+      row.erase(row.begin() + 4);
+      row.erase(row.begin() + 1);
+    }
+  }
+}
+
 std::string NameAndFile(const control::ListedMachine& machine) {
   return absl::StrCat("  ", machine.name(), "  ", machine.id(), "  ",
                       machine.file_gone() ? "file gone: " : "", machine.config_path());
@@ -70,9 +84,10 @@ std::string RenderMachines(const control::ListMachinesReply& machines, const Sty
     absl::StrAppend(&reasons, "  ", OneLine(who, style.utf8), ": ",
                     OneLine(machine.reason(), style.utf8), "\n");
   }
+  LeaveOut(style.width, &rows);
   std::string table;
   for (const absl::string_view line :
-       absl::StrSplit(Columns(std::move(rows), style.utf8), '\n', absl::SkipEmpty())) {
+       absl::StrSplit(Columns(std::move(rows), style), '\n', absl::SkipEmpty())) {
     absl::StrAppend(&table, absl::StripTrailingAsciiWhitespace(line), "\n");
   }
   return table + reasons;

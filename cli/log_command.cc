@@ -35,13 +35,13 @@ void ListRuns(const MachineClient& client, const LogFlags& flags, Globals* globa
     if (Shows(run, flags.request.failed())) *runs.add_runs() = run;
   }
   const std::string text =
-      globals->output == "json" ? ToJson(runs) : RenderRuns(runs, StyleOf(globals->color));
+      globals->output == "json" ? ToJson(runs) : RenderRuns(runs, StyleOf(*globals));
   std::fputs(text.c_str(), stdout);
 }
 
 // What the script wrote to its standard output and error goes to ours.
 void Show(const MachineClient& client, const LogFlags& flags, Globals* globals) {
-  const Style style = StyleOf(globals->color);
+  const Style style = StyleOf(*globals);
   grpc::ClientContext context;
   const auto reader = client.stub->Log(&context, flags.request);
   TimedLines out(style), err(style);

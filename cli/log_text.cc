@@ -72,7 +72,7 @@ std::string RenderRuns(const control::RunsReply& runs, const Style& style) {
                                      absl::LocalTimeZone()),
                     run.kind(), Lasted(run), run.run_id(), OutcomeText(run)});
   }
-  return Columns(std::move(rows), style.utf8);
+  return Columns(std::move(rows), style);
 }
 
 }  // namespace rum

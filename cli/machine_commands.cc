@@ -50,7 +50,7 @@ void Status(const StatusFlags& flags, Globals* globals) {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
     std::fputs(
         RenderStatus(status, std::chrono::duration_cast<std::chrono::milliseconds>(now).count(),
-                     StyleOf(globals->color))
+                     StyleOf(*globals))
             .c_str(),
         stdout);
   }

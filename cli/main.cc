@@ -25,7 +25,7 @@ namespace {
 void Say(const Globals& globals, const std::string& message) {
   std::fflush(stdout);
   const bool ended = !message.empty() && message.back() == '\n';
-  std::fprintf(stderr, "rum: %s%s", Lines(message, StyleOf(globals.color).utf8).c_str(),
+  std::fprintf(stderr, "rum: %s%s", Lines(message, StyleOf(globals).utf8).c_str(),
                ended ? "" : "\n");
 }
 
@@ -87,6 +87,15 @@ void EndOutput(Globals* globals) {
 
 }  // namespace
 
+Style StyleOf(const Globals& globals) {
+  Style style = StyleOf(globals.color);
+  style.plain = globals.plain;
+  if (!globals.plain) return style;
+  style.color = false;
+  style.width = 0;  // a sentence is one line
+  return style;
+}
+
 void Fail(Globals* globals, const std::string& message) {
   Say(*globals, message);
   globals->exit_status = 1;
@@ -107,8 +116,14 @@ int main(int argc, char** argv) {
       ->excludes(file)
       ->check(CLI::Validator([](const std::string& word) { return word.empty() ? "empty" : ""; },
                              "NAME|ID"));
-  app.add_option("-o,--output", globals.output, "text or json")
-      ->check(rum::OneOf({"text", "json"}));
+  app.add_option_function<std::string>(
+         "-o,--output",
+         [&globals](const std::string& word) {
+           globals.plain = word == "plain";
+           globals.output = globals.plain ? "text" : word;
+         },
+         "text, json, or plain: text in words alone, for a reader of the screen")
+      ->check(rum::OneOf({"text", "json", "plain"}));
   app.add_option("--color", globals.color, "auto, always or never")
       ->check(rum::OneOf({"auto", "always", "never"}));
   app.add_flag("-q,--quiet", globals.quiet, "no progress");

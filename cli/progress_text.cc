@@ -6,8 +6,7 @@
 namespace rum {
 namespace {
 
-constexpr absl::Duration kInAPipe = absl::Seconds(5);
-constexpr char kLineUpAndErase[] = "\033[1A\r\033[K";
+constexpr absl::Duration kBetween = absl::Seconds(5);
 
 }  // namespace
 
@@ -16,10 +15,9 @@ std::string ProgressText::Next(const std::string& text, absl::Time now) {
   const std::string what = colon == std::string::npos ? "" : text.substr(0, colon);
   const bool again = !what.empty() && what == last_;
   last_ = what;
-  if (again && !terminal_ && now - said_ < kInAPipe) return "";
+  if (again && now - said_ < kBetween) return "";
   said_ = now;
-  return absl::StrCat(again && terminal_ ? kLineUpAndErase : "", "  ", utf8_ ? "…" : "...", " ",
-                      OneLine(text, utf8_), "\n");
+  return absl::StrCat("  ", utf8_ ? "…" : "...", " ", OneLine(text, utf8_), "\n");
 }
 
 }  // namespace rum

@@ -7,12 +7,12 @@
 
 namespace rum {
 
-// Turns what is said of long work into lines for a person. Texts that are equal up to ": " tell of
-// the same thing, such as a download: on a terminal each takes the place of the one before, in a
-// pipe there is one every five seconds.
+// Turns what is said of long work into lines for a pipe, or for a terminal where nothing may move.
+// Of texts that are equal up to ": ", which tell of the same thing, such as a download, there is
+// one every five seconds.
 class ProgressText {
  public:
-  ProgressText(bool terminal, bool utf8) : terminal_(terminal), utf8_(utf8) {}
+  explicit ProgressText(bool utf8) : utf8_(utf8) {}
 
   // What to write; empty: nothing now.
   std::string Next(const std::string& text, absl::Time now);
@@ -20,7 +20,6 @@ class ProgressText {
   void Interrupted() { last_.clear(); }
 
  private:
-  const bool terminal_;
   const bool utf8_;
   std::string last_;  // what the last text told of
   absl::Time said_ = absl::InfinitePast();

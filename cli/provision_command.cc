@@ -32,7 +32,7 @@ void Cancel(const MachineClient& client, Globals* globals) {
     ActionResult line;
     line.set_ok(true);
     line.set_message("Told the " + run.kind() + " provisioning script to end");
-    std::fputs(RenderResult(line, StyleOf(globals->color)).c_str(), stdout);
+    std::fputs(RenderResult(line, StyleOf(*globals)).c_str(), stdout);
   }
 }
 

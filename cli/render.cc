@@ -1,6 +1,7 @@
 #include "cli/render.h"
 
 #include <langinfo.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -50,10 +51,13 @@ std::string PhaseName(MachineStatus::Phase phase) {
   return absl::StrReplaceAll(absl::AsciiStrToLower(MachineStatus::Phase_Name(phase)), {{"_", " "}});
 }
 
-Mark MarkOf(Item::State state) {
-  switch (state) {
+// A forward to which nobody in the guest listens holds, and yet is of no use: not yet, or not any
+// more.
+Mark MarkOf(const Item& item) {
+  switch (item.state()) {
     case Item::HOLDS:
-      return Mark::kDone;
+      if (item.forward().health() != ForwardFacts::DOWN) return Mark::kDone;
+      return item.forward().last_error().empty() ? Mark::kWillApply : Mark::kNeedsYou;
     case Item::PENDING:
     case Item::DRIFTED:
       return Mark::kWillApply;
@@ -138,8 +142,13 @@ std::string Marked(Mark mark, const Style& style) {
     const char* utf8;
     const char* plain;
     const char* color;
-  } kMarks[] = {{"✓", "ok", "32"}, {"~", "~", "36"}, {"⚠", "!", "33"}, {"✗", "x", "31"}};
+    const char* words;
+  } kMarks[] = {{"✓", "ok", "32", "done:"},
+                {"~", "~", "36", "pending:"},
+                {"⚠", "!", "33", "attention:"},
+                {"✗", "x", "31", "failed:"}};
   const auto& entry = kMarks[static_cast<int>(mark)];
+  if (style.plain) return entry.words;
   const std::string text = style.utf8 ? entry.utf8 : entry.plain;
   return style.color ? absl::StrCat("\033[", entry.color, "m", text, "\033[0m") : text;
 }
@@ -169,6 +178,8 @@ Style StyleOf(const std::string& color) {
   const bool able = isatty(STDOUT_FILENO) != 0 && term != nullptr && std::string(term) != "dumb";
   const bool wanted = (no_color == nullptr || *no_color == '\0') && able;
   style.color = color == "always" || (color == "auto" && wanted);
+  winsize size{};
+  if (able && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) style.width = size.ws_col;
   return style;
 }
 
@@ -265,17 +276,18 @@ std::string RenderStatus(const MachineStatus& status, int64_t now_ms, const Styl
   text += "\n";
   text += PhaseLine(status, style);
   size_t width = 0;
-  for (const Item& item : status.items()) width = std::max(width, item.field().size());
+  for (const Item& item : status.items())
+    width = std::max(width, DisplayWidth(Text(item.field(), style)));
   std::string last;
   for (const Item& item : status.items()) {
-    const std::string name = item.field() == last ? "" : item.field();
+    const std::string name = item.field() == last && !style.plain ? "" : Text(item.field(), style);
     last = item.field();
-    absl::StrAppend(&text, "  ", Text(name, style), std::string(width - name.size() + 2, ' '),
-                    Marked(MarkOf(item.state()), style), " ", Text(item.text(), style),
-                    Circumstances(item, style));
+    const std::string mark = Marked(MarkOf(item), style);
+    const std::string gap(style.plain ? 1 : width - DisplayWidth(name) + 2, ' ');
+    std::string told = absl::StrCat(Text(item.text(), style), Circumstances(item, style));
     if (!item.reason().empty())
-      absl::StrAppend(&text, Text(" — ", style), Text(item.reason(), style));
-    text += "\n";
+      absl::StrAppend(&told, Text(" — ", style), Text(item.reason(), style));
+    text += Hanging(absl::StrCat("  ", name, gap, mark, " "), 2 + width + 2 + 2, told, style);
   }
   if (status.conditions_size() > 0 && status.phase() != MachineStatus::NOT_DEFINED) {
     absl::StrAppend(&text, "  ", Text(ConditionsText(status.conditions()), style), "\n");
@@ -322,7 +334,7 @@ std::string RenderImages(const control::ImagesReply& images, const Style& style)
                                   : "in part",
                     image.in_use() ? "yes" : "no", image.url()});
   }
-  return Columns(std::move(rows), style.utf8);
+  return Columns(std::move(rows), style);
 }
 
 int ExitCode(const Plan& plan) {

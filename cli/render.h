@@ -5,17 +5,11 @@
 
 #include <string>
 
-#include "controller/aspects/plan.pb.h"
+#include "cli/style.h"
+#include "controller/plan.pb.h"
 #include "controller/service/control.pb.h"
 
 namespace rum {
-
-// How text is shown: marks and arrows need UTF-8, colours a terminal.
-struct Style {
-  bool utf8 = true;
-  bool color = false;
-  bool utc = false;  // times; else the local ones
-};
 
 // For standard output: the locale's character set; `color` is auto, always or never (NO_COLOR:
 // https://no-color.org).

@@ -9,6 +9,7 @@
 #include "cli/apply_stream.h"
 #include "cli/client.h"
 #include "cli/commands.h"
+#include "cli/full_screen.h"
 #include "cli/json_text.h"
 #include "cli/stats_text.h"
 #include "controller/service/call_status.h"
@@ -40,9 +41,9 @@ void Print(const control::StatsReply& stats, bool stream, const Globals& globals
     std::fputs((stream ? ToJsonLine(stats) : ToJson(stats)).c_str(), stdout);
     return;
   }
-  if (stream && isatty(STDOUT_FILENO) != 0) std::fputs("\033[H\033[J", stdout);
-  std::fputs(RenderStats(stats, StyleOf(globals.color)).c_str(), stdout);
-  if (stream && isatty(STDOUT_FILENO) == 0) std::fputs("\n", stdout);
+  const std::string text = RenderStats(stats, StyleOf(globals));
+  if (stream && CanRedraw(globals)) return DrawScreen(text, globals);
+  std::fputs((text + (stream ? "\n" : "")).c_str(), stdout);
 }
 
 void Stats(bool one, bool watch, Globals* globals) {

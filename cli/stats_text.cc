@@ -174,7 +174,7 @@ std::string RenderStats(const control::StatsReply& stats, const Style& style) {
       absl::StrAppend(&reasons, "  ", OneLine(machine.name(), style.utf8), ": ",
                       OneLine(machine.reason(), style.utf8), "\n");
   }
-  return Columns(std::move(rows), style.utf8) + reasons;
+  return Columns(std::move(rows), style) + reasons;
 }
 
 }  // namespace rum

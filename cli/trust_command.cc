@@ -30,9 +30,9 @@ bool TryTrust(const MachineClient& client, const control::TrustRequest& request,
 }
 
 void ShowTrust(const control::TrustReply& reply, const Globals& globals) {
-  std::fputs((globals.output == "json" ? ToJson(reply) : RenderTrust(reply, StyleOf(globals.color)))
-                 .c_str(),
-             stdout);
+  std::fputs(
+      (globals.output == "json" ? ToJson(reply) : RenderTrust(reply, StyleOf(globals))).c_str(),
+      stdout);
 }
 
 void GiveOrAsk(const TrustCommand& command, const MachineClient& client, Globals* globals) {

@@ -10,6 +10,7 @@
 
 #include "agent-api/call_deadline.h"
 #include "cli/client.h"
+#include "cli/full_screen.h"
 #include "cli/json_text.h"
 #include "cli/render.h"
 #include "cli/reports.pb.h"
@@ -19,7 +20,6 @@
 namespace rum {
 namespace {
 
-constexpr char kHomeAndErase[] = "\033[H\033[J";
 constexpr size_t kEventsOnScreen = 5;
 constexpr int kAllOfHistory = 1 << 20;
 constexpr std::chrono::milliseconds kBetweenControllers{200};
@@ -34,7 +34,7 @@ bool ControllerWent(const grpc::Status& status) { return status.ok() || IsLost(s
 
 void Print(const Event& event, const Globals& globals) {
   const std::string text =
-      globals.output == "json" ? ToJsonLine(event) : RenderEvent(event, StyleOf(globals.color));
+      globals.output == "json" ? ToJsonLine(event) : RenderEvent(event, StyleOf(globals));
   std::fputs(text.c_str(), stdout);
   std::fflush(stdout);
 }
@@ -85,23 +85,27 @@ grpc::Status Hear(const control::WatchRequest& request, MachineClient* client,
 }
 
 void WatchStatus(MachineClient* client, Globals* globals) {
-  const bool screen = isatty(STDOUT_FILENO) != 0 && globals->output == "text";
+  const bool screen = globals->output == "text" && CanRedraw(*globals);
   control::WatchRequest request;
   request.set_config_path(client->identity.config_path);
   request.set_status(true);
   request.set_events(screen);
   request.set_history(kEventsOnScreen);
   request.set_follow(true);
-  const Style style = StyleOf(globals->color);
   MachineStatus last;
   std::deque<Event> events;
   const auto show = [&] {
     if (globals->output == "json") {
       std::fputs(ToJsonLine(last).c_str(), stdout);
     } else {
-      if (screen) std::fputs(kHomeAndErase, stdout);
-      std::fputs((RenderStatus(last, NowMs(), style) + "\n").c_str(), stdout);
-      for (const Event& event : events) std::fputs(RenderEvent(event, style).c_str(), stdout);
+      const Style style = StyleOf(*globals);  // each time: a window changes
+      std::string text = RenderStatus(last, NowMs(), style) + "\n";
+      for (const Event& event : events) text += RenderEvent(event, style);
+      if (screen) {
+        DrawScreen(text, *globals);
+      } else {
+        std::fputs(text.c_str(), stdout);
+      }
     }
     std::fflush(stdout);
     return std::ferror(stdout) == 0;
@@ -176,7 +180,7 @@ void WaitForCondition(const std::string& condition, std::chrono::milliseconds ti
     std::fputs((one ? ToJson(report.machines(0)) : ToJson(report)).c_str(), stdout);
   } else if (!globals->quiet) {
     for (const MachineStatus& status : report.machines())
-      std::fputs(RenderStatus(status, NowMs(), StyleOf(globals->color)).c_str(), stdout);
+      std::fputs(RenderStatus(status, NowMs(), StyleOf(*globals)).c_str(), stdout);
   }
   for (size_t i = 0; i < all.size(); ++i) {
     if (all[i].holds) continue;
@@ -217,7 +221,7 @@ void FollowEvents(MachineClient* client, Interrupts* interrupts, const Globals& 
     if (status.ok()) continue;
     if (!globals.quiet)
       std::fprintf(stderr, "rum: %s; Ctrl+C still stops the machine\n",
-                   OneLine(WhyItFailed(status), StyleOf(globals.color).utf8).c_str());
+                   OneLine(WhyItFailed(status), StyleOf(globals).utf8).c_str());
     interrupts->Wait();
   }
 }

@@ -122,6 +122,10 @@ absl::Status DiskError(int error, const std::string& path) {
       return absl::InternalError(absl::StrCat(
           text, "; make it writable (mount -o remount,rw), and look at `dmesg` for why ",
           "it is not"));
+    case EACCES:
+    case EPERM:
+      return absl::InternalError(
+          absl::StrCat(text, "; this user may not do that there: `ls -ld` shows whose it is"));
     default:
       return absl::InternalError(text);
   }

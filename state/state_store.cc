@@ -163,7 +163,12 @@ absl::StatusOr<std::unique_ptr<StateStore>> OpenFileStateStore(const std::string
   if (lock < 0) return Failed("open", path);
   if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
     close(lock);
-    return absl::FailedPreconditionError(absl::StrCat(folder, " is in use by another controller"));
+    return absl::FailedPreconditionError(
+        absl::StrCat(folder,
+                     " is in use by another controller, which was started with another "
+                     "XDG_RUNTIME_DIR or RUM_RUNTIME_DIR: "
+                     "`rum controller stop` with the same ends it, or `pkill -f 'rum controller "
+                     "run'`; machines go on"));
   }
   return std::make_unique<FileStateStore>(folder, lock);
 }

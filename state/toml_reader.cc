@@ -4,6 +4,7 @@
 #include <google/protobuf/message.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <limits>
 #include <map>
@@ -15,6 +16,7 @@
 #include "state/port_range.h"
 #include "state/schema.h"
 #include "state/size.h"
+#include "state/syntax_words.h"
 #include "state/validate.h"
 // The last one.
 #include "state/toml_library.h"
@@ -130,7 +132,10 @@ class Reader {
   }
 
   void WrongType(const toml::node& node, const FieldDescriptor& field, const std::string& path) {
-    Report(path, path + " must be " + WithArticle(TypeName(field)) + ", not " + TomlTypeName(node),
+    const bool number = TypeName(field) == "integer";
+    Report(path,
+           path + " must be " + WithArticle(TypeName(field)) + ", not " + TomlTypeName(node) +
+               (number && node.is_string() ? ": a number stands without quotes and unit" : ""),
            RangeOf(node.source()));
   }
 
@@ -365,10 +370,15 @@ ParsedConfig ReadToml(std::string_view text, const std::string& path) {
     const toml::table table = toml::parse(text, path);
     Reader(&result).ReadTable(table, &result.config, "");
   } catch (const toml::parse_error& error) {
-    result.problems.push_back({"", std::string(error.description()), RangeOf(error.source())});
+    const SourceRange where = RangeOf(error.source());
+    result.problems.push_back(
+        {"", SyntaxWords(text, where.line, where.column, error.description()), where});
     return result;
   } catch (const MalformedToml&) {
-    result.problems.push_back({"", "this is not TOML", {MalformedLine(text, path), 1, 0}});
+    result.problems.push_back(
+        {"",
+         "this is not TOML: a line is a [HEADING], NAME = VALUE or a # comment",
+         {MalformedLine(text, path), 1, 0}});
     return result;
   }
   // TOML puts no hostname and an empty one on the same footing only here: an empty one that was
@@ -389,7 +399,10 @@ ParsedConfig ReadTomlFile(const std::string& path) {
   const absl::StatusOr<std::string> text = ReadRegularFile(path, kMostFileBytes);
   if (text.ok()) return ReadToml(*text, path);
   ParsedConfig result;
-  result.problems.push_back({"", "cannot be read: " + std::string(text.status().message()), {}});
+  const std::string why(text.status().message());
+  const bool forbidden = why == std::strerror(EACCES);
+  result.problems.push_back(
+      {"", "cannot be read: " + why + (forbidden ? "; `ls -l` shows whose it is" : ""), {}});
   return result;
 }
 

@@ -53,7 +53,9 @@ std::string TrafficText(const ForwardState& state) {
   } else {
     absl::StrAppend(&text, BytesText(state.bytes_in), " in, ", BytesText(state.bytes_out), " out");
   }
-  if (state.health == ForwardHealth::kDown) absl::StrAppend(&text, ", down");
+  const bool down = state.health == ForwardHealth::kDown;
+  const bool once = state.bytes_out > 0;
+  if (down) absl::StrAppend(&text, "; nothing listens in the guest ", once ? "any more" : "yet");
   if (!state.last_error.empty()) absl::StrAppend(&text, ", last error: ", state.last_error);
   return text;
 }

@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "state/file.h"
 
@@ -58,6 +59,9 @@ absl::Status Generate(const std::string& path, const std::string& comment) {
                                             "; is the package openssh-client installed?"));
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return absl::OkStatus();
+  for (const int error : {ENOSPC, EDQUOT, EROFS}) {
+    if (absl::StrContains(why, std::strerror(error))) return DiskError(error, path);
+  }
   return absl::InternalError(
       absl::StrCat("ssh-keygen did not make ", path, why.empty() ? "" : ": ", why));
 }

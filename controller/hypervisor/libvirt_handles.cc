@@ -125,6 +125,7 @@ constexpr Trouble kTroubles[] = {
     {"unsupported machine type", kNoSuchMachine},
     {"does not support machine type", kNoSuchMachine},
     {"No PCI buses available", kNoSuchMachine},
+    {"Maximum CPUs greater than", "such a machine has not that many vCPUs: lower resources.cpus"},
     {"any emulator", "is QEMU installed? `rum doctor` says what to install"},
 };
 
@@ -132,6 +133,26 @@ std::string AdviceOn(const std::string& message) {
   for (const Trouble& trouble : kTroubles) {
     if (absl::StrContains(message, trouble.part)) return absl::StrCat(": ", trouble.advice);
   }
+  return "";
+}
+
+// Of the way to another host's libvirt; empty: what failed is something else.
+std::string WayAdvice(const std::string& name, const std::string& message) {
+  for (const char* part : {"Could not resolve hostname", "Name or service not known",
+                           "Temporary failure in name resolution", "unable to resolve"}) {
+    if (absl::StrContains(message, part))
+      return ": the name of that host is not known here: is it right, and is this host online?";
+  }
+  const bool by_ssh = absl::StrContains(name, "+ssh:") || absl::StrContains(name, "+libssh");
+  if (!by_ssh) return "";
+  for (const char* part : {"Permission denied", "Host key verification failed"}) {
+    if (absl::StrContains(message, part))
+      return ": ssh is not let in there without a question: `ssh HOST true` has to work as it is, "
+             "by a key and with "
+             "the host known;";
+  }
+  if (absl::StrContains(message, "Cannot recv data"))
+    return ": does `ssh HOST virsh list` work? It needs libvirt there, and a user who may use it;";
   return "";
 }
 
@@ -156,9 +177,11 @@ absl::Status LibvirtError(const std::string& doing) {
 }
 
 absl::Status UnreachableLibvirt(const std::string& name, int code, const std::string& message) {
-  std::string advice;
-  if (absl::StrContains(message, "Failed to connect socket") ||
-      absl::StrContains(message, "Connection refused") || code == VIR_ERR_NO_CONNECT) {
+  std::string advice = WayAdvice(name, message);
+  if (!advice.empty()) {
+    absl::StrAppend(&advice, kAskDoctor);
+  } else if (absl::StrContains(message, "Failed to connect socket") ||
+             absl::StrContains(message, "Connection refused") || code == VIR_ERR_NO_CONNECT) {
     advice = absl::StrCat(": is libvirtd running there, and may this user use it?", kAskDoctor);
   } else if (CodeOf(code) == absl::StatusCode::kPermissionDenied) {
     advice =

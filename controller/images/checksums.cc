@@ -104,7 +104,9 @@ absl::Status CheckSums(const Sums& found, const ExpectedSum& expected, const std
   if (must.empty() || is == must) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat("image ", name, ": its ", wide ? "SHA-512" : "SHA-256", " is ", is, ", not ",
-                   must, ", as ", expected.said_by, " says"));
+                   must, ", as ", expected.said_by,
+                   " says: another image has taken its place there, or it was changed on the way. "
+                   "Nothing was made of it"));
 }
 
 absl::StatusOr<Sums> FindSum(const std::string& text, const std::string& name) {

@@ -205,19 +205,47 @@ class Part {
   bool begun_ = false;
 };
 
+std::string LeftText(int64_t seconds) {
+  if (seconds < 120) return absl::StrCat(seconds, " s left");
+  return seconds < 7200 ? absl::StrCat(seconds / 60, " min left")
+                        : absl::StrCat(seconds / 3600, " h left");
+}
+
 void Tell(const DownloadRequest& request, const Part& part, int64_t speed, Progress* progress) {
   if (!part.begun() || !progress->Due()) return;
   const std::string done =
       part.end() > 0
           ? absl::StrFormat("%d %% of %s", part.offset() * 100 / part.end(), SizeText(part.end()))
           : SizeText(part.offset());
+  const std::string left = part.end() > 0 && speed > 0
+                               ? absl::StrCat(", ", LeftText((part.end() - part.offset()) / speed))
+                               : "";
   progress->Update(
-      absl::StrCat("downloading ", request.name, ": ", done, ", ", SizeText(speed), "/s"));
+      absl::StrCat("downloading ", request.name, ": ", done, ", ", SizeText(speed), "/s", left));
+}
+
+// What a status means for whoever named the URL.
+const char* StatusMeaning(long status) {
+  switch (status) {
+    case 401:
+    case 403:
+      return ": it wants a login for that, or does not give it to this host";
+    case 404:
+    case 410:
+      return ": it has no such file; is the URL right (image.base)?";
+    case 407:
+      return ": that is the proxy, and it wants a login (https_proxy in the controller's "
+             "environment)";
+    case 429:
+      return ": it was asked too often; try again later";
+    default:
+      return status >= 500 ? ": that is its own trouble; try again later" : "";
+  }
 }
 
 absl::Status WhyNoVersion(const HttpReply& reply) {
-  const std::string text =
-      absl::StrCat(ShownUrl(reply.url), ": the server answered with status ", reply.status);
+  const std::string text = absl::StrCat(ShownUrl(reply.url), ": the server answered with status ",
+                                        reply.status, StatusMeaning(reply.status));
   return reply.status == 404 || reply.status == 410 ? absl::NotFoundError(text)
                                                     : absl::UnavailableError(text);
 }

@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "controller/images/location.h"
 #include "state/image_url.h"
 
@@ -104,14 +105,19 @@ HeaderList Headers(const HttpRequest& request) {
 }
 
 // What comes before the words of curl and OpenSSL, which say little to who has not read them.
-const char* MeaningOf(CURLcode code) {
+const char* MeaningOf(CURLcode code, bool proxied) {
   switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
       return "the name of the server is not known: is it right, and is this host online? ";
     case CURLE_COULDNT_RESOLVE_PROXY:
-      return "the name of the proxy is not known (https_proxy in the controller's environment): ";
+      return "the name of the proxy is not known (https_proxy in the controller's environment; "
+             "`rum controller restart` gives it that of this shell): ";
     case CURLE_COULDNT_CONNECT:
-      return "nothing takes the connection there: ";
+      return proxied ? "nothing takes the connection at the proxy (https_proxy in the controller's "
+                       "environment; `rum controller restart` gives it that of this shell): "
+                     : "nothing takes the connection there: is the server up, and the port right? ";
+    case CURLE_PARTIAL_FILE:
+      return "the connection ended before all had come; the same command goes on from there: ";
     case CURLE_OPERATION_TIMEDOUT:
       return "the server does not answer any more: ";
     case CURLE_SSL_CONNECT_ERROR:
@@ -124,8 +130,21 @@ const char* MeaningOf(CURLcode code) {
   }
 }
 
-absl::Status Failed(CURLcode code, const char* detail, const std::string& url) {
-  const std::string text = absl::StrCat(ShownUrl(url), ": ", MeaningOf(code),
+// Empty: it has none. Who curl failed to connect to is the proxy if it is not this one.
+std::string HostOf(const std::string& url) {
+  const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> parts(curl_url(), curl_url_cleanup);
+  char* host = nullptr;
+  if (curl_url_set(parts.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK ||
+      curl_url_get(parts.get(), CURLUPART_HOST, &host, 0) != CURLUE_OK) {
+    return "";
+  }
+  const std::string name = std::string(absl::StripSuffix(absl::StripPrefix(host, "["), "]"));
+  curl_free(host);
+  return name;
+}
+
+absl::Status Failed(CURLcode code, const char* detail, const std::string& url, bool proxied) {
+  const std::string text = absl::StrCat(ShownUrl(url), ": ", MeaningOf(code, proxied),
                                         detail[0] != 0 ? detail : curl_easy_strerror(code));
   if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL) {
     return absl::InvalidArgumentError(text);
@@ -153,7 +172,8 @@ absl::StatusOr<HttpReply> Perform(CURL* curl, const HttpRequest& request, const 
   if (code == CURLE_OK && !exchange.begun) Begin(&exchange);
   if (!exchange.status.ok()) return exchange.status;
   const bool refused = exchange.begun && exchange.reply.status >= 400;  // its body was cut short
-  if (code != CURLE_OK && !refused) return Failed(code, detail, url);
+  if (code != CURLE_OK && !refused)
+    return Failed(code, detail, url, !absl::StrContains(detail, HostOf(url)));
   char* location = nullptr;
   curl_easy_getinfo(curl, CURLINFO_REDIRECT_URL, &location);
   if (location != nullptr) *next = location;

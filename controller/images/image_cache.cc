@@ -161,8 +161,9 @@ absl::Status ImageCache::Delete(const std::string& name, const PathsInUse& in_us
   if (image == images->end()) {
     std::vector<std::string> names;
     for (const CachedImage& each : *images) names.push_back(each.name);
-    return absl::NotFoundError(
-        absl::StrCat("no image \"", name, "\" in the cache", DidYouMean(name, names)));
+    return absl::NotFoundError(absl::StrCat("no image \"", name, "\" in the cache",
+                                            DidYouMean(name, names),
+                                            "; `rum image list` shows all"));
   }
   // The lock first: whoever gives the image to a new disk from now on fetches it anew.
   const std::shared_ptr<FileLock> lock = FileLock::TryExclusive(LockPath(*cache, *image));

@@ -11,17 +11,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "controller/base/onlooker.h"
+#include "controller/images/shorthands.h"
+#include "controller/onlooker.h"
 
 namespace rum {
-
-// Where an image comes from, and what it must be.
-struct ImageSource {
-  std::string url;     // http(s)://, file:// or an absolute path
-  std::string sha256;  // hex of the bytes as published, before any unpacking; empty: not said
-  std::string checksums_url;  // a mirror's file of checksums (SHA256SUMS, SHA512SUMS, CHECKSUM of
-                              // Fedora) that names the image; empty: none
-};
 
 // An image on this host, unpacked: what a root disk can be made from.
 struct FetchedImage {

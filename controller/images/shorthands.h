@@ -5,9 +5,16 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "controller/images/image_cache.h"
 
 namespace rum {
+
+// Where an image comes from, and what it must be.
+struct ImageSource {
+  std::string url;     // http(s)://, file:// or an absolute path
+  std::string sha256;  // hex of the bytes as published, before any unpacking; empty: not said
+  std::string checksums_url;  // a mirror's file of checksums (SHA256SUMS, SHA512SUMS, CHECKSUM of
+                              // Fedora) that names the image; empty: none
+};
 
 // A short name for a published cloud image, such as debian-12: one line of shorthands.txt.
 struct Shorthand {

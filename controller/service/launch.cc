@@ -91,7 +91,8 @@ absl::Status ExecController(int ready_fd, bool replace) {
     if (errno != ENOENT && errno != ENOTDIR) break;
   }
   const std::string text =
-      absl::StrCat("rum-controller, beside ", Self(), " or in ../lib/rum: ", std::strerror(errno));
+      absl::StrCat("rum-controller, beside ", Self(), " or in ../lib/rum: ", std::strerror(errno),
+                   "; install the package again, or build //cli:rum, which makes both");
   if (ready_fd >= 0) (void)!write(ready_fd, text.data(), text.size());  // told twice, if at all
   return absl::NotFoundError(text);
 }

@@ -61,8 +61,10 @@ absl::Status MakePrivateFolder(const std::string& path) {
   if (errno != EEXIST || stat(path.c_str(), &info) != 0) return WithDoctor(DiskError(errno, path));
   if (!S_ISDIR(info.st_mode)) return absl::FailedPreconditionError(path + " is not a folder");
   if (info.st_uid != geteuid() || (info.st_mode & (S_ISVTX | S_IWOTH)) != 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(path, " is shared with other users: rum needs a folder of its own"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        path,
+        " is shared with other users: rum needs a folder of its own (RUM_STATE_DIR and "
+        "RUM_RUNTIME_DIR name others)"));
   }
   if (chmod(path.c_str(), 0700) == 0) return absl::OkStatus();
   return WithDoctor(DiskError(errno, path));

@@ -38,15 +38,6 @@ class DoctorTest : public testing::Test {
     rum_.env["PATH"] = bin + ":" + rum_.env["PATH"];
   }
 
-  // What a shell prints in namespaces of its own.
-  Result Shell(const std::string& script) {
-    rum_.program = "/usr/bin/unshare";
-    Result result =
-        rum_.Rum({"--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc",
-                  "--propagation", "private", "/bin/sh", "-ec", script});
-    rum_.program = rum_.env["RUM"];
-    return result;
-  }
   static doctor::Report Parse(const std::string& json) {
     doctor::Report report;
     EXPECT_TRUE(google::protobuf::util::JsonStringToMessage(json, &report).ok()) << json;
@@ -72,7 +63,7 @@ class DoctorTest : public testing::Test {
           "    if finding[\"check\"] == sys.argv[1]: print(*finding[\"cures\"], sep=\"\\n\")' '" +
           check + "')\" >&2\n";
     }
-    const Result result = Shell(script + doctor);
+    const Result result = rum_.ShellApart(script + doctor);
     const std::vector<std::string> reports = absl::StrSplit(result.out, "----\n");
     std::vector<Finding> findings;
     if (reports.size() != checks.size() + 1) {

@@ -17,7 +17,7 @@ namespace rum {
 
 // Answers the real rum on the socket of its controller, for a machine that there is not. Every
 // command in it succeeds: it says its input again.
-class FakeController final : public control::Control::Service {
+class FakeController : public control::Control::Service {
  public:
   explicit FakeController(const std::string& socket) {
     grpc::ServerBuilder builder;
@@ -25,6 +25,8 @@ class FakeController final : public control::Control::Service {
     builder.RegisterService(this);
     server_ = builder.BuildAndStart();
   }
+  // What a call of a class below this one needs goes before this does.
+  void EndCalls() { server_->Shutdown(); }
 
   control::SshReply ssh;  // the answer
 

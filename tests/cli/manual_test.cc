@@ -49,6 +49,7 @@ TEST_F(ManualTest, EveryCommandHasAPageAndTheyAreCleanForMandocAndGroff) {
   for (const char* page : {"rum.1", "rum-up.1", "rum-controller.1", "rum.toml.5", "reference.md"})
     EXPECT_THAT(pages, Contains(page));
   EXPECT_THAT(pages, Not(Contains("rum-proxy.1"))) << "which is for ssh alone";
+  rum_.patience = std::chrono::minutes(10);  // with some hundred programs, one after the other
   const Result written = Shell(
       "for page in $($RUM manual); do $RUM manual $page >$page || exit 1; done\n"
       "rm reference.md\n"

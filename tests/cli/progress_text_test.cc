@@ -7,18 +7,8 @@ namespace {
 
 const absl::Time kStart = absl::FromUnixSeconds(1000);
 
-TEST(ProgressText, AnUpdateTakesThePlaceOfTheLastOneOnATerminal) {
-  ProgressText progress(true, true);
-  EXPECT_EQ(progress.Next("downloading a: 1 %", kStart), "  … downloading a: 1 %\n");
-  EXPECT_EQ(progress.Next("downloading a: 2 %", kStart), "\033[1A\r\033[K  … downloading a: 2 %\n");
-  EXPECT_EQ(progress.Next("downloading b: 1 %", kStart), "  … downloading b: 1 %\n");
-  progress.Interrupted();
-  EXPECT_EQ(progress.Next("downloading b: 2 %", kStart), "  … downloading b: 2 %\n")
-      << "what stands between is not erased";
-}
-
 TEST(ProgressText, IsALineEveryFiveSecondsInAPipe) {
-  ProgressText progress(false, false);
+  ProgressText progress(false);
   EXPECT_EQ(progress.Next("downloading a: 1 %", kStart), "  ... downloading a: 1 %\n");
   EXPECT_EQ(progress.Next("downloading a: 2 %", kStart + absl::Seconds(4)), "");
   EXPECT_EQ(progress.Next("downloading a: 3 %", kStart + absl::Seconds(5)),
@@ -28,7 +18,7 @@ TEST(ProgressText, IsALineEveryFiveSecondsInAPipe) {
 }
 
 TEST(ProgressText, WithoutAnythingInCommonEachIsSaid) {
-  ProgressText progress(true, false);
+  ProgressText progress(false);
   EXPECT_EQ(progress.Next("waiting", kStart), "  ... waiting\n");
   EXPECT_EQ(progress.Next("waiting", kStart), "  ... waiting\n");
 }

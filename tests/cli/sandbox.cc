@@ -18,14 +18,13 @@
 #include <iterator>
 #include <set>
 #include <sstream>
+#include <utility>
 
 namespace rum {
 namespace {
 
 namespace fs = std::filesystem;
 using std::chrono::steady_clock;
-
-constexpr std::chrono::seconds kPatience{60};
 
 // In the folder of the test's own files, whose path does not change.
 std::string Runfile(const std::string& path) {
@@ -157,7 +156,7 @@ Result Sandbox::Finish(const Running& running) {
   Result result;
   pollfd fds[2] = {{running.out, POLLIN, 0}, {running.err, POLLIN, 0}};
   std::string* const texts[2] = {&result.out, &result.err};
-  const auto deadline = steady_clock::now() + kPatience;
+  const auto deadline = steady_clock::now() + patience;
   while (fds[0].fd >= 0 || fds[1].fd >= 0) {
     if (steady_clock::now() > deadline) {
       ADD_FAILURE() << "rum did not end; so far:\n" << result.out << result.err;
@@ -182,7 +181,16 @@ Result Sandbox::Finish(const Running& running) {
 
 Result Sandbox::Rum(const std::vector<std::string>& words) { return Finish(Start(words)); }
 
-Result Sandbox::RumOnTerminal(const std::vector<std::string>& words, const std::string& typed) {
+Result Sandbox::ShellApart(const std::string& script) {
+  const std::string rum = std::exchange(program, "/usr/bin/unshare");
+  Result result = Rum({"--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child",
+                       "--mount-proc", "--propagation", "private", "/bin/sh", "-ec", script});
+  program = rum;
+  return result;
+}
+
+Result Sandbox::RumOnTerminal(const std::vector<std::string>& words, const std::string& typed,
+                              Window window, const std::function<void(const std::string&)>& hear) {
   std::vector<std::string> argv = words;
   argv.insert(argv.begin(), program);
   std::vector<std::string> lines = Lines(env);
@@ -191,13 +199,16 @@ Result Sandbox::RumOnTerminal(const std::vector<std::string>& words, const std::
   const std::string folder = project();
   Result result;
   int terminal = -1;
-  const pid_t pid = forkpty(&terminal, nullptr, nullptr, nullptr);
+  const winsize size{window.rows, window.columns, 0, 0};
+  const pid_t pid = forkpty(&terminal, nullptr, nullptr, window.columns > 0 ? &size : nullptr);
   if (pid == 0) Become(folder, argv_pointers, env_pointers);
   // The terminal keeps it until it is read.
   if (write(terminal, typed.data(), typed.size()) < 0) result.err = "nothing could be typed";
   char buffer[65536];
-  for (ssize_t n; (n = read(terminal, buffer, sizeof buffer)) > 0;)
+  for (ssize_t n; (n = read(terminal, buffer, sizeof buffer)) > 0;) {
     result.out.append(buffer, static_cast<size_t>(n));
+    if (hear) hear({buffer, static_cast<size_t>(n)});
+  }
   result.exit_status = Wait(pid);
   close(terminal);
   return result;

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -16,6 +17,12 @@ struct Result {
   int exit_status = -1;  // 128 + N for signal N
   std::string out;
   std::string err;
+};
+
+// A terminal's, in characters; 0: it does not say.
+struct Window {
+  unsigned short columns = 0;
+  unsigned short rows = 0;
 };
 
 // A program that goes on; ended with its Sandbox at the latest.
@@ -34,12 +41,17 @@ class Sandbox {
   Sandbox(const Sandbox&) = delete;
   Sandbox& operator=(const Sandbox&) = delete;
 
-  Environment env;      // of all that is run; tests may change it
-  std::string program;  // rum
-  // Runs rum in project() to its end, which is waited for 60 s.
+  Environment env;                    // of all that is run; tests may change it
+  std::string program;                // rum
+  std::chrono::seconds patience{60};  // with what is run, until it ends
+  // Runs rum in project() to its end.
   Result Rum(const std::vector<std::string>& words);
-  // All output in `out`, with what is typed.
-  Result RumOnTerminal(const std::vector<std::string>& words, const std::string& typed = "");
+  // All output in `out`, with what is typed; `hear` gets each piece of it as it comes.
+  Result RumOnTerminal(const std::vector<std::string>& words, const std::string& typed = "",
+                       Window window = {},
+                       const std::function<void(const std::string&)>& hear = nullptr);
+  // What a shell prints in namespaces of its own, where it is root, and where all is gone with it.
+  Result ShellApart(const std::string& script);
   Running Start(const std::vector<std::string>& words);
   Result Finish(const Running& running);
 

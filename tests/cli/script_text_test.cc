@@ -3,7 +3,6 @@
 
 #include <cstdlib>
 
-#include "cli/last_lines.h"
 #include "cli/log_text.h"
 
 namespace rum {
@@ -13,27 +12,6 @@ using testing::HasSubstr;
 using testing::Not;
 
 constexpr Style kUtf8{true, false};
-constexpr char kUp[] = "\033[1A\r\033[K";
-
-TEST(LastLines, AreRedrawnWithEachPieceAndTakenAwayAtTheEnd) {
-  LastLines lines(true);
-  EXPECT_EQ(lines.Next("one\ntw", 80), "      one\n      tw\n");
-  EXPECT_EQ(lines.Next("o\n", 80), std::string(kUp) + kUp + "      one\n      two\n");
-  EXPECT_EQ(lines.Erase(), std::string(kUp) + kUp);
-  EXPECT_EQ(lines.Erase(), "");
-}
-
-TEST(LastLines, AreFiveAtMostAndNeverWrap) {
-  LastLines lines(true);
-  const std::string shown = lines.Next("1\n2\n3\n4\n5\n6\n" + std::string(200, 'x'), 20);
-  EXPECT_EQ(shown, "      3\n      4\n      5\n      6\n      " + std::string(13, 'x') + "\n");
-}
-
-TEST(LastLines, CannotMoveTheCursor) {
-  LastLines lines(true);
-  EXPECT_EQ(lines.Next("a\033[2Jb\rc\n", 80), "      a\\x1b[2Jb\\rc\n");
-}
-
 TEST(TimedLines, GiveEachLineTheTimeItBegan) {
   setenv("TZ", "UTC", 1);
   TimedLines lines(kUtf8);

@@ -54,5 +54,62 @@ TEST(TerminalText, OutputIsNotHeldBackLongerThanItMust) {
   EXPECT_EQ(output.End(), "\\xc3");
 }
 
+TEST(DisplayWidth, IsThatOfATerminalsCells) {
+  EXPECT_EQ(DisplayWidth("abc"), 3u);
+  EXPECT_EQ(DisplayWidth("dev → é"), 7u);
+  EXPECT_EQ(DisplayWidth("漢字 😀"), 7u);
+  EXPECT_EQ(DisplayWidth("e\u0301"), 1u) << "what combines takes none";
+  EXPECT_EQ(DisplayWidth("\033[31m✗\033[0m x"), 3u);
+  EXPECT_EQ(DisplayWidth("\xFF\xC3"), 2u);
+}
+
+TEST(CutTo, LeavesWhatFitsAndSaysThatSomethingIsMissing) {
+  EXPECT_EQ(CutTo("abc", 3, true), "abc");
+  EXPECT_EQ(CutTo("abcd", 3, true), "ab…");
+  EXPECT_EQ(CutTo("abcdef", 5, false), "ab...");
+  EXPECT_EQ(CutTo("漢字漢字", 5, true), "漢字…");
+  EXPECT_EQ(CutTo("\033[31mabcd\033[0m", 3, true), "\033[31mab…\033[0m") << "the colour ends";
+  EXPECT_EQ(CutTo("abc", 0, true), "");
+}
+
+TEST(Columns, AreInLineWhateverTheirLettersAre) {
+  Style style;
+  EXPECT_EQ(Columns({{"NAME", "X"}, {"für", "1"}, {"漢字漢", "2"}}, style),
+            "NAME    X\nfür     1\n漢字漢  2\n");
+}
+
+TEST(Columns, FitAWindowButForTheFirst) {
+  Style style;
+  style.width = 30;
+  EXPECT_EQ(Columns({{"NAME", "FILE", "WAITS"},
+                     {"a-machine", "/home/ada/work/rum.toml", "resources.cpus"}},
+                    style),
+            "NAME       FILE      WAITS\na-machine  …um.toml  resource…\n");
+}
+
+TEST(Columns, AreReadAloudByTheirHeads) {
+  Style style;
+  style.plain = true;
+  EXPECT_EQ(Columns({{"NAME", "PHASE", "WAITS"}, {"a", "running", ""}}, style),
+            "NAME: a, PHASE: running\n");
+}
+
+TEST(Hanging, GoesOnBelowItself) {
+  Style style;
+  EXPECT_EQ(Hanging("  x ", 4, "one two three four five six seven", style),
+            "  x one two three four five six seven\n");
+  style.width = 30;
+  EXPECT_EQ(Hanging("  x ", 4, "one two three four five six seven", style),
+            "  x one two three four five\n    six seven\n");
+  EXPECT_EQ(Hanging("a long one ", 11, "one two three four five", style),
+            "a long one one two three four five\n")
+      << "there is no room to do it";
+}
+
+TEST(FullScreen, IsNeverEmptyAndNeverLongerThanTheWindow) {
+  EXPECT_EQ(FullScreen("one\ntwo three\nfour\n", 5, 2, true),
+            "\033[Hone\033[K\r\ntwo …\033[K\033[J");
+}
+
 }  // namespace
 }  // namespace rum

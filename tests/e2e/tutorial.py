@@ -2,14 +2,18 @@
 
 In its indented blocks "# COMMAND" is root's, whose output nobody is shown; "$ COMMAND" is the user's, with lines "> ..."
 that go on with it, and the lines below are what it prints. What varies from run to run is compared by its form (VARYING),
-reports of progress are not, and a line "..." stands for any lines. With --write FILE the tutorial is written anew, with what was printed. Between "<!-- upgrade -->" and the next command the
+reports of progress are not, and a line "..." stands for any lines. "$ rum shell" is typed at a terminal of its own, and what
+follows each "NAME$ " of the lines below it at its prompt. With --write FILE the tutorial is written anew, with what was printed. Between "<!-- upgrade -->" and the next command the
 package is installed again, as another version, while somebody connects to a forwarded port.
 """
 
 import hashlib
 import http.server
 import os
+import pty
 import re
+import select
+import signal
 import socket
 import ssl
 import subprocess
@@ -25,7 +29,7 @@ VARYING = [
     (r"\bfec0:[0-9a-f:]+", "ADDRESS"),
     (r", TIME\)", ")"),
     (r"applied [0-9]+ \(TIME ago\)", "applied"),
-    (r"\([0-9]+ open, .*\)", "(FORWARD)"),
+    (r"\S (\S+ → \S+) \([0-9]+ open, .*\)", r"MARK \1 (FORWARD)"),  # who listens by now, and has been asked
     (r"\b[0-9]+\.[0-9]+\.[0-9]+\b(?!\.)", "VERSION"),
 ]
 PROGRESS = re.compile(r"\s+… ")
@@ -69,6 +73,37 @@ class Shell:
                 return lines, int(line[len(mark):])
             lines.append(line.rstrip("\n"))
         raise SystemExit(f"the shell ended at: {command}\n" + "\n".join(lines))
+
+
+PROMPT = re.compile(r"\S+@\S+:\S*[$#] ")
+# What a shell tells the terminal, and nobody sees: colours, the window's title, how to paste.
+UNSEEN = re.compile(r"\x1b\][^\x07]*\x07|\x1b\[[0-9;?]*[a-zA-Z]|\r")
+
+
+def at_a_terminal(root, folder, command, typed):
+    """What a person sees who types the lines of `typed`, each at the next prompt; and the exit status."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvp("chroot", ["chroot", root, "runuser", "-l", "dev", "--session-command",
+                             f"export XDG_RUNTIME_DIR=/run/user/1000 LANG=C.UTF-8 TERM=xterm; cd {folder}; exec {command}"])
+    seen, waiting = "", list(typed)
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        if select.select([terminal], [], [], 1)[0]:
+            try:
+                piece = os.read(terminal, 65536)
+            except OSError:  # the last program left it
+                break
+            seen += piece.decode("utf-8", "replace")
+        prompts = sum(PROMPT.match(line) is not None for line in UNSEEN.sub("", seen).split("\n"))
+        if waiting and prompts > len(typed) - len(waiting):
+            os.write(terminal, (waiting.pop(0) + "\r").encode())
+    else:
+        os.kill(pid, signal.SIGKILL)
+        seen += "\n... and it did not end"
+    os.close(terminal)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return [line.rstrip() for line in UNSEEN.sub("", seen).rstrip().split("\n")], status
 
 
 class ImageServer(http.server.BaseHTTPRequestHandler):
@@ -182,7 +217,12 @@ def main():
             said.append(lines[i][4:])
             i += 1
         began = time.monotonic()
-        printed, status = user.run(command)
+        if command == "rum shell":
+            typed = [PROMPT.sub("", text, count=1) for text in said if PROMPT.match(text)]
+            folder = user.run("pwd")[0][0]
+            printed, status = at_a_terminal(root, folder, command, typed)
+        else:
+            printed, status = user.run(command)
         commands += 1
         print(f"[{time.monotonic() - began:5.1f} s] $ {command.splitlines()[0]}  -> {status}", flush=True)
         same = are_the_same(said, printed)

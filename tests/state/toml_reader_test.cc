@@ -135,7 +135,9 @@ TEST_F(TomlReader, EveryFoldersNameGivesAValidHostname) {
 
 TEST_F(TomlReader, BytesThatAreNotUtf8AreAnError) {
   EXPECT_EQ(Errors("[image]\nbase = \"\xff\"\n")
-                .rfind("rum.toml:2:8: error: Encountered invalid utf-8", 0),
+                .rfind("rum.toml:2:8: error: there are bytes here that are not UTF-8: save the "
+                       "file as UTF-8",
+                       0),
             0u);
 }
 

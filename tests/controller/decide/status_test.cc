@@ -223,11 +223,11 @@ TEST(Status, TellsPortsWithTheirTrafficAndTheirTrouble) {
              "127.0.0.1:5432 → 5432: in use by postgres (pid 812)");
   ExpectItem(model, "ports[127.0.0.1:8080]", Item::HOLDS, Item::NOBODY,
              "127.0.0.1:8080 → 80 (3 open, 12 MB in, 34 kB out)");
-  second.health = ForwardHealth::kDown;
   second.last_error = "guest port 80: Connection refused";
+  second.health = ForwardHealth::kDown;
   ExpectItem(model, "ports[127.0.0.1:8080]", Item::HOLDS, Item::NOBODY,
-             "127.0.0.1:8080 → 80 (3 open, 12 MB in, 34 kB out, down, last error: guest port 80: "
-             "Connection refused)");
+             "127.0.0.1:8080 → 80 (3 open, 12 MB in, 34 kB out; nothing listens in the guest any "
+             "more, last error: guest port 80: Connection refused)");
   const MachineStatus status = model.Status();
   for (const Item& item : status.items()) {
     if (item.field() != "ports[127.0.0.1:8080]") continue;
@@ -236,6 +236,10 @@ TEST(Status, TellsPortsWithTheirTrafficAndTheirTrouble) {
     EXPECT_EQ(item.forward().bytes_to_host(), 34000);
     EXPECT_EQ(item.forward().health(), ForwardFacts::DOWN);
   }
+  second.bytes_in = second.bytes_out = 0;
+  second.last_error.clear();
+  ExpectItem(model, "ports[127.0.0.1:8080]", Item::HOLDS, Item::NOBODY,
+             "127.0.0.1:8080 → 80 (3 open, 0 B; nothing listens in the guest yet)");
 }
 
 TEST(Status, TellsWhoMovedWhat) {

@@ -49,6 +49,25 @@ TEST(LibvirtWords, OfKnownTroubles) {
               StartsWith("libvirt at qemu:///system cannot be reached: is libvirtd running"));
 }
 
+TEST(LibvirtWords, OfTheWayToAnotherHostSayWhatToTryThere) {
+  const auto told = [](const std::string& uri, const std::string& message) {
+    return std::string(UnreachableLibvirt(uri, VIR_ERR_SYSTEM_ERROR, message).message());
+  };
+  EXPECT_THAT(told("qemu+ssh://h/system",
+                   "Cannot recv data: Host key verification failed.: Connection reset"),
+              HasSubstr("`ssh HOST true` has to work"));
+  EXPECT_THAT(
+      told("qemu+ssh://h/system", "Cannot recv data: ada@h: Permission denied (publickey)."),
+      HasSubstr("`ssh HOST true` has to work"));
+  EXPECT_THAT(told("qemu+ssh://h/system", "Cannot recv data: nc: command not found"),
+              HasSubstr("`ssh HOST virsh list`"));
+  EXPECT_THAT(told("qemu+tls://h/system",
+                   "unable to resolve address 'h' service '16514': Name or service not known"),
+              HasSubstr("the name of that host is not known here"));
+  EXPECT_THAT(told("qemu:///system", "Cannot recv data: Connection reset by peer"),
+              testing::Not(HasSubstr("ssh")));
+}
+
 // As QEMU 7.2 and libvirt 9.0 put it.
 TEST(LibvirtWords, OfWhatPeopleMeetMostNameTheCure) {
   const auto told = [](const std::string& message) {

@@ -1,0 +1,51 @@
+#ifndef RUM_CLI_LIVE_REGION_H_
+#define RUM_CLI_LIVE_REGION_H_
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "cli/last_lines.h"
+#include "cli/style.h"
+
+namespace rum {
+
+// What moves at the bottom of a terminal while long work goes on: the step that is being done, with
+// a sign of life and how long it has taken, and below it the last lines of the script that runs.
+// Each call gives what to write, to be written at once: what stays goes above, and the rest is
+// written over what was there, never taken away before. Pure.
+class LiveRegion {
+ public:
+  explicit LiveRegion(const Style& style) : style_(style), script_(style.utf8) {}
+
+  // Texts that are equal up to ": " tell of one step, such as a download.
+  std::string Step(const std::string& text, absl::Time now, size_t width);
+  std::string Script(const std::string& bytes, absl::Time now, size_t width);
+  // Whole lines that stay; where they tell that the step was done, its time stands behind the first
+  // one.
+  std::string Stay(const std::string& lines, absl::Time now, size_t width);
+  // Some times a second.
+  std::string Tick(absl::Time now, size_t width);
+  // Takes away what moves; a step that took long stays, with its time.
+  std::string End(absl::Time now, size_t width);
+
+ private:
+  std::string Draw(const std::string& above, absl::Time now, size_t width);
+  std::string StepLine(absl::Time now, size_t width) const;
+  std::string LongStep(absl::Time now) const;
+
+  const Style style_;
+  LastLines script_;
+  std::string step_;  // empty: there is none
+  absl::Time begun_ = absl::InfinitePast();
+  size_t frame_ = 0;
+  std::vector<size_t> shown_;  // how many columns each line of it takes
+};
+
+// "3 s", "1 min 12 s".
+std::string TookText(absl::Duration time);
+
+}  // namespace rum
+
+#endif  // RUM_CLI_LIVE_REGION_H_

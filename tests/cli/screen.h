@@ -1,0 +1,44 @@
+#ifndef RUM_TESTS_CLI_SCREEN_H_
+#define RUM_TESTS_CLI_SCREEN_H_
+
+#include <string>
+#include <vector>
+
+namespace rum {
+
+// What a person sees of what was written to a terminal: as much of one as rum uses.
+class Screen {
+ public:
+  Screen(size_t width, size_t height) : width_(width), height_(height) {}
+
+  void Write(const std::string& text);
+  // Line by line, without what is empty at their ends and below.
+  std::string Text() const;
+  // The same for Pango, colours and all.
+  std::string Markup() const;
+  // Of escape sequences that it does not know.
+  const std::vector<std::string>& unknown() const { return unknown_; }
+
+ private:
+  struct Cell {
+    std::string character = " ";
+    std::string look;  // what was chosen by \033[...m; empty: nothing
+  };
+  void Put(const std::string& character);
+  void LineFeed();
+  void Obey(const std::string& parameters, char command);
+  std::vector<Cell>& Row(size_t row);
+
+  const size_t width_;
+  const size_t height_;
+  std::vector<std::vector<Cell>> rows_;  // all that ever were; those on the screen are the last
+  size_t top_ = 0;
+  size_t row_ = 0;
+  size_t column_ = 0;
+  std::string look_;
+  std::vector<std::string> unknown_;
+};
+
+}  // namespace rum
+
+#endif  // RUM_TESTS_CLI_SCREEN_H_
