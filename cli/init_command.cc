@@ -24,7 +24,7 @@
 #include "cli/ssh_words.h"
 #include "cli/terminal_text.h"
 #include "controller/images/shorthands.h"
-#include "controller/utf8.h"
+#include "controller/base/utf8.h"
 #include "state/identity.h"
 #include "state/names.h"
 #include "state/paths.h"

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "cli/style.h"
-#include "controller/plan.pb.h"
+#include "controller/aspects/plan.pb.h"
 #include "controller/service/control.pb.h"
 
 namespace rum {

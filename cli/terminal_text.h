@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "cli/style.h"
-#include "controller/shown_text.h"
+#include "controller/base/shown_text.h"
 
 namespace rum {
 

@@ -12,7 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "controller/images/shorthands.h"
-#include "controller/onlooker.h"
+#include "controller/base/onlooker.h"
 
 namespace rum {
 
