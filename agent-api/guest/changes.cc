@@ -67,7 +67,7 @@ bool DrainUevents(int fd) {
   bool sign = false;
   char buffer[8192];
   ssize_t size = 0;
-  while ((size = recv(fd, buffer, sizeof buffer - 1, 0)) > 0 || errno == ENOBUFS) {
+  while ((size = recv(fd, buffer, sizeof buffer - 1, 0)) > 0 || (size < 0 && errno == ENOBUFS)) {
     buffer[std::max<ssize_t>(size, 0)] = '\0';
     const std::string what = buffer;  // "online@/devices/system/cpu/cpu1", then its properties
     sign = sign || size < 0 || what.find("@/devices/system/cpu/") != std::string::npos ||

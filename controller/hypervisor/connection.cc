@@ -75,6 +75,8 @@ ConnectionFacts FactsOf(virConnectPtr connection) {
   facts.remote = host != std::string::npos && facts.uri.compare(host, 4, ":///") != 0;
   facts.auto_type = AutoType(connection, facts);
   facts.tcg_cache = facts.kind != ConnectionKind::kTest && HasTcgCache(connection);
+  virNodeInfo host;
+  if (virNodeGetInfo(connection, &host) == 0) facts.host_cpus = host.cpus;
   return facts;
 }
 

@@ -24,6 +24,7 @@ struct ConnectionFacts {
   ConnectionKind kind = ConnectionKind::kSession;
   bool remote = false;
   std::string auto_type;   // what domain_type "auto" means there: "kvm" or "qemu"
+  unsigned host_cpus = 0;  // that the host has; 0: it does not say
   bool tcg_cache = false;  // a definition may say how much translated code QEMU keeps
 };
 
