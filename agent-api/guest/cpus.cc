@@ -26,7 +26,8 @@ std::string Switch(const std::string& system, unsigned cpu) {
 
 // Whether `number` is in the kernel's list of ranges, such as "0-2,5".
 bool IsListed(const std::string& list, unsigned number) {
-  for (const std::string& range : absl::StrSplit(list, ',')) {
+  const std::vector<std::string> ranges = absl::StrSplit(list, ',');
+  for (const std::string& range : ranges) {
     const std::vector<std::string> ends = absl::StrSplit(range, '-');
     unsigned first = 0;
     unsigned last = 0;

@@ -33,7 +33,8 @@ std::vector<std::string> OfflineBlocks(const std::string& system) {
 
 MemoryUse ReadMemoryUse(const std::string& meminfo) {
   MemoryUse use;
-  for (const std::string& line : absl::StrSplit(ReadFile(meminfo), '\n')) {
+  const std::vector<std::string> lines = absl::StrSplit(ReadFile(meminfo), '\n');
+  for (const std::string& line : lines) {
     const std::vector<std::string> words = absl::StrSplit(line, ' ', absl::SkipEmpty());
     uint64_t kib = 0;
     if (words.size() < 2 || !absl::SimpleAtoi(words[1], &kib)) continue;

@@ -343,7 +343,8 @@ class Service final : public agent::Agent::Service {
       *seen.add_volumes() = state;
     for (const std::string& target : StaleTargets(volumes)) seen.add_stale_targets(target);
     for (const Setting& setting : Settings()) setting.look(seen.mutable_settings());
-    if (!program_.system.empty()) *seen.mutable_resources() = ResourcesNow();
+    const agent::Resources resources = ResourcesNow();
+    if (resources.cpus() > 0) *seen.mutable_resources() = resources;
     seen.set_boot_script_hash(scripts_->BootScriptHash());
     FitToBudget(request, &seen);
     return seen;
@@ -351,6 +352,7 @@ class Service final : public agent::Agent::Service {
 
   agent::Resources ResourcesNow() const {
     agent::Resources resources;
+    if (program_.system.empty()) return resources;
     const MemoryUse memory = ReadMemoryUse("/proc/meminfo");
     resources.set_cpus(OnlineCpus(program_.system));
     resources.set_memory_kib(memory.total);

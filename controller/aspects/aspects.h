@@ -45,6 +45,8 @@ Aspect KeysAspect();
 Aspect StorageAspect();
 Aspect TimezoneAspect();
 Aspect DefinitionAspect();
+Aspect MemoryAspect();
+Aspect CpusAspect();
 Aspect ScriptsAspect();
 
 }  // namespace rum

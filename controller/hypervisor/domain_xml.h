@@ -39,6 +39,7 @@ struct DomainParts {
   std::map<std::string, std::string> networks;  // libvirt's names; absent: as in the file
   bool vsock = false;                           // the host can talk to guests by vsock(7)
   bool tcg_cache = false;                       // see ConnectionFacts
+  bool free_pages = false;                      // the same
   unsigned host_cpus = 0;                       // the same
   bool started_default = false;       // libvirt's network "default" was off and had to be started
   std::set<std::string> own_volumes;  // that rum made for the machine: paths
