@@ -120,7 +120,8 @@ int main(int argc, char** argv) {
                  "a listening socket in place of the vsock that port forwards come by");
   app.add_option("--state", folder, "where the ledger of scripts and their outputs live")
       ->capture_default_str();
-  app.add_option("--system", system, "the kernel's folder of CPUs and memory; with --port-fd: none");
+  app.add_option("--system", system,
+                 "the kernel's folder of CPUs and memory; with --port-fd: none");
   app.set_version_flag("--version", kVersion);
   CLI11_PARSE(app, argc, argv);
 

@@ -33,8 +33,7 @@ std::optional<Way> WayOfCpus(const Scene& scene, const FieldChange& change) {
 // Who made them other than they are to be: what libvirt plugged since the last look is libvirt's.
 Item::Author AuthorOfCpus(const Scene& scene, const std::string& wanted) {
   const bool replugged =
-      scene.record.has_last_live() &&
-      scene.record.last_live().resources().cpus() != Plugged(scene);
+      scene.record.has_last_live() && scene.record.last_live().resources().cpus() != Plugged(scene);
   return MovedBy(scene, kCpus, wanted, replugged ? Item::LIBVIRT : Item::GUEST);
 }
 

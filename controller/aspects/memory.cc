@@ -24,9 +24,7 @@ struct Target {
 
 std::string Mib(uint64_t mib) { return absl::StrCat(mib, " MiB"); }
 
-uint64_t NowMb(const Scene& scene) {
-  return scene.observed.domain.live.resources().memory_mb();
-}
+uint64_t NowMb(const Scene& scene) { return scene.observed.domain.live.resources().memory_mb(); }
 
 // In steps, so that not each look tells another number.
 uint64_t Rounded(uint64_t mib) { return (mib + 15) / 16 * 16; }
@@ -41,8 +39,9 @@ Target TargetBelowBoot(const Scene& scene, const agent::Resources& guest) {
   const uint64_t wanted = scene.desired.resources().memory_mb();
   const uint64_t now = NowMb(scene);
   if (!scene.observed.domain.room.gives_back) {
-    return {0, "it was started with a balloon that gives a guest in need nothing back, as by an "
-               "older rum"};
+    return {0,
+            "it was started with a balloon that gives a guest in need nothing back, as by an "
+            "older rum"};
   }
   const uint64_t available = guest.available_kib() / 1024;
   const uint64_t used = now > available ? Rounded(now - available) : 0;
@@ -78,8 +77,8 @@ std::optional<Way> WayOfMemory(const Scene& scene, const FieldChange& change) {
   const Room& room = scene.observed.domain.room;
   const uint64_t most = room.boot_mb + room.addable_mb;
   if (wanted > most) {
-    return Way{Way::kRestart, absl::StrCat("started with room for ", Mib(most),
-                                           " (resources.max_memory_mb)")};
+    return Way{Way::kRestart,
+               absl::StrCat("started with room for ", Mib(most), " (resources.max_memory_mb)")};
   }
   if (IsOldAgent(scene)) return Way{Way::kRestart, kAgentSetsNoResources};
   const agent::Resources* const guest = ResourcesInGuest(scene);
@@ -150,8 +149,7 @@ Verdict JudgeMemory(const Scene& scene) {
 absl::Status ActOnMemory(const Action& action, const Worlds& worlds, Deed* deed) {
   if (worlds.agent == nullptr) return absl::UnavailableError("memory: no agent");
   const Action::SetMemory& set = action.set_memory();
-  deed->message =
-      absl::StrCat("Set memory ", set.before_mb(), " → ", set.after_mb(), " MiB");
+  deed->message = absl::StrCat("Set memory ", set.before_mb(), " → ", set.after_mb(), " MiB");
   if (absl::Status written = WriteDefinition(worlds); !written.ok()) return written;
   Failpoint("memory:defined");
   const absl::Status resized = worlds.hypervisor.ResizeMemory(worlds.machine, set.after_mb());

@@ -122,9 +122,9 @@ class Hypervisor {
   // Goes on with one that is paused, suspended or saved, and starts one anew whose kernel panicked
   // or that is shutting down. Ok when it runs already.
   virtual absl::Status Start(const MachineIdentity& machine) = 0;
-  // Both of a machine that runs, and of nothing but that: its next start is as it was defined. Twice
-  // is once. FailedPrecondition: it is off, or has no room for that.
-  // Plugs vCPUs until it has so many. Takes none out: QEMU may die of it.
+  // Both of a machine that runs, and of nothing but that: its next start is as it was defined.
+  // Twice is once. FailedPrecondition: it is off, or has no room for that. Plugs vCPUs until it has
+  // so many. Takes none out: QEMU may die of it.
   virtual absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) = 0;
   // Asks its guest to take or give memory until it has so much, in MiB, and waits for that while it
   // goes on. Where the guest stops is no failure, and told by Inspect().

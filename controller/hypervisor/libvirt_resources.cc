@@ -81,14 +81,14 @@ absl::StatusOr<Room> LibvirtHypervisor::AskForMemory(const MachineIdentity& mach
   const Room room = found->live->room;
   const uint64_t added = AddedFor(memory_mb, room);
   if (added > room.addable_mb) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "the machine was started with room for ", room.boot_mb + room.addable_mb, " MiB"));
+    return absl::FailedPreconditionError(absl::StrCat("the machine was started with room for ",
+                                                      room.boot_mb + room.addable_mb, " MiB"));
   }
   if (added != room.asked_mb) {
     const absl::StatusOr<std::string> device = DeviceXml(found->domain.get(), added);
     if (!device.ok()) return device.status();
-    if (virDomainUpdateDeviceFlags(found->domain.get(), device->c_str(),
-                                   VIR_DOMAIN_AFFECT_LIVE) != 0)
+    if (virDomainUpdateDeviceFlags(found->domain.get(), device->c_str(), VIR_DOMAIN_AFFECT_LIVE) !=
+        0)
       return LibvirtError("changing the memory");
   }
   // libvirt's number is the balloon's alone.

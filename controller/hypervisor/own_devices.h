@@ -38,7 +38,7 @@ bool IsOldAlias(const std::string& alias);
 struct OwnMetadata {
   std::string machine_id;
   Config config;
-  std::string on_crash;  // what rum set it to; empty: a rum that gave no panic device
+  std::string on_crash;    // what rum set it to; empty: a rum that gave no panic device
   unsigned most_cpus = 0;  // the room for vCPUs that rum wrote; 0: it wrote none
 };
 OwnMetadata ReadOwnMetadata(pugi::xml_node domain);

@@ -109,8 +109,8 @@ void EditMemory(xml_node domain, const DomainParts& parts) {
   const Wanted wanted = WantedMemory(parts);
   Child(domain, "memory");
   const xml_node device = OwnMemory(domain);
-  const bool same_room = SizeOf(device) == wanted.added &&
-                         MemoryMib(device.child("target").child("requested")) == 0;
+  const bool same_room =
+      SizeOf(device) == wanted.added && MemoryMib(device.child("target").child("requested")) == 0;
   if (same_room && MemoryOf(domain) == wanted.boot) return;
   const uint64_t total = wanted.boot + wanted.added;
   if (wanted.added == 0) RemoveDevice(domain);

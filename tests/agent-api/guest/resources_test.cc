@@ -82,7 +82,8 @@ TEST_F(Resources, TheCpuThatTheGuestBootedOnStays) {
 }
 
 TEST_F(Resources, WithoutHotplugAllCpusAreOnlineAndNoneCanGo) {
-  for (const unsigned cpu : {1u, 2u, 10u}) fs::remove(system_ / absl::StrCat("cpu/cpu", cpu, "/online"));
+  for (const unsigned cpu : {1u, 2u, 10u})
+    fs::remove(system_ / absl::StrCat("cpu/cpu", cpu, "/online"));
   Spill(system_ / "cpu/online", "0-2,10\n");
   EXPECT_EQ(OnlineCpus(system_.path()), 4u);
   EXPECT_FALSE(SetOnlineCpus(system_.path(), 2).ok());

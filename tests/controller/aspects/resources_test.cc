@@ -89,7 +89,8 @@ TEST_F(InRoom, CpusGoLiveBothWaysAndThoseThatWerePluggedStay) {
 TEST_F(InRoom, CpusBeyondItWaitForARestartThatNamesTheRoom) {
   Wanted()->set_max_cpus(0);  // the machine has what it was started with
   Wanted()->set_cpus(5);
-  EXPECT_THAT(Reasons(), testing::Contains("resources.cpus: room for 4 vCPUs (resources.max_cpus)"));
+  EXPECT_THAT(Reasons(),
+              testing::Contains("resources.cpus: room for 4 vCPUs (resources.max_cpus)"));
   EXPECT_THAT(Actions(), ElementsAre("domain: define"));
   EXPECT_THAT(ItemOf("resources.cpus").text(), HasSubstr("2 vCPUs now, 5 vCPUs at the next start"));
 }
@@ -176,7 +177,7 @@ TEST_F(InRoom, AnotherRoomWaitsForARestart) {
 
 TEST_F(InRoom, MoreThanTheFileAskedForIsNoDrift) {
   model_ = Started(2, 0, 1024, 0);
-  Domain().room.cpus = 16;  // as with KVM
+  Domain().room.cpus = 16;           // as with KVM
   Domain().room.gives_back = false;  // or of an older rum
   EXPECT_THAT(Actions(), IsEmpty());
   EXPECT_THAT(Reasons(), IsEmpty());
@@ -230,7 +231,8 @@ TEST_F(InRoom, MemoryOfAGuestThatNeedsItAllIsNotTouched) {
 TEST_F(InRoom, ABalloonThatGivesNothingBackTakesNothing) {
   Domain().room.gives_back = false;
   Wanted()->set_memory_mb(512);
-  EXPECT_THAT(Reasons(), ElementsAre(HasSubstr("a balloon that gives a guest in need nothing back")));
+  EXPECT_THAT(Reasons(),
+              ElementsAre(HasSubstr("a balloon that gives a guest in need nothing back")));
   Wanted()->set_memory_mb(1024);
   FakeResize(512, &Domain());  // virsh setmem
   EXPECT_EQ(ItemOf("resources.memory_mb").moved_by(), Item::LIBVIRT);

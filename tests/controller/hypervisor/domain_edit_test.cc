@@ -514,7 +514,8 @@ TEST(DomainEdit, RoomForMoreVCpusIsWrittenAsTheFileAsksForIt) {
 }
 
 TEST(DomainEdit, WithKvmThereIsRoomForAsManyVCpusAsTheHostHasUnlessSomebodyDoesNotWantThat) {
-  const std::string plain = With(Definition("rum.xml"), "<domain type='qemu'", "<domain type='kvm'");
+  const std::string plain =
+      With(Definition("rum.xml"), "<domain type='qemu'", "<domain type='kvm'");
   DomainParts parts = ShopParts();
   parts.domain_type = "kvm";
   parts.host_cpus = 16;
@@ -593,8 +594,8 @@ TEST(DomainEdit, OfARunningMachineItIsReadWhatItHasNow) {
     std::string live = With(edited, "<currentMemory unit=\"MiB\">2048<",
                             absl::StrCat("<currentMemory unit='MiB'>", current, "<"));
     live = With(live, "<requested unit=\"MiB\">0</requested>",
-                absl::StrCat("<requested unit='MiB'>", asked,
-                             "</requested><current unit='MiB'>", added, "</current>"));
+                absl::StrCat("<requested unit='MiB'>", asked, "</requested><current unit='MiB'>",
+                             added, "</current>"));
     return Read(live);
   };
   EXPECT_EQ(with(2048, 0, 0).config.resources().memory_mb(), 2048u);

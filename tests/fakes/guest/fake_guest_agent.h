@@ -26,7 +26,7 @@ struct FakeGuest {
   std::string boot_id = "boot-1";
   std::string hostname = "localhost";
   std::string static_hostname = "localhost";
-  agent::Settings settings;                    // those that its agent knows
+  agent::Settings settings;  // those that its agent knows
   // CPUs and MiB of memory that the machine has; null: the agent is too old to tell what the guest
   // uses of them.
   std::function<std::pair<uint32_t, uint64_t>()> given;
@@ -88,7 +88,7 @@ class FakeGuestAgent : public GuestAgent {
 
  private:
   std::pair<uint32_t, uint64_t> Given();  // without the lock; 0: it cannot tell
-  absl::Status Begin();  // of a call that changes something; needs the lock
+  absl::Status Begin();                   // of a call that changes something; needs the lock
 
   const std::shared_ptr<FakeGuest> guest_;
 };
