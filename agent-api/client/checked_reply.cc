@@ -95,7 +95,9 @@ absl::Status CheckSettings(const agent::Settings& settings) {
 
 absl::Status CheckResources(const agent::Resources& resources) {
   constexpr uint64_t kMostKib = uint64_t{1} << 50;  // an exbibyte
-  if (resources.cpus() > 65536) return Refused(resources.cpus(), " CPUs");
+  for (const uint32_t cpus : {resources.cpus(), resources.cpus_there()}) {
+    if (cpus > 65536) return Refused(cpus, " CPUs");
+  }
   for (const uint64_t kib :
        {resources.memory_kib(), resources.available_kib(), resources.offline_kib()}) {
     if (kib > kMostKib) return Refused("memory of ", kib, " KiB");

@@ -101,6 +101,8 @@ uint32_t OnlineCpus(const std::string& system) {
   return online;
 }
 
+uint32_t CpusThere(const std::string& system) { return static_cast<uint32_t>(Cpus(system).size()); }
+
 absl::Status SetOnlineCpus(const std::string& system, uint32_t count,
                            std::chrono::milliseconds patience) {
   if (count == 0) return absl::InvalidArgumentError("no guest goes on without a CPU");

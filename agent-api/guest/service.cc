@@ -355,6 +355,7 @@ class Service final : public agent::Agent::Service {
     if (program_.system.empty()) return resources;
     const MemoryUse memory = ReadMemoryUse("/proc/meminfo");
     resources.set_cpus(OnlineCpus(program_.system));
+    resources.set_cpus_there(CpusThere(program_.system));
     resources.set_memory_kib(memory.total);
     resources.set_available_kib(memory.available);
     resources.set_offline_kib(OfflineMemoryKib(program_.system));

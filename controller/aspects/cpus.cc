@@ -46,6 +46,13 @@ void JudgeInGuest(const Scene& scene, uint32_t online, Verdict* verdict) {
     verdict->AddHolding(kCpus, VCpus(may ? online : Plugged(scene)));
     return;
   }
+  // As it booted: a kernel without hotplug, or one that was told to use fewer.
+  const uint32_t there = ResourcesInGuest(scene)->cpus_there();
+  if (change == nullptr && online < wanted && there <= online) {
+    verdict->AddHolding(kCpus,
+                        absl::StrCat(VCpus(wanted), ", of which the guest's kernel uses ", online));
+    return;
+  }
   Action::SetCpus* const set = verdict->AddAction(kCpus)->mutable_set_cpus();
   set->set_before(online);
   set->set_after(wanted);

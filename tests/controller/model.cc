@@ -89,6 +89,7 @@ void TellResources(Observed* observed) {
   const Resources& live = observed->domain.live.resources();
   agent::Resources* const told = observed->guest->mutable_resources();
   told->set_cpus(live.cpus());
+  told->set_cpus_there(live.cpus());
   told->set_memory_kib(live.memory_mb() * 1024);
   told->set_available_kib(live.memory_mb() * 768);
 }
@@ -130,6 +131,7 @@ void Model::Apply(const Action& action) {
     Resources* const live = domain.live.mutable_resources();
     live->set_cpus(std::max(live->cpus(), cpus));
     observed.guest->mutable_resources()->set_cpus(cpus);
+    observed.guest->mutable_resources()->set_cpus_there(live->cpus());
   } else if (action.has_set_memory()) {
     FakeResize(action.set_memory().after_mb(), &domain);
     observed.guest->mutable_resources()->clear_offline_kib();

@@ -60,6 +60,7 @@ class Resources : public testing::Test {
 
 TEST_F(Resources, OfTheCpusTheLowestComeAndTheHighestGo) {
   EXPECT_EQ(OnlineCpus(system_.path()), 2u);
+  EXPECT_EQ(CpusThere(system_.path()), 4u);
   EXPECT_EQ(SetOnlineCpus(system_.path(), 3), absl::OkStatus());
   EXPECT_EQ(Cpu(2), "1");
   EXPECT_EQ(Cpu(10), "0\n");

@@ -136,9 +136,17 @@ TEST_F(InRoom, WhoeverMovedTheCpusIsNamedAndTheyArePutRight) {
 TEST_F(InRoom, PluggedCpusThatAreNotOnlineAreNotAppliedYet) {
   Wanted()->set_cpus(4);
   Domain().live.mutable_resources()->set_cpus(4);  // killed after that
+  Told()->set_cpus_there(4);
   Domain().persistent.mutable_resources()->set_cpus(4);
   EXPECT_THAT(Actions(), ElementsAre("resources.cpus 2 → 4"));
   ApplyAll();
+}
+
+TEST_F(InRoom, AKernelThatUsesFewerCpusThanItBootedWithIsLeftAlone) {
+  Told()->set_cpus(1);
+  Told()->set_cpus_there(1);
+  EXPECT_THAT(Actions(), IsEmpty());
+  EXPECT_EQ(ItemOf("resources.cpus").text(), "2 vCPUs, of which the guest's kernel uses 1");
 }
 
 TEST_F(InRoom, WithoutLiveAllWaitsAsTheSchemaSays) {

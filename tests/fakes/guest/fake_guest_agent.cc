@@ -64,6 +64,7 @@ absl::StatusOr<agent::Observation> FakeGuestAgent::Observe(const agent::ObserveR
   if (plugged > guest_->offline_cpus) {
     agent::Resources* const resources = observation.mutable_resources();
     resources->set_cpus(plugged - guest_->offline_cpus);
+    resources->set_cpus_there(plugged);
     resources->set_memory_kib(memory_mb * 1024);
     resources->set_available_kib((memory_mb - std::min(memory_mb, guest_->used_mb)) * 1024);
     resources->set_offline_kib(guest_->offline_mb * 1024);
