@@ -176,8 +176,7 @@ unsigned MostByDefault(const DomainParts& parts) {
 bool IsTheirs(xml_node vcpu, unsigned cpus, const OwnMetadata& said) {
   const unsigned now = vcpu.text().as_uint();
   if (now == 0 || now == said.most_cpus) return false;
-  if (vcpu.attribute("current")) return cpus <= now;
-  return said.most_cpus > 0 && cpus == now;
+  return vcpu.attribute("current") ? cpus <= now : said.most_cpus > 0;
 }
 
 void EditCpus(xml_node domain, const DomainParts& parts, const OwnMetadata& said) {
@@ -187,11 +186,14 @@ void EditCpus(xml_node domain, const DomainParts& parts, const OwnMetadata& said
   const unsigned room = vcpu.text().as_uint();
   const bool asked = resources.max_cpus() > 0;
   const bool theirs = !asked && IsTheirs(vcpu, cpus, said);
+  const unsigned theirs_most = vcpu.attribute("current") ? room : cpus;
   const unsigned most = asked    ? std::max(cpus, resources.max_cpus())
-                        : theirs ? room
+                        : theirs ? theirs_most
                                  : MostByDefault(parts);
-  SetOrRemove(domain.child("metadata").child("rum:machine"), kMostCpus,
-              most > cpus && !theirs ? absl::StrCat(most) : "");
+  if (!theirs) {
+    SetOrRemove(domain.child("metadata").child("rum:machine"), kMostCpus,
+                most > cpus ? absl::StrCat(most) : "");
+  }
   if (CpusOf(domain) == cpus && room == most) return;
   domain.remove_child("vcpus");  // it says which of them are on
   SetOrRemove(vcpu, "current", most > cpus ? absl::StrCat(cpus) : "");
