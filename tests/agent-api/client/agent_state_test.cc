@@ -105,7 +105,7 @@ TEST_F(AgentState, BringsCpusAndMemoryOnlineAndTellsOfThem) {
   request.set_cpus(2);
   ASSERT_EQ(agent_->SetResources(request), absl::OkStatus());
   EXPECT_EQ(Observe().resources().cpus(), 2u);
-  EXPECT_EQ(Slurp(system + "/cpu/cpu1/online"), "1");
+  EXPECT_EQ(Slurp(system + "/cpu/cpu1/online"), "1\n");
 }
 
 TEST_F(AgentState, SaysWhoItIsAndHowTheGuestStands) {
