@@ -34,11 +34,24 @@ uint64_t LeastFor(uint64_t used_mb) {
   return (used_mb + 2 * kLeftToGuestMb - 1) / kLeftToGuestMb * kLeftToGuestMb;
 }
 
-// By the balloon, below what the machine booted with.
-Target TargetBelowBoot(const Scene& scene, const agent::Resources& guest) {
+// Whether the device was asked for so much already, and the balloon is not in the way.
+bool WasAsked(const Room& room, uint64_t memory_mb) {
+  return memory_mb >= room.boot_mb && room.balloon_mb == room.boot_mb &&
+         room.asked_mb == WholeBlocks(memory_mb - room.boot_mb);
+}
+
+Target TargetAbove(const Scene& scene) {
+  const uint64_t wanted = scene.desired.resources().memory_mb();
+  if (!WasAsked(scene.observed.domain.room, wanted)) return {wanted, ""};
+  return {0, absl::StrCat("the guest has taken no more than ", Mib(NowMb(scene)))};
+}
+
+// Whatever takes it, the guest keeps what it uses.
+Target TargetBelow(const Scene& scene, const agent::Resources& guest) {
   const uint64_t wanted = scene.desired.resources().memory_mb();
   const uint64_t now = NowMb(scene);
-  if (!scene.observed.domain.room.gives_back) {
+  const Room& room = scene.observed.domain.room;
+  if (wanted < room.boot_mb && !room.gives_back) {
     return {0,
             "it was started with a balloon that gives a guest in need nothing back, as by an "
             "older rum"};
@@ -47,28 +60,16 @@ Target TargetBelowBoot(const Scene& scene, const agent::Resources& guest) {
   const uint64_t used = now > available ? Rounded(now - available) : 0;
   const uint64_t least = std::max(wanted, LeastFor(used));
   const bool worth_it = least == wanted ? least < now : least + kLeftToGuestMb <= now;
-  if (worth_it) return {least, ""};
+  if (worth_it && !WasAsked(room, least)) return {least, ""};
+  if (least == wanted)
+    return {0,
+            absl::StrCat("the guest still holds ", Mib(now - wanted), " of what was taken back")};
   return {0, absl::StrCat("the guest uses ", Mib(used), " of it: ", Mib(now), " are left to it")};
 }
 
-// By the device, which was asked already where it does not become so much.
-Target TargetAboveBoot(const Scene& scene) {
-  const uint64_t wanted = scene.desired.resources().memory_mb();
-  const Room& room = scene.observed.domain.room;
-  const uint64_t added = WholeBlocks(wanted - room.boot_mb);
-  if (room.asked_mb != added || room.balloon_mb != room.boot_mb) return {wanted, ""};
-  if (room.added_mb > added) {
-    return {0, absl::StrCat("the guest still holds ", Mib(room.added_mb - added),
-                            " of what was taken back")};
-  }
-  return {0, absl::StrCat("the guest has taken no more than ", Mib(NowMb(scene)))};
-}
-
 Target TargetOfMemory(const Scene& scene, const agent::Resources& guest) {
-  const uint64_t wanted = scene.desired.resources().memory_mb();
-  const Room& room = scene.observed.domain.room;
-  if (wanted >= room.boot_mb && room.addable_mb > 0) return TargetAboveBoot(scene);
-  return wanted > NowMb(scene) ? Target{wanted, ""} : TargetBelowBoot(scene, guest);
+  return scene.desired.resources().memory_mb() > NowMb(scene) ? TargetAbove(scene)
+                                                              : TargetBelow(scene, guest);
 }
 
 std::optional<Way> WayOfMemory(const Scene& scene, const FieldChange& change) {
