@@ -8,6 +8,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent-api/client/guest_agent.h"
@@ -28,6 +29,12 @@ struct FakeGuest {
   agent::Settings settings;                     // those that its agent knows
   std::set<std::string> strangers = {"ghost"};  // every other user is there, and the same one
   std::set<std::string> no_zones = {"Europe/Nowhere"};
+  // CPUs and MiB of memory that the machine has; null: the agent is too old to tell what the guest
+  // uses of them.
+  std::function<std::pair<uint32_t, uint64_t>()> given;
+  uint32_t offline_cpus = 0;                   // of them
+  uint64_t used_mb = 200;                      // of the memory
+  uint64_t offline_mb = 0;                     // plugged, and not the kernel's yet
   std::set<std::string> groups;                // of the user
   std::set<std::string> keys;                  // "TYPE DATA", of the user
   std::string address = "192.0.2.2";           // empty: none yet
@@ -48,7 +55,7 @@ struct FakeGuest {
   std::function<void()> on_change;             // set by the host: what the guest pushes
 
   void SetConnected(bool value);
-  // Another boot: hostname from the file, no script is going on.
+  // Another boot: hostname from the file, no script is going on, all CPUs are.
   void Reboot(const std::string& new_boot_id);
   int TimesRun(const std::string& script) const;
 };
@@ -61,6 +68,7 @@ class FakeGuestAgent : public GuestAgent {
   absl::StatusOr<agent::Observation> Observe(const agent::ObserveRequest& request) override;
   absl::Status SetHostname(const std::string& hostname) override;
   absl::Status Set(const agent::Settings& settings) override;
+  absl::Status SetResources(const agent::SetResourcesRequest& request) override;
   absl::Status SetGroups(const agent::SetGroupsRequest& request) override;
   absl::Status SetAuthorizedKeys(const agent::SetAuthorizedKeysRequest& request) override;
   absl::StatusOr<agent::SetStorageReply> SetStorage(
@@ -87,6 +95,7 @@ class FakeGuestAgent : public GuestAgent {
   absl::Status MayRun(const agent::RunScriptRequest& request) const;
   agent::ScriptRun* Find(const std::string& run_id) const;
   agent::RunScriptEvent OutputOf(const std::string& run_id, uint64_t offset) const;
+  std::pair<uint32_t, uint64_t> Given();  // without the lock; 0: it cannot tell
 
   const std::shared_ptr<FakeGuest> guest_;
 };
