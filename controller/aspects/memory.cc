@@ -8,7 +8,7 @@
 #include "controller/aspects/aspects.h"
 #include "controller/aspects/resources.h"
 #include "controller/aspects/worlds.h"
-#include "controller/failpoint.h"
+#include "controller/base/failpoint.h"
 
 namespace rum {
 namespace {

@@ -13,7 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "controller/hypervisor/definition.h"
-#include "controller/onlooker.h"
+#include "controller/base/onlooker.h"
 #include "state/config.pb.h"
 #include "state/identity.h"
 
