@@ -113,6 +113,9 @@ void AddApplyCommands(CLI::App* app, Globals* globals) {
         flags->request.set_take_over(true);
       },
       "re-run a changed system script too; also when the machine is another user's");
+  apply->add_flag_function(
+      "--no-live", [flags](int64_t) { flags->request.set_no_live(true); },
+      "what the machine has room for waits for a restart too (for good: reconcile.live = false)");
   apply->add_flag("--restart", flags->restart, "restart the machine if a change needs it");
   apply->add_flag(
       "--exit-code", flags->exit_code,

@@ -137,6 +137,7 @@ class Reconciliation {
     options.reset = options_.reset && !started_;
     options.reset_drives = options_.reset_drives;
     options.retry_failed = options_.retry_failed;
+    options.live = !options_.no_live;
     return options;
   }
 

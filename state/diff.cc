@@ -17,15 +17,24 @@ using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
+// 0 stands for an absent number where the schema names no default.
+bool IsAbsent(uint64_t value, const FieldDescriptor* field) {
+  return value == 0 && !field->options().GetExtension(rum::required) &&
+         field->options().GetExtension(rum::default_text).empty();
+}
+
 std::string ScalarText(const Message& message, const FieldDescriptor* field, int index = -1) {
   const auto* reflection = message.GetReflection();
   switch (field->cpp_type()) {
     case FieldDescriptor::CPPTYPE_BOOL:
       return reflection->GetBool(message, field) ? "true" : "false";
-    case FieldDescriptor::CPPTYPE_UINT32:
-      return std::to_string(reflection->GetUInt32(message, field));
+    case FieldDescriptor::CPPTYPE_UINT32: {
+      const uint32_t value = reflection->GetUInt32(message, field);
+      return IsAbsent(value, field) ? "" : std::to_string(value);
+    }
     case FieldDescriptor::CPPTYPE_UINT64: {
       const uint64_t value = reflection->GetUInt64(message, field);
+      if (IsAbsent(value, field)) return "";
       return field->options().GetExtension(rum::is_size) ? FormatSize(value)
                                                          : std::to_string(value);
     }
@@ -189,6 +198,7 @@ std::vector<FieldChange> Diff(const Config& before, const Config& after) {
 
 Effect EffectOf(const std::string& field) { return MeaningOf(field).effect; }
 std::string ReasonOf(const std::string& field) { return MeaningOf(field).reason; }
+std::string RoomOf(const std::string& field) { return MeaningOf(field).room; }
 
 std::string RecreateCommand(const std::string& field) {
   return IsWithin(field, "drives") ? "rum up --reset --drives" : "rum up --reset";

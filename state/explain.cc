@@ -43,8 +43,7 @@ void Append(const FieldDescriptor& field, const std::string& path, const FieldMe
                                                        : "default " + fallback;
   text.about = options.GetExtension(rum::about);
   text.reaches_host = options.GetExtension(rum::reaches_host);
-  text.effect = EffectName(meaning.effect);
-  if (!meaning.reason.empty()) absl::StrAppend(&text.effect, " — ", meaning.reason);
+  text.effect = EffectText(meaning);
   texts->push_back(std::move(text));
 }
 
@@ -86,6 +85,13 @@ std::string EffectName(int effect) {
     default:
       return "restart";
   }
+}
+
+std::string EffectText(const FieldMeaning& meaning) {
+  std::string text = EffectName(meaning.effect);
+  if (!meaning.room.empty()) text = absl::StrCat("live within room (", meaning.room, "), else ", text);
+  if (!meaning.reason.empty()) absl::StrAppend(&text, " — ", meaning.reason);
+  return text;
 }
 
 std::vector<FieldText> FieldTexts() {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "state/schema.h"
 
 namespace rum {
 
@@ -28,6 +29,8 @@ absl::StatusOr<std::string> Explain(const std::string& field);
 
 // "live", "live, opt-in", "restart", "recreate", "none".
 std::string EffectName(int effect);
+// The same with its room and its reason: "live within room (up to …), else restart — …".
+std::string EffectText(const FieldMeaning& meaning);
 
 }  // namespace rum
 

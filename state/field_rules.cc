@@ -86,6 +86,8 @@ std::map<std::string, FieldRule> AllRules() {
       {"rum.Image.sha256", TextRule("^[0-9a-fA-F]{64}$", "", 0, true)},
       {"rum.Resources.cpus", RangeRule(1, 4096, ", as no QEMU has more")},
       {"rum.Resources.memory_mb", RangeRule(256, uint64_t{1} << 32)},
+      {"rum.Resources.max_cpus", RangeRule(1, 4096, ", as no QEMU has more")},
+      {"rum.Resources.max_memory_mb", RangeRule(256, uint64_t{1} << 32)},
       {"rum.Resources.disk", RangeRule(kLeastRootDisk, kMostBytes)},
       {"rum.Network.hostname", TextRule(HostnamePattern(), "^([0-9.]+|localhost)$", 64)},
       {"rum.Network.ip_wait_timeout_s", RangeRule(0, kWeek, ", a week")},

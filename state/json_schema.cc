@@ -167,8 +167,7 @@ void Document(const FieldDescriptor& field, const FieldMeaning& meaning, Struct*
   const bool stated = options.GetExtension(rum::effect) != EFFECT_UNSPECIFIED;
   if (field.cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE || stated) {
     absl::StrAppend(&about, about.empty() ? "" : "\n\n",
-                    "Effect of a change: ", EffectName(meaning.effect),
-                    meaning.reason.empty() ? "" : absl::StrCat(" — ", meaning.reason), ".");
+                    "Effect of a change: ", EffectText(meaning), ".");
   }
   if (about.empty()) return;
   Struct docs;

@@ -45,15 +45,16 @@ bool SkipElement(const FieldDescriptor& field, const Descriptor* element, std::s
   return whole;
 }
 
+template <typename Wanted>
 void AddFieldsOf(const Descriptor& table, const std::string& prefix, const FieldMeaning& above,
-                 const std::set<Effect>& effects, std::vector<std::string>* fields) {
+                 const Wanted& wanted, std::vector<std::string>* fields) {
   for (int i = 0; i < table.field_count(); ++i) {
     const FieldDescriptor& field = *table.field(i);
     const FieldMeaning meaning = above.Below(field);
     const std::string path = prefix + field.name();
     if (field.message_type() != nullptr && !field.is_repeated()) {
-      AddFieldsOf(*field.message_type(), path + ".", meaning, effects, fields);
-    } else if (effects.count(meaning.effect) > 0) {
+      AddFieldsOf(*field.message_type(), path + ".", meaning, wanted, fields);
+    } else if (wanted(meaning)) {
       fields->push_back(path);
     }
   }
@@ -65,16 +66,30 @@ FieldMeaning FieldMeaning::Below(const FieldDescriptor& field) const {
   FieldMeaning meaning = *this;
   if (field.options().GetExtension(rum::effect) != EFFECT_UNSPECIFIED) {
     meaning.effect = field.options().GetExtension(rum::effect);
+    meaning.room.clear();
   }
   if (!field.options().GetExtension(rum::reason).empty()) {
     meaning.reason = field.options().GetExtension(rum::reason);
+  }
+  if (!field.options().GetExtension(rum::room).empty()) {
+    meaning.room = field.options().GetExtension(rum::room);
   }
   return meaning;
 }
 
 std::vector<std::string> FieldsOfEffects(const std::set<Effect>& effects) {
   std::vector<std::string> fields;
-  AddFieldsOf(*Config::descriptor(), "", {}, effects, &fields);
+  AddFieldsOf(
+      *Config::descriptor(), "", {},
+      [&](const FieldMeaning& meaning) { return effects.count(meaning.effect) > 0; }, &fields);
+  return fields;
+}
+
+std::vector<std::string> FieldsWithRoom() {
+  std::vector<std::string> fields;
+  AddFieldsOf(
+      *Config::descriptor(), "", {}, [](const FieldMeaning& meaning) { return !meaning.room.empty(); },
+      &fields);
   return fields;
 }
 

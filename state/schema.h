@@ -16,6 +16,7 @@ namespace rum {
 struct FieldMeaning {
   Effect effect = RESTART;
   std::string reason;
+  std::string room;  // see config.proto; empty: the effect is always that
   FieldMeaning Below(const google::protobuf::FieldDescriptor& field) const;
 };
 
@@ -26,6 +27,9 @@ std::vector<const google::protobuf::FieldDescriptor*> FieldsAlong(const std::str
 // The dotted paths of all fields whose changes cost one of `effects`, in the order of the schema; a
 // table of many elements is one field.
 std::vector<std::string> FieldsOfEffects(const std::set<Effect>& effects);
+
+// Those among them whose changes are live within a room.
+std::vector<std::string> FieldsWithRoom();
 
 // Whether it is a key of the file; else rum itself notes it.
 bool IsKey(const google::protobuf::FieldDescriptor& field);

@@ -89,6 +89,9 @@ class Validator {
     const Resources& resources = config_.resources();
     CheckRange("resources.cpus", resources.cpus());
     CheckRange("resources.memory_mb", resources.memory_mb());
+    CheckMost("resources.max_cpus", resources.max_cpus(), "resources.cpus", resources.cpus());
+    CheckMost("resources.max_memory_mb", resources.max_memory_mb(), "resources.memory_mb",
+              resources.memory_mb());
     CheckSize("resources.disk", resources.disk(), kLeastRootDisk, "a guest needs that much");
   }
 
@@ -100,6 +103,14 @@ class Validator {
     } else if (rule.most > 0 && value > rule.most) {
       Report(field, field + " must be at most " + std::to_string(rule.most) + rule.most_why + got);
     }
+  }
+
+  // Of what `from` may become while the machine runs.
+  void CheckMost(const std::string& field, uint64_t most, const std::string& from, uint64_t now) {
+    if (sources_.count(field) == 0 && most == 0) return;
+    if (most >= now) return CheckRange(field, most);
+    Report(field, field + " must be at least " + from + ", which is " + std::to_string(now) +
+                      " (got " + std::to_string(most) + ")");
   }
 
   // One of the words of the field's rule.

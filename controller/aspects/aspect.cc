@@ -8,6 +8,19 @@
 
 namespace rum {
 
+namespace {
+
+std::vector<FieldChange> NextChanges(const Config& desired, const DomainState& domain) {
+  return domain.defined ? DefinitionChanges(domain.persistent, desired)
+                        : std::vector<FieldChange>();
+}
+
+std::vector<FieldChange> NowChanges(const Config& desired, const DomainState& domain) {
+  return domain.running ? DefinitionChanges(domain.live, desired) : NextChanges(desired, domain);
+}
+
+}  // namespace
+
 Scene::Scene(const Config& desired, const MachineRecord& record, const Observed& observed,
              const PlanOptions& options)
     : desired(desired),
@@ -15,7 +28,22 @@ Scene::Scene(const Config& desired, const MachineRecord& record, const Observed&
       observed(observed),
       options(options),
       file_changes(record.has_applied() ? Diff(record.applied(), desired)
-                                        : std::vector<FieldChange>()) {}
+                                        : std::vector<FieldChange>()),
+      next_changes(NextChanges(desired, observed.domain)),
+      now_changes(NowChanges(desired, observed.domain)) {}
+
+std::vector<FieldChange> DefinitionChanges(const Config& definition, const Config& desired) {
+  Config comparable = desired;
+  *comparable.mutable_ports() = definition.ports();
+  *comparable.mutable_provision() = definition.provision();
+  return Diff(definition, comparable);
+}
+
+const FieldChange* FindChange(const std::vector<FieldChange>& changes, const std::string& field) {
+  const auto found = std::find_if(changes.begin(), changes.end(),
+                                  [&](const FieldChange& change) { return change.field == field; });
+  return found == changes.end() ? nullptr : &*found;
+}
 
 Finding& Verdict::AddHolding(const std::string& field, const std::string& what) {
   return Add(field, Item::HOLDS, Item::NOBODY, "", "", what);

@@ -3,6 +3,7 @@
 
 #include <google/protobuf/field_mask.pb.h>
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,6 +28,7 @@ struct PlanOptions {
   // Run a script again that failed, and go on with a fight (see drift.h); the background loop does
   // neither.
   bool retry_failed = true;
+  bool live = true;  // false: what is live only within a room waits for a restart
 };
 
 // What a judgement is about. All four outlive it.
@@ -39,6 +41,22 @@ struct Scene {
   const Observed& observed;
   const PlanOptions& options;
   const std::vector<FieldChange> file_changes;  // from `applied` to `desired`; none without it
+  // From the definition for the next start, and from the one that counts now, which is the running
+  // machine's where it runs; none without it. No ports and scripts.
+  const std::vector<FieldChange> next_changes;
+  const std::vector<FieldChange> now_changes;
+};
+
+// How a change of `now_changes` goes on this machine, of a field that is live within its room.
+struct Way {
+  enum What {
+    kLive,     // an action of the field's aspect brings it now, in both definitions
+    kApart,    // nothing is to be brought: the aspect says how it stands. Only the definition for
+               // the next start is written, where it says something else
+    kRestart,  // at the next start
+  };
+  What what = kRestart;
+  std::string reason;  // of a restart: names the room, and the field that gives more
 };
 
 // One item of the report as data: its sentence is made with the report (status.h).
@@ -91,6 +109,9 @@ struct Aspect {
   Verdict (*judge)(const Scene& scene);
   // Makes the state true that one of its actions names; twice is once. Null: it has none.
   absl::Status (*act)(const Action& action, const Worlds& worlds, Deed* deed) = nullptr;
+  // How a change goes here; see WayOf(). nullopt: it is none of its fields. Null: the option of its
+  // fields says it. Where `kLive` is returned, `judge` has the action; it asks WayOf(), too.
+  std::optional<Way> (*way)(const Scene& scene, const FieldChange& change) = nullptr;
   // What has to be asked so that it can be judged. Null: nothing.
   void (*ask)(const Config& desired, const MachineRecord& record, const DomainState& domain,
               agent::ObserveRequest* request) = nullptr;
@@ -105,6 +126,13 @@ struct Aspect {
 // says something else than what was applied; else `other`, who owns the other end.
 Item::Author MovedBy(const Scene& scene, const std::string& field, const std::string& wanted,
                      Item::Author other);
+
+// What differs between a definition and the file. A definition carries neither ports nor scripts:
+// they are no difference of it.
+std::vector<FieldChange> DefinitionChanges(const Config& definition, const Config& desired);
+
+// The change of just that field; null: there is none.
+const FieldChange* FindChange(const std::vector<FieldChange>& changes, const std::string& field);
 
 // "will be restored", unless the loop only reports.
 std::string Outlook(const Scene& scene, const std::string& will);

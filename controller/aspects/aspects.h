@@ -9,6 +9,14 @@
 
 namespace rum {
 
+// How a change of `scene.now_changes` goes on this machine: as its aspect finds, or as its option
+// says; never live where the user does not want that (`--no-live`, reconcile.live = false).
+Way WayOf(const Scene& scene, const FieldChange& change);
+// Whether that is live.
+bool GoesLive(const Scene& scene, const FieldChange& change);
+// Whether the walk over the definition reports that field, so that no aspect has to.
+bool IsReportedByDefinition(const Scene& scene, const std::string& field);
+
 // In the order of the report, which is that of their actions as well.
 const std::vector<Aspect>& Aspects();
 

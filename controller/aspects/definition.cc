@@ -1,8 +1,11 @@
 // What libvirt's definitions of a machine say: cpus, memory, image, cards, drives, shared folders
 // and whatever else the schema makes a restart or a new disk. Which fields these are, what they
 // cost and when two of them are equal follows from the descriptor (state/diff.h, state/schema.h)
-// alone.
+// alone. What goes live on this machine (WayOf) is left to the aspect that says so, in both
+// definitions.
 #include "controller/aspects/definition.h"
+
+#include <google/protobuf/util/field_mask_util.h>
 
 #include <algorithm>
 #include <set>
@@ -22,8 +25,6 @@ namespace {
 
 constexpr char kDomain[] = "domain";
 constexpr char kImage[] = "image.base";
-constexpr char kMemory[] = "resources.memory_mb";
-constexpr char kCpus[] = "resources.cpus";
 
 Change ToChange(const FieldChange& field) {
   Change change;
@@ -35,20 +36,20 @@ Change ToChange(const FieldChange& field) {
   return change;
 }
 
-// A definition carries neither ports nor scripts: they are no difference of it.
-std::vector<FieldChange> DefinitionChanges(const Config& definition, const Config& desired) {
-  Config comparable = desired;
-  *comparable.mutable_ports() = definition.ports();
-  *comparable.mutable_provision() = definition.provision();
-  return Diff(definition, comparable);
-}
-
 bool HasEffect(const std::vector<FieldChange>& changes, Effect effect) {
   return std::any_of(changes.begin(), changes.end(),
                      [effect](const FieldChange& change) { return change.effect == effect; });
 }
 
-std::string OrAbsent(const std::string& value) { return value.empty() ? "absent" : value; }
+const char* UnitOf(const std::string& field) {
+  const bool memory = field == "resources.memory_mb" || field == "resources.max_memory_mb";
+  const bool cpus = field == "resources.cpus" || field == "resources.max_cpus";
+  return memory ? " MiB" : cpus ? " vCPUs" : "";
+}
+
+std::string OrAbsent(const std::string& value, const char* unit = "") {
+  return value.empty() ? "absent" : absl::StrCat(value, unit);
+}
 
 // A script is told by its hash, and one that never ran to success needs no word to run.
 Change ChangeAtStart(const FieldChange& change) {
@@ -63,15 +64,43 @@ Change ChangeAtStart(const FieldChange& change) {
   return listed;
 }
 
+std::vector<std::string> FieldsWithoutRoom() {
+  std::vector<std::string> fields = FieldsOfEffects({RESTART, RECREATE});
+  const std::vector<std::string> others = FieldsWithRoom();
+  const auto is_other = [&](const std::string& field) {
+    return std::find(others.begin(), others.end(), field) != others.end();
+  };
+  fields.erase(std::remove_if(fields.begin(), fields.end(), is_other), fields.end());
+  return fields;
+}
+
+// The definition that ran last, with what the guest made of it where a field has room: of four CPUs
+// that it was given it may have used two.
+Config AsItRan(const MachineRecord& record) {
+  Config config = record.last_live();
+  google::protobuf::FieldMask mask;
+  for (const std::string& field : FieldsWithRoom()) mask.add_paths(field);
+  google::protobuf::util::FieldMaskUtil::MergeOptions options;
+  options.set_replace_message_fields(true);
+  options.set_replace_repeated_fields(true);
+  google::protobuf::util::FieldMaskUtil::MergeMessageTo(record.applied(), mask, options, &config);
+  return config;
+}
+
 class DefinitionJudge {
  public:
   explicit DefinitionJudge(const Scene& scene)
       : scene_(scene), domain_(scene.observed.domain), there_(domain_.defined || domain_.running) {
-    if (domain_.defined) next_ = DefinitionChanges(domain_.persistent, scene.desired);
-    if (domain_.running) {
-      now_ = DefinitionChanges(domain_.live, scene.desired);
-    } else {
-      now_ = next_;
+    std::set<std::string> live;
+    for (FieldChange change : scene.now_changes) {
+      const Way way = WayOf(scene, change);
+      if (way.what == Way::kLive) live.insert(change.field);
+      if (way.what != Way::kRestart) continue;
+      change.reason = way.reason;
+      now_.push_back(std::move(change));
+    }
+    for (const FieldChange& change : scene.next_changes) {
+      if (live.count(change.field) == 0) next_.push_back(change);
     }
   }
 
@@ -179,7 +208,7 @@ class DefinitionJudge {
     if (!domain_.defined || domain_.running || scene_.options.start) return;
     const MachineRecord& record = scene_.record;
     if (record.has_last_live()) {
-      for (const FieldChange& change : DefinitionChanges(record.last_live(), scene_.desired)) {
+      for (const FieldChange& change : DefinitionChanges(AsItRan(record), scene_.desired)) {
         if (change.effect == RESTART) verdict_.at_start.push_back(ToChange(change));
       }
     }
@@ -189,7 +218,7 @@ class DefinitionJudge {
     }
   }
 
-  // Memory and cpus always, every other field of the definition when something is with it.
+  // Every field of the definition when something is with it.
   void JudgeItems() {
     for (const Change& change : waiting_) {
       JudgeWaiting(change);
@@ -200,13 +229,6 @@ class DefinitionJudge {
     } else {
       verdict_.AddCurable(kDomain, kDomain, Item::LIBVIRT, "not defined", "defined",
                           "no longer defined in libvirt", Outlook(scene_, "defined"));
-    }
-    const Resources& now = (domain_.running ? domain_.live : domain_.persistent).resources();
-    if (reported_.count(kMemory) == 0) {
-      verdict_.AddHolding(kMemory, absl::StrCat(now.memory_mb(), " MiB"));
-    }
-    if (reported_.count(kCpus) == 0) {
-      verdict_.AddHolding(kCpus, absl::StrCat(now.cpus(), now.cpus() == 1 ? " vCPU" : " vCPUs"));
     }
   }
 
@@ -221,13 +243,13 @@ class DefinitionJudge {
       return;
     }
     const bool recreate = change.effect() == RECREATE;
-    const char* unit = field == kMemory ? " MiB" : field == kCpus ? " vCPUs" : "";
+    const char* unit = UnitOf(field);
     const std::string when =
         recreate ? absl::StrCat("needs ", RecreateCommand(field)) : "at the next start";
     verdict_
         .Add(field, recreate ? Item::NEEDS_RECREATE : Item::NEEDS_RESTART,
              MovedBy(scene_, field, after, Item::LIBVIRT), change.before(), after,
-             absl::StrCat(OrAbsent(change.before()), unit, " now, ", OrAbsent(after), unit, " ",
+             absl::StrCat(OrAbsent(change.before(), unit), " now, ", OrAbsent(after, unit), " ",
                           when))
         .item.set_reason(change.reason());
   }
@@ -248,7 +270,7 @@ class DefinitionJudge {
   // What the definition that counts now says; live fields of it mean nothing.
   void NoteApplied() {
     *verdict_.seen.mutable_applied() = domain_.running ? domain_.live : domain_.persistent;
-    for (const std::string& field : FieldsOfEffects({RESTART, RECREATE})) {
+    for (const std::string& field : FieldsWithoutRoom()) {
       verdict_.Know(absl::StrCat("applied.", field));
     }
     if (!domain_.running) return;
@@ -330,7 +352,7 @@ std::vector<std::string> DriveNames(const DomainState& domain) {
 
 Aspect DefinitionAspect() {
   return {.name = kDomain,
-          .fields = FieldsOfEffects({RESTART, RECREATE}),
+          .fields = FieldsWithoutRoom(),
           .known_by = Item::LIBVIRT,
           .acts_first = true,
           .judge = JudgeDefinition,

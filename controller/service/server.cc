@@ -99,6 +99,7 @@ class ControlService final : public control::Control::Service {
     options.default_uri = request->default_uri();
     options.recorded = request->recorded();
     options.take_over = request->take_over();
+    options.no_live = request->no_live();
     options.new_machine = request->new_machine();
     options.trust.assign(request->trust().begin(), request->trust().end());
     (*events)->End(controller_->Apply(request->config_path(), options, (*events)->Sink()));
