@@ -30,6 +30,7 @@ struct FoundDomain {
   std::optional<DomainFacts> persistent;
   std::optional<DomainFacts> live;
   std::map<std::string, LiveDisk> live_disks;
+  std::optional<PlugPorts> ports;  // of what runs
   std::optional<DomainFacts> saved;  // by `virsh managedsave`: what its next start goes on with
 
   std::set<std::string> Paths() const {
@@ -54,8 +55,9 @@ struct FoundDomain {
 // The folder of rum's pool in that libvirt.
 std::string DiskFolder(const ConnectionFacts& connection);
 
-// What ConnectLibvirt() gives. Making disks and definitions is in libvirt_define.cc, looking,
-// starting and stopping in libvirt_hypervisor.cc, what people look at in libvirt_views.cc.
+// What ConnectLibvirt() gives. Making disks and definitions is in libvirt_define.cc, changing disks
+// of what runs in libvirt_live_disks.cc, looking, starting and stopping in libvirt_hypervisor.cc,
+// what people look at in libvirt_views.cc.
 class LibvirtHypervisor : public Hypervisor {
  public:
   LibvirtHypervisor(const std::string& uri, std::string agent_binary,
@@ -67,6 +69,7 @@ class LibvirtHypervisor : public Hypervisor {
                       const Onlooker& onlooker) override;
   absl::StatusOr<std::set<std::string>> NetworksOfOthers(const MachineIdentity& machine) override;
   absl::StatusOr<std::set<std::string>> ImagesInUse() override;
+  absl::Status ChangeDisk(const MachineIdentity& machine, const DiskChange& change) override;
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override;
   absl::StatusOr<Removal> Remove(const MachineIdentity& machine) override;
@@ -100,6 +103,8 @@ class LibvirtHypervisor : public Hypervisor {
                      const DiskSet& disks, Ledger* ledger);
   void RemoveUnused(const ConnectionHandle& connection, const MachineIdentity& machine, bool drives,
                     Ledger* ledger);
+  absl::Status ChangeDiskNow(const ConnectionHandle& connection, const MachineIdentity& machine,
+                             const DiskChange& change);
   absl::StatusOr<bool> GoOn(const FoundDomain& found);
   void MakeConsoleFolder(const FoundDomain& found);
   void RemoveConsoleLog(const FoundDomain& found, const MachineIdentity& machine);
