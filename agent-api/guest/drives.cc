@@ -12,6 +12,7 @@
 #include <mutex>
 #include <thread>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -30,10 +31,12 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr uint64_t kSector = 512;  // in which sysfs counts, whatever the disk's is
-// A partition ends so much before the disk: the table's copy, and what growpart does not bother for.
+// A partition ends so much before the disk: the table's copy, and what growpart does not bother
+// for.
 constexpr uint64_t kPartitionSlack = 3 << 20;
 // No filesystem uses the last part of what is not a whole block.
 constexpr uint64_t kFilesystemSlack = 1 << 20;
+constexpr size_t kMostOfTable = 1 << 20;
 constexpr std::chrono::seconds kAppears{30};   // what was plugged in, or has grown, on a busy host
 constexpr std::chrono::seconds kReleased{60};  // how long an unplugging may take
 constexpr std::chrono::milliseconds kBetweenLooks{50};
@@ -46,6 +49,11 @@ uint64_t NumberIn(const fs::path& file) {
 std::vector<MountEntry> MountsOfNow() { return ParseMountInfo(ReadFile("/proc/self/mountinfo")); }
 
 std::string NodeOf(const BlockPart& part) { return absl::StrCat("/dev/", part.name); }
+
+// Where rum mounted something, at this boot or before.
+std::vector<std::string> OwnTargets() {
+  return TargetsOf(OwnLines(ReadFile("/etc/fstab", kMostOfTable)));
+}
 
 bool IsMountOf(const MountEntry& mount, const BlockPart& part) {
   return mount.device == part.device || mount.source == NodeOf(part);
@@ -178,8 +186,14 @@ std::optional<Ground> BtrfsGround(const BlockPart& part, const std::vector<Mount
   return std::nullopt;
 }
 
-std::string UsesOf(const std::vector<BlockPart>& parts, const std::vector<MountEntry>& mounts) {
-  std::vector<std::string> uses;
+struct Uses {
+  std::vector<std::string> all;
+  bool idle = true;  // nothing but what rum mounted, and no process uses it
+};
+
+Uses UsesOf(const std::vector<BlockPart>& parts, const std::vector<MountEntry>& mounts) {
+  Uses uses;
+  const std::vector<std::string> own = OwnTargets();
   for (const BlockPart& part : parts) {
     std::vector<MountEntry> here;
     for (const MountEntry& mount : mounts) {
@@ -189,18 +203,22 @@ std::string UsesOf(const std::vector<BlockPart>& parts, const std::vector<MountE
     if (btrfs.has_value()) here.push_back(btrfs->mount);
     for (const MountEntry& mount : here) {
       const std::string users = UsersOf(mount.target);
-      uses.push_back(absl::StrCat("mounted at ", mount.target,
-                                  users.empty() ? "" : absl::StrCat(", in use by ", users)));
+      uses.all.push_back(absl::StrCat("mounted at ", mount.target,
+                                      users.empty() ? "" : absl::StrCat(", in use by ", users)));
+      uses.idle = uses.idle && users.empty() && absl::c_linear_search(own, mount.target);
     }
     std::error_code none;
-    for (const auto& holder : fs::directory_iterator(
-             absl::StrCat("/sys/class/block/", part.name, "/holders"), none)) {
-      uses.push_back(absl::StrCat("a part of ", holder.path().filename().string()));
+    for (const auto& holder :
+         fs::directory_iterator(absl::StrCat("/sys/class/block/", part.name, "/holders"), none)) {
+      uses.all.push_back(absl::StrCat("a part of ", holder.path().filename().string()));
+      uses.idle = false;
     }
-    if (absl::StrContains(ReadFile("/proc/swaps"), absl::StrCat(NodeOf(part), " ")))
-      uses.push_back(absl::StrCat("swap space (", NodeOf(part), ")"));
+    if (absl::StrContains(ReadFile("/proc/swaps"), absl::StrCat(NodeOf(part), " "))) {
+      uses.all.push_back(absl::StrCat("swap space (", NodeOf(part), ")"));
+      uses.idle = false;
+    }
   }
-  return absl::StrJoin(uses, "; ");
+  return uses;
 }
 
 // The disk under "/"; empty: it is on none of its own.
@@ -229,7 +247,8 @@ absl::StatusOr<std::string> DiskOf(const std::string& serial) {
   return root;
 }
 
-// That a guest knows of a new drive or of a new size, a moment later, is told by nothing to wait on.
+// That a guest knows of a new drive or of a new size, a moment later, is told by nothing to wait
+// on.
 absl::StatusOr<std::string> Await(const agent::DriveWish& wish) {
   const Clock::time_point deadline = Clock::now() + kAppears;
   for (;;) {
@@ -248,8 +267,9 @@ absl::StatusOr<std::string> Await(const agent::DriveWish& wish) {
 absl::Status Release(const std::string& disk) {
   const absl::Status taken = Released().Take(disk);
   if (taken.ok()) return taken;
-  const std::string uses = UsesOf(PartsOf(disk), MountsOfNow());
-  return absl::FailedPreconditionError(uses.empty() ? std::string(taken.message()) : uses);
+  const Uses uses = UsesOf(PartsOf(disk), MountsOfNow());
+  return absl::FailedPreconditionError(uses.all.empty() ? std::string(taken.message())
+                                                        : absl::StrJoin(uses.all, "; "));
 }
 
 absl::Status MakeTrue(const agent::DriveWish& wish, std::string* disk) {
@@ -277,8 +297,8 @@ std::vector<BlockPart> PartsOf(const std::string& disk) {
   std::vector<BlockPart> parts;
   std::error_code none;
   if (!fs::exists(folder / "size", none)) return parts;
-  parts.push_back({disk, FirstLine(ReadFile(folder / "dev")), 0, 0,
-                   NumberIn(folder / "size") * kSector});
+  parts.push_back(
+      {disk, FirstLine(ReadFile(folder / "dev")), 0, 0, NumberIn(folder / "size") * kSector});
   for (const auto& entry : fs::directory_iterator(folder, none)) {
     const fs::path& part = entry.path();
     if (!fs::exists(part / "partition")) continue;
@@ -319,7 +339,11 @@ agent::DriveState LookAtDisk(const std::string& disk, bool leaving) {
   if (parts.empty()) return state;
   state.set_size(parts.front().size);
   const std::vector<MountEntry> mounts = MountsOfNow();
-  if (leaving) state.set_used(UsesOf(parts, mounts));
+  if (leaving) {
+    const Uses uses = UsesOf(parts, mounts);
+    state.set_used(absl::StrJoin(uses.all, "; "));
+    state.set_idle(!uses.all.empty() && uses.idle);
+  }
   const std::optional<Ground> ground = GroundOf(parts, mounts);
   if (!ground.has_value()) return state;
   state.set_cannot_grow(WhyNot(*ground));
@@ -336,8 +360,7 @@ absl::Status GrowOnDisk(const std::string& disk) {
     return absl::FailedPreconditionError(why);
   if (PartitionGrows(parts.front(), ground->part)) {
     const std::string node = absl::StrCat("/dev/", disk);
-    const absl::Status grown =
-        RunTool({"growpart", node, absl::StrCat(ground->part.partition)});
+    const absl::Status grown = RunTool({"growpart", node, absl::StrCat(ground->part.partition)});
     // It ends with 1 where nothing was left to do.
     if (!grown.ok() && !absl::StrContains(grown.message(), "NOCHANGE")) return grown;
   }

@@ -40,7 +40,8 @@ bool Maps(const fs::path& process, const std::string& target) {
   const std::string maps = ReadFile(process / "maps");
   for (const absl::string_view line : absl::StrSplit(maps, '\n', absl::SkipEmpty())) {
     const size_t path = line.find('/');
-    if (path != absl::string_view::npos && IsIn(std::string(line.substr(path)), target)) return true;
+    if (path != absl::string_view::npos && IsIn(std::string(line.substr(path)), target))
+      return true;
   }
   return false;
 }
@@ -71,7 +72,8 @@ std::string UsersOf(const std::string& target) {
     named.push_back(absl::StrCat("pid ", pid, " (", name, ")"));
   }
   std::string users = absl::StrJoin(named, ", ");
-  if (pids.size() > named.size()) absl::StrAppend(&users, " and ", pids.size() - named.size(), " more");
+  if (pids.size() > named.size())
+    absl::StrAppend(&users, " and ", pids.size() - named.size(), " more");
   return users;
 }
 

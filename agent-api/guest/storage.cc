@@ -391,7 +391,8 @@ absl::StatusOr<std::vector<agent::VolumeState>> SetStorage(const Volumes& asked,
   const std::lock_guard<std::mutex> guard(mutex);
   const absl::StatusOr<std::string> fstab = ReadFileToEdit(kFstab, kMostOfFstab);
   const std::vector<std::string> own_targets = TargetsOf(OwnLines(fstab.value_or("")));
-  std::string lines = UnmountStale(StaleTargets(asked), OwnLines(fstab.value_or("")), stale_problem);
+  std::string lines =
+      UnmountStale(StaleTargets(asked), OwnLines(fstab.value_or("")), stale_problem);
   const Volumes volumes = Placed(asked);
   std::vector<agent::VolumeState> states(asked.size());
   for (const int i : OuterFirst(volumes)) {

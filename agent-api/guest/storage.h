@@ -25,8 +25,7 @@ std::vector<std::string> StaleTargets(const std::vector<agent::Volume>& volumes)
 // stop the others. Homes that a mount puts out of sight, and that of `user`, are made on it. An
 // earlier volume that is in use stays mounted, with who uses it in `stale_problem`.
 absl::StatusOr<std::vector<agent::VolumeState>> SetStorage(
-    const std::vector<agent::Volume>& volumes, const std::string& user,
-    std::string* stale_problem);
+    const std::vector<agent::Volume>& volumes, const std::string& user, std::string* stale_problem);
 
 }  // namespace rum::guest
 

@@ -30,7 +30,7 @@ struct FoundDomain {
   std::optional<DomainFacts> persistent;
   std::optional<DomainFacts> live;
   std::map<std::string, LiveDisk> live_disks;
-  std::optional<PlugPorts> ports;  // of what runs
+  std::optional<PlugPorts> ports;    // of what runs
   std::optional<DomainFacts> saved;  // by `virsh managedsave`: what its next start goes on with
 
   std::set<std::string> Paths() const {

@@ -27,11 +27,12 @@ constexpr unsigned kSlots = 32;
 class LiveXml {
  public:
   explicit LiveXml(const std::string& xml)
-      : parsed_(document_.load_buffer(xml.data(), xml.size())), domain_(document_.child("domain")) {}
+      : parsed_(document_.load_buffer(xml.data(), xml.size())),
+        domain_(document_.child("domain")) {}
   absl::Status status() const {
     if (parsed_ && domain_) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat(
-        "not the XML of a domain: ", parsed_ ? "no <domain>" : parsed_.description()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("not the XML of a domain: ", parsed_ ? "no <domain>" : parsed_.description()));
   }
   xml_node domain() const { return domain_; }
   // Null: it has none.

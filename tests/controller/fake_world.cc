@@ -31,6 +31,9 @@ class LentHypervisor : public Hypervisor {
     return lent_->NetworksOfOthers(machine);
   }
   absl::StatusOr<std::set<std::string>> ImagesInUse() override { return lent_->ImagesInUse(); }
+  absl::Status ChangeDisk(const MachineIdentity& machine, const DiskChange& change) override {
+    return lent_->ChangeDisk(machine, change);
+  }
   absl::Status Start(const MachineIdentity& machine) override { return lent_->Start(machine); }
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override {
     return lent_->Stop(machine, grace);

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "controller/aspects/ports.h"
 #include "controller/aspects/setting.h"
 #include "controller/hypervisor/definition.h"
@@ -68,6 +69,10 @@ std::string Name(const Action& action) {
         absl::StrAppend(&name, " -", target);
       }
       return name;
+    case Action::kChangeDisk:
+      return absl::StrCat(name, " ", Action::ChangeDisk::What_Name(action.change_disk().what()));
+    case Action::kAdoptFilesystems:
+      return absl::StrCat(name, " ", absl::StrJoin(action.adopt_filesystems().changed(), " "));
     case Action::kRunScript:
       return absl::StrCat(name, action.run_script().rerun() ? " again" : "");
     case Action::kForgetBootScript:
@@ -98,16 +103,37 @@ void Model::Apply(const Plan& plan) {
   NoteObserved(true, 1);
 }
 
+void Model::Define() {
+  DomainState& domain = observed.domain;
+  std::optional<Config> present;
+  if (domain.defined) present = domain.persistent;
+  if (domain.defined && domain.running) present = WithSizesOf(domain.live, *std::move(present));
+  domain.persistent = DefinitionFor(desired, present);
+  domain.defined = true;
+}
+
+void Model::ChangeDisk(const Action::ChangeDisk& change) {
+  Config& live = observed.domain.live;
+  const std::string& drive = change.drive();
+  if (change.what() == Action::ChangeDisk::UNPLUG) {
+    live.mutable_drives()->erase(drive);
+  } else if (drive.empty()) {
+    live.mutable_resources()->set_disk(change.size());
+  } else {
+    (*live.mutable_drives())[drive].set_size(change.size());
+  }
+  const std::string serial = drive.empty() ? "rum.root" : DriveSerial(drive);
+  for (agent::DriveState& seen : *observed.guest->mutable_drives()) {
+    if (seen.serial() == serial) seen.set_grows(false);
+  }
+}
+
 void Model::Apply(const Action& action) {
   NoteIntent(desired, observed, action, &record);
   DomainState& domain = observed.domain;
   if (action.has_define_domain()) {
-    const bool keep = domain.defined && !action.define_domain().reset();
-    std::optional<Config> present;
-    if (keep) present = domain.persistent;
-    if (keep && domain.running) present = WithSizesOf(domain.live, *std::move(present));
-    domain.persistent = DefinitionFor(desired, present);
-    domain.defined = true;
+    if (action.define_domain().reset()) domain.defined = false;
+    Define();
   } else if (action.has_start_domain()) {
     domain.running = true;
     domain.live = domain.persistent;
@@ -144,6 +170,12 @@ void Model::Apply(const Action& action) {
   } else if (action.has_set_storage()) {
     observed.guest->clear_stale_targets();
     for (agent::VolumeState& state : *observed.guest->mutable_volumes()) state.set_holds(true);
+  } else if (action.has_change_disk()) {
+    Define();
+    ChangeDisk(action.change_disk());
+  } else if (action.has_adopt_filesystems()) {
+    Define();
+    *domain.live.mutable_fs() = action.adopt_filesystems().fs();
   } else if (action.has_forget_boot_script()) {
     observed.guest->clear_boot_script_hash();
   } else if (action.has_run_script()) {

@@ -25,13 +25,16 @@ struct FakeGuest {
   std::string boot_id = "boot-1";
   std::string hostname = "localhost";
   std::string static_hostname = "localhost";
-  agent::Settings settings;                    // those that its agent knows
-  std::set<std::string> groups;                // of the user
-  std::set<std::string> keys;                  // "TYPE DATA", of the user
-  std::string address = "192.0.2.2";           // empty: none yet
-  std::set<std::string> mounted;               // targets
-  std::map<std::string, std::string> broken;   // targets that cannot be mounted, and why
-  std::vector<agent::ScriptRun> runs;          // the ledger
+  agent::Settings settings;                   // those that its agent knows
+  std::set<std::string> groups;               // of the user
+  std::set<std::string> keys;                 // "TYPE DATA", of the user
+  std::string address = "192.0.2.2";          // empty: none yet
+  std::set<std::string> mounted;              // targets
+  std::map<std::string, std::string> broken;  // targets that cannot be mounted, and why
+  // What its agent tells of its disks, by serial; none: it is of an older rum.
+  std::map<std::string, agent::DriveState> drives;
+  std::map<std::string, std::string> busy;  // targets that cannot be unmounted, and who uses them
+  std::vector<agent::ScriptRun> runs;       // the ledger
   std::map<std::string, std::string> outputs;  // by run_id
   std::string boot_script_hash;                // what the agent would run by itself
   std::vector<std::string> cancelled;          // run_ids
@@ -79,6 +82,7 @@ class FakeGuestAgent : public GuestAgent {
   void Dial(uint16_t port, std::function<void(absl::StatusOr<int>)> done) override;
 
  private:
+  void Grant(const agent::DriveWish& wish, agent::DriveState* state);  // needs the lock
   absl::Status Begin();  // of a call that changes something; needs the lock
 
   const std::shared_ptr<FakeGuest> guest_;

@@ -199,8 +199,8 @@ absl::Status FakeHypervisor::ChangeDisk(const MachineIdentity& machine, const Di
 // With the lock.
 void FakeHypervisor::Grow(const std::string& drive, DomainState* domain) {
   const bool root = drive.empty();
-  const uint64_t wanted = root ? domain->persistent.resources().disk()
-                               : domain->persistent.drives().at(drive).size();
+  const uint64_t wanted =
+      root ? domain->persistent.resources().disk() : domain->persistent.drives().at(drive).size();
   const uint64_t now =
       root ? domain->live.resources().disk() : domain->live.drives().at(drive).size();
   if (now >= wanted) return;
