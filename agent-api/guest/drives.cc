@@ -39,7 +39,7 @@ constexpr uint64_t kFilesystemSlack = 1 << 20;
 constexpr size_t kMostOfTable = 1 << 20;
 constexpr std::chrono::seconds kAppears{30};   // what was plugged in, or has grown, on a busy host
 constexpr std::chrono::seconds kReleased{60};  // how long an unplugging may take
-constexpr std::chrono::milliseconds kBetweenLooks{50};
+constexpr std::chrono::milliseconds kBetweenSights{50};
 
 uint64_t NumberIn(const fs::path& file) {
   uint64_t number = 0;
@@ -260,7 +260,7 @@ absl::StatusOr<std::string> Await(const agent::DriveWish& wish) {
       return absl::FailedPreconditionError(
           absl::StrCat("the guest's kernel does not see that ", *disk, " has grown"));
     }
-    std::this_thread::sleep_for(kBetweenLooks);
+    std::this_thread::sleep_for(kBetweenSights);
   }
 }
 

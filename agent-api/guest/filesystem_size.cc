@@ -40,14 +40,14 @@ Number At(const std::string& bytes, size_t offset) {
   return number;
 }
 
-absl::Status Failed(const std::string& what) {
+absl::Status Unanswered(const std::string& what) {
   return absl::UnavailableError(absl::StrCat(what, ": ", std::strerror(errno)));
 }
 
 // The kernel keeps the superblock of what is mounted where a reader of the device finds it.
 absl::StatusOr<uint64_t> ExtSize(const std::string& device) {
   const int fd = open(device.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return Failed(device);
+  if (fd < 0) return Unanswered(device);
   std::string block(1024, 0);
   const ssize_t got = pread(fd, block.data(), block.size(), kExtSuperblock);
   close(fd);
@@ -84,7 +84,7 @@ class MountFolder {
 
 absl::StatusOr<uint64_t> XfsSize(const std::string& target) {
   XfsGeometry geometry{};
-  if (!MountFolder(target).Ask(kXfsGeometry, &geometry)) return Failed(target);
+  if (!MountFolder(target).Ask(kXfsGeometry, &geometry)) return Unanswered(target);
   return geometry.data_blocks * geometry.block_size;
 }
 
@@ -101,7 +101,7 @@ absl::StatusOr<uint64_t> BtrfsDeviceSize(const std::string& device, const std::s
                                          uint64_t* number) {
   const MountFolder folder(target);
   btrfs_ioctl_fs_info_args all{};
-  if (!folder.Ask(BTRFS_IOC_FS_INFO, &all)) return Failed(target);
+  if (!folder.Ask(BTRFS_IOC_FS_INFO, &all)) return Unanswered(target);
   for (uint64_t id = 1; id <= all.max_id; ++id) {
     btrfs_ioctl_dev_info_args one{};
     one.devid = id;
