@@ -96,6 +96,12 @@ std::string WouldDo(const Action& action) {
     case Action::kSetSetting:
       return absl::StrCat("set ", action.field().substr(action.field().rfind('.') + 1), " ",
                           action.set_setting().before(), " → ", action.set_setting().after());
+    case Action::kSetCpus:
+      return absl::StrCat("set vCPUs ", action.set_cpus().before(), " → ",
+                          action.set_cpus().after(), " while it runs");
+    case Action::kSetMemory:
+      return absl::StrCat("set memory ", action.set_memory().before_mb(), " → ",
+                          action.set_memory().after_mb(), " MiB while it runs");
     case Action::kSetGroups:
       return Groups(action.set_groups());
     case Action::kSetAuthorizedKeys: {

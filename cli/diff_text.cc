@@ -90,6 +90,12 @@ void AddAction(const Action& action, Differences* all) {
     case Action::kSetHostname:
       return Add(action.field(), action.set_hostname().before(), action.set_hostname().after(),
                  all);
+    case Action::kSetCpus:
+      return Add(action.field(), absl::StrCat(action.set_cpus().before()),
+                 absl::StrCat(action.set_cpus().after()), all);
+    case Action::kSetMemory:
+      return Add(action.field(), absl::StrCat(action.set_memory().before_mb()),
+                 absl::StrCat(action.set_memory().after_mb()), all);
     case Action::kSetGroups:
       return AddNames("user.groups", action.set_groups().remove(), action.set_groups().add(), all);
     case Action::kSetAuthorizedKeys:

@@ -24,7 +24,7 @@ struct ApplyOptions {
   bool reset = false;         // with up: a fresh root disk
   bool reset_drives = false;  // with reset: fresh drives too
   bool retry_failed = true;   // false: the background loop
-  bool no_live = false;  // what is live only within the machine's room waits for a restart
+  bool no_live = false;       // what is live only within the machine's room waits for a restart
   bool take_over = false;     // also when the machine is another user's
   bool new_machine = false;  // with up: also where a machine whose file is gone looks like this one
   bool recorded = false;     // where the file is gone: by the last good configuration

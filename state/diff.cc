@@ -139,7 +139,7 @@ class Differ {
       const uint64_t new_size = DiskSize(after.GetReflection()->GetUInt64(after, field));
       if (old_size == new_size) return;  // one disk is as good as the other
       if (new_size < old_size)
-        cost = {RECREATE, "a disk cannot be made smaller without losing what is on it"};
+        cost = {RECREATE, "a disk cannot be made smaller without losing what is on it", ""};
     }
     Add(path, old_text, new_text, cost);
   }

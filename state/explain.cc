@@ -89,7 +89,8 @@ std::string EffectName(int effect) {
 
 std::string EffectText(const FieldMeaning& meaning) {
   std::string text = EffectName(meaning.effect);
-  if (!meaning.room.empty()) text = absl::StrCat("live within room (", meaning.room, "), else ", text);
+  if (!meaning.room.empty())
+    text = absl::StrCat("live within room (", meaning.room, "), else ", text);
   if (!meaning.reason.empty()) absl::StrAppend(&text, " — ", meaning.reason);
   return text;
 }

@@ -88,8 +88,8 @@ std::vector<std::string> FieldsOfEffects(const std::set<Effect>& effects) {
 std::vector<std::string> FieldsWithRoom() {
   std::vector<std::string> fields;
   AddFieldsOf(
-      *Config::descriptor(), "", {}, [](const FieldMeaning& meaning) { return !meaning.room.empty(); },
-      &fields);
+      *Config::descriptor(), "", {},
+      [](const FieldMeaning& meaning) { return !meaning.room.empty(); }, &fields);
   return fields;
 }
 

@@ -100,6 +100,18 @@ absl::Status CheckSettings(const agent::Settings& settings) {
   return status;
 }
 
+absl::Status CheckResources(const agent::Resources& resources) {
+  constexpr uint64_t kMostKib = uint64_t{1} << 50;  // an exbibyte
+  for (const uint32_t cpus : {resources.cpus(), resources.cpus_there()}) {
+    if (cpus > 65536) return Refused(cpus, " CPUs");
+  }
+  for (const uint64_t kib :
+       {resources.memory_kib(), resources.available_kib(), resources.offline_kib()}) {
+    if (kib > kMostKib) return Refused("memory of ", kib, " KiB");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 bool SaysWhatNoAgentSays(const absl::Status& status) {
@@ -123,7 +135,7 @@ absl::Status CheckReply(const agent::ObserveRequest& request, const agent::Obser
                CheckCount("lists that are not whole", seen.cut_size(), kMostCards),
                CheckCount("drives", seen.drives_size(), kMostDrives),
                CheckCount("users of targets", seen.stale_users_size(), kMostStaleTargets),
-               CheckSettings(seen.settings())});
+               CheckSettings(seen.settings()), CheckResources(seen.resources())});
   for (const std::string& group : seen.groups()) {
     status.Update(CheckLine("the name of a group", group, kMostNameBytes));
   }

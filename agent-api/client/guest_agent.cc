@@ -75,6 +75,11 @@ class GrpcGuestAgent : public GuestAgent {
     return Unary(&Agent::Stub::Set, request, &reply);
   }
 
+  absl::Status SetResources(const agent::SetResourcesRequest& request) override {
+    agent::SetResourcesReply reply;
+    return Unary(&Agent::Stub::SetResources, request, &reply);
+  }
+
   absl::StatusOr<agent::SetStorageReply> SetStorage(
       const agent::SetStorageRequest& request) override {
     agent::SetStorageReply reply;

@@ -28,6 +28,9 @@ class GuestAgent {
   virtual absl::Status SetAuthorizedKeys(const agent::SetAuthorizedKeysRequest& request) = 0;
   // What Observation.settings tells can be set.
   virtual absl::Status Set(const agent::Settings& settings) = 0;
+  // What Observation.resources tells can be set: so many CPUs online (0: as they are), and all
+  // memory that is there.
+  virtual absl::Status SetResources(const agent::SetResourcesRequest& request) = 0;
   // Formatting may take minutes. The states of the volumes in the order of the request, also those
   // that could not be made.
   virtual absl::StatusOr<agent::SetStorageReply> SetStorage(

@@ -2,13 +2,17 @@
 
 #include <fcntl.h>
 #include <google/protobuf/descriptor.h>
+#include <linux/netlink.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <string>
@@ -36,10 +40,40 @@ agent::Observation WhatMatters(const agent::Observation& observation) {
   agent::Observation matters = observation;
   matters.clear_cards();
   matters.clear_runs();
+  if (matters.has_resources()) {  // the rest moves all the time
+    matters.mutable_resources()->clear_memory_kib();
+    matters.mutable_resources()->clear_available_kib();
+  }
   for (const agent::ScriptRun& run : observation.runs()) {
     if (run.ended_ms() != 0) *matters.add_runs() = run;
   }
   return matters;
+}
+
+// The kernel tells of devices that come, go, and change in a group of this family; -1: it does not.
+int OpenUevents() {
+  const int fd =
+      socket(AF_NETLINK, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
+  sockaddr_nl group{};
+  group.nl_family = AF_NETLINK;
+  group.nl_groups = 1;
+  if (fd < 0 || bind(fd, reinterpret_cast<sockaddr*>(&group), sizeof group) == 0) return fd;
+  close(fd);
+  return -1;
+}
+
+// Takes what was told. True: something of it was of a CPU or a block of memory, or was lost.
+bool DrainUevents(int fd) {
+  bool sign = false;
+  char buffer[8192];
+  ssize_t size = 0;
+  while ((size = recv(fd, buffer, sizeof buffer - 1, 0)) > 0 || (size < 0 && errno == ENOBUFS)) {
+    buffer[std::max<ssize_t>(size, 0)] = '\0';
+    const std::string what = buffer;  // "online@/devices/system/cpu/cpu1", then its properties
+    sign = sign || size < 0 || what.find("@/devices/system/cpu/") != std::string::npos ||
+           what.find("@/devices/system/memory/") != std::string::npos;
+  }
+  return sign;
 }
 
 // That something changed.
@@ -78,6 +112,7 @@ Changes::Changes(Observer observe, std::vector<std::string> files)
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       hostname_(open("/proc/sys/kernel/hostname", O_RDONLY | O_CLOEXEC)),
       mounts_(open("/proc/self/mounts", O_RDONLY | O_CLOEXEC)),
+      uevents_(OpenUevents()),
       thread_([this] { Watch(); }) {}
 
 Changes::~Changes() {
@@ -87,7 +122,7 @@ Changes::~Changes() {
   }
   Notice();
   thread_.join();
-  for (const int fd : {inotify_, wake_, hostname_, mounts_}) {
+  for (const int fd : {inotify_, wake_, hostname_, mounts_, uevents_}) {
     if (fd >= 0) close(fd);
   }
 }
@@ -125,8 +160,11 @@ bool Changes::Next(milliseconds patience, uint64_t* seen, agent::Changed* change
 }
 
 void Changes::Watch() {
-  pollfd fds[] = {
-      {wake_, POLLIN, 0}, {inotify_, POLLIN, 0}, {hostname_, POLLPRI, 0}, {mounts_, POLLPRI, 0}};
+  pollfd fds[] = {{wake_, POLLIN, 0},
+                  {inotify_, POLLIN, 0},
+                  {hostname_, POLLPRI, 0},
+                  {mounts_, POLLPRI, 0},
+                  {uevents_, POLLIN, 0}};
   auto looked = std::chrono::steady_clock::now() - kBetweenLooks;
   std::optional<Sign> first_sign;
   for (;;) {
@@ -136,7 +174,7 @@ void Changes::Watch() {
     const auto since =
         std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - looked);
     const int wait = std::max(kQuietMs, static_cast<int>((kBetweenLooks - since).count()));
-    const int ready = poll(fds, 4, first_sign.has_value() ? wait : -1);
+    const int ready = poll(fds, std::size(fds), first_sign.has_value() ? wait : -1);
     {
       const std::lock_guard<std::mutex> guard(mutex_);
       if (stopping_) return;
@@ -146,6 +184,7 @@ void Changes::Watch() {
     uint64_t noticed = 0;
     if (fds[0].revents != 0) sign = read(wake_, &noticed, sizeof noticed) > 0 || sign;
     if (fds[1].revents != 0) sign = Drain() || sign;
+    if (fds[4].revents != 0) sign = DrainUevents(uevents_) || sign;
     for (const int i : {2, 3}) sign = (fds[i].revents & (POLLPRI | POLLERR)) != 0 || sign;
     if (sign && !first_sign.has_value()) first_sign.emplace();
     const auto now = std::chrono::steady_clock::now();

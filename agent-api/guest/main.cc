@@ -19,6 +19,7 @@
 #include "agent-api/forward/guest_end.h"
 #include "agent-api/forward/stream_server.h"
 #include "agent-api/forward/vsock.h"
+#include "agent-api/guest/memory.h"
 #include "agent-api/guest/run_keeper.h"
 #include "agent-api/guest/scripts.h"
 #include "agent-api/guest/service.h"
@@ -106,6 +107,7 @@ int main(int argc, char** argv) {
   std::string port = "/dev/virtio-ports/org.rum.agent.0";
   std::string forward_port = "/dev/virtio-ports/org.rum.forward.0";
   std::string folder = "/var/lib/rum";
+  std::string system;
   int port_fd = -1;
   int forward_fd = -1;
   int stream_fd = -1;
@@ -118,6 +120,8 @@ int main(int argc, char** argv) {
                  "a listening socket in place of the vsock that port forwards come by");
   app.add_option("--state", folder, "where the ledger of scripts and their outputs live")
       ->capture_default_str();
+  app.add_option("--system", system,
+                 "the kernel's folder of CPUs and memory; with --port-fd: none");
   app.set_version_flag("--version", kVersion);
   CLI11_PARSE(app, argc, argv);
 
@@ -131,9 +135,14 @@ int main(int argc, char** argv) {
   std::thread(EndByItself, term).detach();
   rum::guest::RaiseDescriptorLimit();  // a connection is one, and systemd allows 1,024
   rum::guest::BlankUnfinishedDrives();
+  if (system.empty() && port_fd < 0) system = "/sys/devices/system";
+  if (!system.empty()) {
+    const absl::Status online = rum::guest::BringMemoryOnline(system);
+    if (!online.ok()) std::fprintf(stderr, "rum-agent: %s\n", online.ToString().c_str());
+  }
   rum::guest::Scripts scripts(folder);
   static rum::ToldSecret secret;  // as long as the threads that ask for it
-  rum::guest::AgentServer server(&scripts, {Self(), kVersion}, &secret);
+  rum::guest::AgentServer server(&scripts, {Self(), kVersion, system}, &secret);
   rum::guest::UnattendedBoot unattended(&scripts);
   if (port_fd >= 0) PrepareDescriptor(port_fd);
   if (forward_fd >= 0) PrepareDescriptor(forward_fd);

@@ -28,6 +28,7 @@
 #include "agent-api/guest/calls.h"
 #include "agent-api/guest/cards.h"
 #include "agent-api/guest/changes.h"
+#include "agent-api/guest/cpus.h"
 #include "agent-api/guest/drives.h"
 #include "agent-api/guest/exec.h"
 #include "agent-api/guest/files.h"
@@ -35,6 +36,7 @@
 #include "agent-api/guest/host_keys.h"
 #include "agent-api/guest/hostname.h"
 #include "agent-api/guest/hosts_file.h"
+#include "agent-api/guest/memory.h"
 #include "agent-api/guest/mount_users.h"
 #include "agent-api/guest/setting.h"
 #include "agent-api/guest/spawn.h"
@@ -144,6 +146,15 @@ class Service final : public agent::Agent::Service {
   grpc::Status SetHostname(grpc::ServerContext*, const agent::SetHostnameRequest* request,
                            agent::SetHostnameReply*) override {
     return ToGrpc(Curable(guest::SetHostname(request->hostname())));
+  }
+
+  grpc::Status SetResources(grpc::ServerContext*, const agent::SetResourcesRequest* request,
+                            agent::SetResourcesReply*) override {
+    if (program_.system.empty())
+      return ToGrpc(absl::UnimplementedError("this agent does not set CPUs and memory"));
+    absl::Status status = BringMemoryOnline(program_.system);
+    if (request->cpus() > 0) status.Update(SetOnlineCpus(program_.system, request->cpus()));
+    return ToGrpc(Curable(status));
   }
 
   grpc::Status Set(grpc::ServerContext*, const agent::SetRequest* request,
@@ -350,9 +361,23 @@ class Service final : public agent::Agent::Service {
       *seen.add_drives() = drive;
     }
     for (const Setting& setting : Settings()) setting.look(seen.mutable_settings());
+    const agent::Resources resources = ResourcesNow();
+    if (resources.cpus() > 0) *seen.mutable_resources() = resources;
     seen.set_boot_script_hash(scripts_->BootScriptHash());
     FitToBudget(request, &seen);
     return seen;
+  }
+
+  agent::Resources ResourcesNow() const {
+    agent::Resources resources;
+    if (program_.system.empty()) return resources;
+    const MemoryUse memory = ReadMemoryUse("/proc/meminfo");
+    resources.set_cpus(OnlineCpus(program_.system));
+    resources.set_cpus_there(CpusThere(program_.system));
+    resources.set_memory_kib(memory.total);
+    resources.set_available_kib(memory.available);
+    resources.set_offline_kib(OfflineMemoryKib(program_.system));
+    return resources;
   }
 
   // Which directions of a forward are over, with all said.

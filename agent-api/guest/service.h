@@ -12,6 +12,7 @@ namespace rum::guest {
 struct AgentProgram {
   std::string path;  // of the running agent, which an Upgrade replaces
   std::string version;
+  std::string system;  // the kernel's folder of CPUs and memory; empty: they are not the agent's
 };
 
 // The gRPC server of the agent: one for all sessions.

@@ -46,6 +46,8 @@ Aspect DisksAspect();
 Aspect StorageAspect();
 Aspect TimezoneAspect();
 Aspect DefinitionAspect();
+Aspect MemoryAspect();
+Aspect CpusAspect();
 Aspect ScriptsAspect();
 
 }  // namespace rum

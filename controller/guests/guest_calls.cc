@@ -91,6 +91,11 @@ absl::Status GuestProcess::Set(const agent::Settings& settings) {
   return Unary(guests::SET, request, &reply, kUnaryPatience);
 }
 
+absl::Status GuestProcess::SetResources(const agent::SetResourcesRequest& request) {
+  agent::SetResourcesReply reply;
+  return Unary(guests::SET_RESOURCES, request, &reply, kUnaryPatience);
+}
+
 absl::Status GuestProcess::SetHostname(const std::string& hostname) {
   agent::SetHostnameRequest request;
   request.set_hostname(hostname);

@@ -54,6 +54,7 @@ class GuestProcess : public GuestAgent {
       const std::function<bool(const agent::RunScriptEvent&)>& output) override;
   absl::Status CancelRun(const std::string& run_id) override;
   absl::Status Set(const agent::Settings& settings) override;
+  absl::Status SetResources(const agent::SetResourcesRequest& request) override;
   absl::Status SetBootScript(const agent::SetBootScriptRequest& request) override;
   absl::Status Exec(const std::function<bool(agent::ExecInput*)>& next_input,
                     const std::function<void(const agent::ExecOutput&)>& output) override;

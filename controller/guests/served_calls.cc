@@ -95,6 +95,9 @@ absl::Status ServedCalls::Make(const guests::ToProcess::Call& call, CallStream* 
     case guests::SET:
       return CallWith<agent::SetRequest>(
           bytes, [&](const auto& request) { return agent_.Set(request.settings()); });
+    case guests::SET_RESOURCES:
+      return CallWith<agent::SetResourcesRequest>(
+          bytes, [&](const auto& request) { return agent_.SetResources(request); });
     case guests::SET_HOSTNAME:
       return CallWith<agent::SetHostnameRequest>(
           bytes, [&](const auto& request) { return agent_.SetHostname(request.hostname()); });

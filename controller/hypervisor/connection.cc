@@ -62,6 +62,14 @@ bool HasTcgCache(virConnectPtr connection) {
          virConnectGetVersion(connection, &qemu) == 0 && qemu >= 5000000;
 }
 
+// QEMU's balloon tells the host of pages that no guest uses, and libvirt knows it.
+bool HasFreePages(virConnectPtr connection) {
+  unsigned long libvirt = 0;  // NOLINT(google-runtime-int): libvirt's type
+  unsigned long qemu = 0;     // NOLINT(google-runtime-int)
+  return virConnectGetLibVersion(connection, &libvirt) == 0 && libvirt >= 6009000 &&
+         virConnectGetVersion(connection, &qemu) == 0 && qemu >= 5001000;
+}
+
 ConnectionFacts FactsOf(virConnectPtr connection) {
   ConnectionFacts facts;
   facts.uri = TakeText(virConnectGetURI(connection));
@@ -75,6 +83,9 @@ ConnectionFacts FactsOf(virConnectPtr connection) {
   facts.remote = host != std::string::npos && facts.uri.compare(host, 4, ":///") != 0;
   facts.auto_type = AutoType(connection, facts);
   facts.tcg_cache = facts.kind != ConnectionKind::kTest && HasTcgCache(connection);
+  facts.free_pages = facts.kind != ConnectionKind::kTest && HasFreePages(connection);
+  virNodeInfo node;
+  if (virNodeGetInfo(connection, &node) == 0) facts.host_cpus = node.cpus;
   return facts;
 }
 

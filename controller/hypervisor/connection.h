@@ -23,8 +23,10 @@ struct ConnectionFacts {
   std::string uri;
   ConnectionKind kind = ConnectionKind::kSession;
   bool remote = false;
-  std::string auto_type;   // what domain_type "auto" means there: "kvm" or "qemu"
-  bool tcg_cache = false;  // a definition may say how much translated code QEMU keeps
+  std::string auto_type;    // what domain_type "auto" means there: "kvm" or "qemu"
+  unsigned host_cpus = 0;   // that the host has; 0: it does not say
+  bool free_pages = false;  // a definition may have guests tell of pages that they do not use
+  bool tcg_cache = false;   // a definition may say how much translated code QEMU keeps
 };
 
 // Keeps one connection to libvirt: opened when first needed, opened again when it died, with its

@@ -1,12 +1,33 @@
 #ifndef RUM_CONTROLLER_HYPERVISOR_DEFINITION_H_
 #define RUM_CONTROLLER_HYPERVISOR_DEFINITION_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
 #include "state/config.pb.h"
 
 namespace rum {
+
+// What a running machine can be given or give back, as it was started, and how it stands with that.
+struct Room {
+  uint32_t cpus = 0;  // that can be plugged
+  // Memory, MiB: that it booted with, of which its balloon leaves it so much; and that can be added
+  // by a device, was asked to be, and is. `gives_back`: a guest in need gets back what the balloon
+  // took.
+  uint64_t boot_mb = 0;
+  uint64_t balloon_mb = 0;
+  uint64_t addable_mb = 0;
+  uint64_t asked_mb = 0;
+  uint64_t added_mb = 0;
+  bool gives_back = false;
+};
+
+// Memory is added in blocks.
+inline constexpr uint64_t kMemoryBlockMib = 2;
+inline uint64_t WholeBlocks(uint64_t mib) {
+  return (mib + kMemoryBlockMib - 1) / kMemoryBlockMib * kMemoryBlockMib;
+}
 
 // What a definition says after Define(wanted). What only a new root disk can change (the image, the
 // user, the libvirt, a smaller size) stays as `present` has it, so that a definition always tells

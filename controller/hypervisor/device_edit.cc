@@ -301,6 +301,9 @@ void Devices::AddFurniture() {
   Name(serial, kSerialAlias);
   xml_node balloon = Take("memballoon", kBalloonAlias).node;
   Set(balloon, "model", "virtio");
+  // A guest that needs what was taken from it gets it back, and the host what no guest uses.
+  Set(balloon, "autodeflate", "on");
+  if (parts_.free_pages) Set(balloon, "freePageReporting", "on");
   // How often the guest tells what of its memory is in use, in seconds: for `rum stats`.
   Set(Add(balloon, "stats"), "period", "10");
   Name(balloon, kBalloonAlias);

@@ -15,6 +15,7 @@
 #include "controller/hypervisor/device_edit.h"
 #include "controller/hypervisor/domain_xml.h"
 #include "controller/hypervisor/own_devices.h"
+#include "controller/hypervisor/resources_xml.h"
 #include "controller/hypervisor/xml_tree.h"
 
 namespace rum {
@@ -69,42 +70,6 @@ void EditMetadata(xml_node domain, const DomainParts& parts) {
   Child(machine, "rum:config").text().set(json.c_str());
 }
 
-// The cells of a NUMA guest make up its memory: each gets its share of another amount.
-void EditCells(xml_node domain, uint64_t memory_mb) {
-  std::vector<xml_node> cells;
-  uint64_t sum = 0;
-  for (xml_node cell : domain.child("cpu").child("numa").children("cell")) {
-    if (!cell.attribute("memory")) return;
-    cells.push_back(cell);
-    sum += MemoryMib(cell);
-  }
-  for (xml_node module : domain.child("devices").children("memory")) {
-    const uint64_t size = MemoryMib(module.child("target").child("size"));
-    memory_mb = size < memory_mb ? memory_mb - size : memory_mb;
-  }
-  uint64_t rest = memory_mb;
-  for (size_t i = 0; sum > 0 && i < cells.size(); ++i) {
-    const uint64_t share = i + 1 == cells.size() ? rest : MemoryMib(cells[i]) * memory_mb / sum;
-    Set(cells[i], "unit", "MiB");
-    Set(cells[i], "memory", absl::StrCat(share));
-    rest -= share;
-  }
-}
-
-void EditMemory(xml_node domain, const DomainParts& parts) {
-  const uint64_t memory_mb = parts.config.resources().memory_mb();
-  Child(domain, "memory");
-  if (MemoryOf(domain) == memory_mb) return;
-  EditCells(domain, memory_mb);
-  for (const char* name : {"maxMemory", "memory", "currentMemory"}) {
-    xml_node node = domain.child(name);
-    if (!node) continue;
-    if (std::strcmp(name, "maxMemory") == 0 && MemoryMib(node) >= memory_mb) continue;
-    node.text().set(absl::StrCat(memory_mb).c_str());
-    Set(node, "unit", "MiB");
-  }
-}
-
 // virtiofsd reads and writes the guest's memory itself. It stays so when the last folder goes:
 // somebody else's device may need it too, and it costs nothing.
 void EditBacking(xml_node domain, const DomainParts& parts) {
@@ -114,56 +79,6 @@ void EditBacking(xml_node domain, const DomainParts& parts) {
   const bool shares = backing.child("hugepages") || Is(source, "type", "file");
   if (!shares) Set(Child(backing, "source"), "type", "memfd");
   Set(Child(backing, "access"), "mode", "shared");
-}
-
-// libvirt takes a topology only of just as many CPUs as there are.
-void FitTopology(xml_node topology, unsigned cpus) {
-  if (!topology) return;
-  unsigned around_cores = 1;
-  for (const char* name : {"sockets", "dies", "clusters", "threads"}) {
-    around_cores *= std::max(1u, topology.attribute(name).as_uint(1));
-  }
-  if (around_cores * topology.attribute("cores").as_uint(1) == cpus) return;
-  if (cpus % around_cores == 0) {
-    Set(topology, "cores", absl::StrCat(cpus / around_cores));
-    return;
-  }
-  for (const char* name : {"sockets", "dies", "clusters", "threads"}) {
-    if (topology.attribute(name)) Set(topology, name, "1");
-  }
-  Set(topology, "cores", absl::StrCat(cpus));
-}
-
-// Nor cells of other CPUs than there are.
-void FitCells(xml_node numa, unsigned cpus) {
-  std::vector<xml_node> cells;
-  for (xml_node cell : numa.children("cell")) {
-    if (cell.attribute("cpus")) cells.push_back(cell);
-  }
-  if (cells.empty() || cpus < cells.size()) return;
-  unsigned first = 0;
-  for (size_t i = 0; i < cells.size(); ++i) {
-    const unsigned end = cpus * (i + 1) / cells.size();
-    Set(cells[i], "cpus",
-        end - first == 1 ? absl::StrCat(first) : absl::StrCat(first, "-", end - 1));
-    first = end;
-  }
-}
-
-void EditCpus(xml_node domain, const DomainParts& parts) {
-  const unsigned cpus = parts.config.resources().cpus();
-  xml_node vcpu = Child(domain, "vcpu");
-  if (CpusOf(domain) == cpus) return;
-  domain.remove_child("vcpus");  // it says which of them are on
-  const unsigned room = vcpu.text().as_uint();
-  if (vcpu.attribute("current") && cpus <= room) {
-    SetOrRemove(vcpu, "current", cpus == room ? "" : absl::StrCat(cpus));
-    return;
-  }
-  vcpu.remove_attribute("current");
-  vcpu.text().set(absl::StrCat(cpus).c_str());
-  FitTopology(domain.child("cpu").child("topology"), cpus);
-  FitCells(domain.child("cpu").child("numa"), cpus);
 }
 
 // Another machine has other buses: libvirt finds the places anew.
@@ -305,9 +220,8 @@ void EditDomain(xml_node domain, const DomainParts& parts, bool fresh) {
   const bool adds_panic = fresh || (!said.machine_id.empty() && said.on_crash.empty());
   if (said.machine_id.empty()) said.machine_id = parts.identity.id;
   EditMetadata(domain, parts);
-  EditMemory(domain, parts);
+  EditResources(domain, parts, said);
   EditBacking(domain, parts);
-  EditCpus(domain, parts);
   EditMachine(domain, parts, said.config.advanced().machine(), fresh);
   if (fresh && !test) {
     xml_node features = Add(domain, "features");

@@ -6,6 +6,7 @@
 #include "controller/hypervisor/definition.h"
 #include "controller/hypervisor/domain_xml.h"
 #include "controller/hypervisor/own_devices.h"
+#include "controller/hypervisor/resources_xml.h"
 #include "state/image_url.h"
 
 namespace rum {
@@ -177,9 +178,8 @@ absl::StatusOr<DomainFacts> ReadDomainXml(const std::string& xml, const std::str
   DomainFacts facts;
   ReadMetadata(domain, &facts);
   facts.uuid = domain.child("uuid").text().as_string();
-  Resources* resources = facts.config.mutable_resources();
-  resources->set_memory_mb(MemoryOf(domain));
-  resources->set_cpus(CpusOf(domain));
+  ReadResources(domain, facts.config.mutable_resources());
+  facts.room = ReadRoom(domain);
   ReadMachine(domain, auto_type, &facts.config);
   xml_node devices = domain.child("devices");
   // Somebody else's devices are no part of what rum.toml says.

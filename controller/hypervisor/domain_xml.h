@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "controller/hypervisor/definition.h"
 #include "state/config.pb.h"
 #include "state/identity.h"
 
@@ -38,6 +39,8 @@ struct DomainParts {
   std::map<std::string, std::string> networks;  // libvirt's names; absent: as in the file
   bool vsock = false;                           // the host can talk to guests by vsock(7)
   bool tcg_cache = false;                       // see ConnectionFacts
+  bool free_pages = false;                      // the same
+  unsigned host_cpus = 0;                       // the same
   bool started_default = false;       // libvirt's network "default" was off and had to be started
   std::set<std::string> own_volumes;  // that rum made for the machine: paths
   std::set<std::string> own_networks;
@@ -56,6 +59,7 @@ absl::StatusOr<std::string> EditDomainXml(const std::string& xml, const DomainPa
 // A definition read back: what is rum's in it (own_devices.h).
 struct DomainFacts {
   Config config;  // the XML's own facts first, the rest from rum's metadata element
+  Room room;      // of a live definition
   std::string machine_id;
   std::string owner;  // empty: a rum made it that did not say
   std::string uuid;

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "controller/hypervisor/definition.h"
 #include "controller/onlooker.h"
 #include "state/config.pb.h"
 #include "state/identity.h"
@@ -57,6 +58,7 @@ struct DomainState {
   DomainCause cause = DomainCause::kNone;
   Config persistent;  // valid when defined
   Config live;        // valid when running
+  Room room;          // the same
   // How the file that the root disk is a layer over is no longer what it was when the disk was
   // made: "replaced", "gone". Empty: it is, or the disk needs none, or nobody can tell.
   std::string image_drift;
@@ -143,6 +145,13 @@ class Hypervisor {
   // Goes on with one that is paused, suspended or saved, and starts one anew whose kernel panicked
   // or that is shutting down. Ok when it runs already.
   virtual absl::Status Start(const MachineIdentity& machine) = 0;
+  // Both of a machine that runs, and of nothing but that: its next start is as it was defined.
+  // Twice is once. FailedPrecondition: it is off, or has no room for that. Plugs vCPUs until it has
+  // so many. Takes none out: QEMU may die of it.
+  virtual absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) = 0;
+  // Asks its guest to take or give memory until it has so much, in MiB, and waits for that while it
+  // goes on. Where the guest stops is no failure, and told by Inspect().
+  virtual absl::Status ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) = 0;
   // ACPI first, after `grace` force. Ok when it is off already.
   virtual absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) = 0;
   // Undefines the domain, with its snapshots, and deletes what rum made for the machine and nobody

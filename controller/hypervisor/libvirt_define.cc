@@ -257,6 +257,8 @@ absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connecti
   const std::string& type = config.advanced().domain_type();
   parts.domain_type = type.empty() || type == "auto" ? facts.auto_type : type;
   parts.tcg_cache = facts.tcg_cache;
+  parts.free_pages = facts.free_pages;
+  parts.host_cpus = facts.host_cpus;
   parts.uuid = DomainUuid(machine);
   if (found.persistent.has_value()) parts.uuid = found.persistent->uuid;
   if (!found.persistent.has_value() && found.live.has_value()) parts.uuid = found.live->uuid;

@@ -178,6 +178,7 @@ absl::StatusOr<DomainState> LibvirtHypervisor::Inspect(const MachineIdentity& ma
   if (state.running) {
     state.paused = NeedsSomebody(found->cause);
     state.live = found->live->config;
+    state.room = found->live->room;
     state.virtiofs = found->live->virtiofs;
     if (!connection_.facts().remote) state.vsock_cid = found->live->vsock_cid;
     // What the next start makes larger is in the persistent definition alone.

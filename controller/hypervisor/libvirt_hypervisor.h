@@ -55,9 +55,9 @@ struct FoundDomain {
 // The folder of rum's pool in that libvirt.
 std::string DiskFolder(const ConnectionFacts& connection);
 
-// What ConnectLibvirt() gives. Making disks and definitions is in libvirt_define.cc, changing disks
-// of what runs in libvirt_live_disks.cc, looking, starting and stopping in libvirt_hypervisor.cc,
-// what people look at in libvirt_views.cc.
+// What ConnectLibvirt() gives. Making disks and definitions is in libvirt_define.cc, looking,
+// starting and stopping in libvirt_hypervisor.cc, what becomes of what runs in libvirt_resources.cc
+// (vCPUs and memory) and libvirt_live_disks.cc, what people look at in libvirt_views.cc.
 class LibvirtHypervisor : public Hypervisor {
  public:
   LibvirtHypervisor(const std::string& uri, std::string agent_binary,
@@ -71,6 +71,8 @@ class LibvirtHypervisor : public Hypervisor {
   absl::StatusOr<std::set<std::string>> ImagesInUse() override;
   absl::Status ChangeDisk(const MachineIdentity& machine, const DiskChange& change) override;
   absl::Status Start(const MachineIdentity& machine) override;
+  absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) override;
+  absl::Status ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) override;
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override;
   absl::StatusOr<Removal> Remove(const MachineIdentity& machine) override;
   absl::StatusOr<int> OpenChannel(const MachineIdentity& machine, GuestChannel channel) override;
@@ -116,6 +118,9 @@ class LibvirtHypervisor : public Hypervisor {
   void RemoveThings(const ConnectionHandle& connection, const MachineIdentity& machine,
                     bool started_default, Ledger* ledger, Removal* removal);
   std::string ImageDrift(const DomainFacts& facts);
+  absl::StatusOr<FoundDomain> FindRunning(const MachineIdentity& machine);
+  absl::Status PlugCpusNow(const MachineIdentity& machine, uint32_t cpus);
+  absl::StatusOr<Room> AskForMemory(const MachineIdentity& machine, uint64_t memory_mb);
   bool IsTest() { return connection_.facts().kind == ConnectionKind::kTest; }
 
   Connection connection_;

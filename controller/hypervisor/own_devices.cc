@@ -149,6 +149,7 @@ OwnMetadata ReadOwnMetadata(xml_node domain) {
   OwnMetadata said;
   said.machine_id = machine.attribute("id").value();
   said.on_crash = machine.attribute("on-crash").value();
+  said.most_cpus = machine.attribute("most-cpus").as_uint();
   google::protobuf::util::JsonParseOptions options;
   options.ignore_unknown_fields = true;  // of a newer rum
   const std::string json = machine.child("rum:config").text().as_string();

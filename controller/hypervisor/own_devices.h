@@ -21,6 +21,7 @@ inline constexpr char kSerialAlias[] = "ua-rum-serial";
 inline constexpr char kPortsAlias[] = "ua-rum-ports";
 inline constexpr char kBalloonAlias[] = "ua-rum-balloon";
 inline constexpr char kRngAlias[] = "ua-rum-rng";
+inline constexpr char kMemoryAlias[] = "ua-rum-memory";
 inline constexpr char kPanicAlias[] = "ua-rum-panic";
 inline constexpr char kNatAlias[] = "ua-rum-nat";
 inline constexpr char kCardAliases[] = "ua-rum-net-";
@@ -37,7 +38,8 @@ bool IsOldAlias(const std::string& alias);
 struct OwnMetadata {
   std::string machine_id;
   Config config;
-  std::string on_crash;  // what rum set it to; empty: a rum that gave no panic device
+  std::string on_crash;    // what rum set it to; empty: a rum that gave no panic device
+  unsigned most_cpus = 0;  // the room for vCPUs that rum wrote; 0: it wrote none
 };
 OwnMetadata ReadOwnMetadata(pugi::xml_node domain);
 

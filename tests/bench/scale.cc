@@ -102,6 +102,12 @@ class GatedHypervisor : public Hypervisor {
     return real_->ChangeDisk(machine, change);
   }
   absl::Status Start(const MachineIdentity& machine) override { return real_->Start(machine); }
+  absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) override {
+    return real_->PlugCpus(machine, cpus);
+  }
+  absl::Status ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) override {
+    return real_->ResizeMemory(machine, memory_mb);
+  }
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override {
     return real_->Stop(machine, grace);
   }

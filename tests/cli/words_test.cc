@@ -182,7 +182,7 @@ TEST_F(WordsTest, ExplainsAFieldATableAndAll) {
   Result explain = rum_.Rum({"explain", "resources.memory_mb"});
   EXPECT_EQ(explain.exit_status, 0);
   EXPECT_THAT(explain.out, StartsWith("resources.memory_mb  ("));
-  EXPECT_THAT(explain.out, HasSubstr("effect of a change: restart — memory is part of"));
+  EXPECT_THAT(explain.out, HasSubstr("effect of a change: live within room (up to"));
   explain = rum_.Rum({"explain", "ports"});
   EXPECT_THAT(explain.out, HasSubstr("ports[].bind"));
   EXPECT_THAT(explain.out, HasSubstr("effect of a change: live\n"));

@@ -12,6 +12,7 @@
 #include "controller/record_update.h"
 #include "controller/status.h"
 #include "tests/controller/model.h"
+#include "tests/fakes/hypervisor/fake_room.h"
 
 namespace rum {
 namespace {
@@ -88,6 +89,9 @@ std::vector<Mutation> ByTheGuest() {
           "no authorized_keys", [](agent::Observation* g) { g->clear_authorized_keys(); },
           "ssh.authorized_keys"),
       guest(
+          "a CPU offline", [](agent::Observation* g) { g->mutable_resources()->set_cpus(1); },
+          "resources.cpus"),
+      guest(
           "a reboot", [](agent::Observation* g) { g->set_boot_id("boot-2"); },
           "provision.boot.script"),
   };
@@ -102,8 +106,14 @@ std::vector<Mutation> ByLibvirtAndTheHost() {
        [](Model* m) { m->observed.domain.persistent.mutable_resources()->set_memory_mb(333); },
        "resources.memory_mb", Item::DRIFTED, Item::LIBVIRT},
       {"virsh setmem",
-       [](Model* m) { m->observed.domain.live.mutable_resources()->set_memory_mb(440); },
-       "resources.memory_mb", Item::NEEDS_RESTART, Item::LIBVIRT},
+       [](Model* m) { FakeResize(440, &m->observed.domain); }, "resources.memory_mb",
+       Item::DRIFTED, Item::LIBVIRT},
+      {"virsh setvcpus, and a guest that brings them online",
+       [](Model* m) {
+         m->observed.domain.live.mutable_resources()->set_cpus(4);
+         m->observed.guest->mutable_resources()->set_cpus(4);
+       },
+       "resources.cpus", Item::DRIFTED, Item::LIBVIRT},
       {"virsh undefine", [](Model* m) { m->observed.domain.defined = false; }, "domain",
        Item::DRIFTED, Item::LIBVIRT},
       {"a stolen port",

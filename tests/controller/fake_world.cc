@@ -35,6 +35,12 @@ class LentHypervisor : public Hypervisor {
     return lent_->ChangeDisk(machine, change);
   }
   absl::Status Start(const MachineIdentity& machine) override { return lent_->Start(machine); }
+  absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) override {
+    return lent_->PlugCpus(machine, cpus);
+  }
+  absl::Status ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) override {
+    return lent_->ResizeMemory(machine, memory_mb);
+  }
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override {
     return lent_->Stop(machine, grace);
   }
@@ -78,6 +84,12 @@ FakeWorld::FakeWorld()
     : hypervisor(std::make_shared<FakeHypervisor>([this](const std::string& name) {
         if (on_event) on_event(name);
       })) {
+  guest->given = [this] {
+    if (libvirt == nullptr) return hypervisor->Given(identity);
+    const absl::StatusOr<DomainState> domain = libvirt->Inspect(identity);
+    const Resources live = domain.ok() ? domain->live.resources() : Resources();
+    return std::pair<uint32_t, uint64_t>(live.cpus(), live.memory_mb());
+  };
   std::string folder = absl::StrCat(std::getenv("TEST_TMPDIR"), "/world.XXXXXX");
   folder_ = mkdtemp(folder.data());
   identity = *IdentityOf(folder_ + "/dev.rum.toml");
@@ -85,7 +97,13 @@ FakeWorld::FakeWorld()
   Save();
 }
 
-FakeWorld::~FakeWorld() { std::filesystem::remove_all(folder_); }
+FakeWorld::~FakeWorld() {
+  {
+    std::lock_guard<std::mutex> lock(guest->mutex);
+    guest->given = nullptr;  // it may outlive this
+  }
+  std::filesystem::remove_all(folder_);
+}
 
 void FakeWorld::Save() const { SaveText(file.Toml()); }
 

@@ -13,6 +13,7 @@
 #include "controller/status.h"
 #include "state/identity.h"
 #include "state/names.h"
+#include "tests/fakes/hypervisor/fake_room.h"
 
 namespace rum {
 namespace {
@@ -45,6 +46,11 @@ std::string Name(const Action& action) {
     case Action::kSetSetting:
       return absl::StrCat(name, " ", action.set_setting().before(), " → ",
                           action.set_setting().after());
+    case Action::kSetCpus:
+      return absl::StrCat(name, " ", action.set_cpus().before(), " → ", action.set_cpus().after());
+    case Action::kSetMemory:
+      return absl::StrCat(name, " ", action.set_memory().before_mb(), " → ",
+                          action.set_memory().after_mb());
     case Action::kSetGroups:
       for (const std::string& group : action.set_groups().add()) {
         absl::StrAppend(&name, " +", group);
@@ -81,6 +87,16 @@ std::string Name(const Action& action) {
       break;
   }
   return "nothing";
+}
+
+// As a guest that has just booted, and of whose memory a quarter is in use.
+void TellResources(Observed* observed) {
+  const Resources& live = observed->domain.live.resources();
+  agent::Resources* const told = observed->guest->mutable_resources();
+  told->set_cpus(live.cpus());
+  told->set_cpus_there(live.cpus());
+  told->set_memory_kib(live.memory_mb() * 1024);
+  told->set_available_kib(live.memory_mb() * 768);
 }
 
 }  // namespace
@@ -131,12 +147,25 @@ void Model::ChangeDisk(const Action::ChangeDisk& change) {
 void Model::Apply(const Action& action) {
   NoteIntent(desired, observed, action, &record);
   DomainState& domain = observed.domain;
-  if (action.has_define_domain()) {
+  // Those of what runs write the definition first.
+  if (action.has_define_domain() || action.has_set_cpus() || action.has_set_memory()) {
     if (action.define_domain().reset()) domain.defined = false;
     Define();
+  }
+  if (action.has_set_cpus()) {
+    const uint32_t cpus = action.set_cpus().after();
+    Resources* const live = domain.live.mutable_resources();
+    live->set_cpus(std::max(live->cpus(), cpus));
+    observed.guest->mutable_resources()->set_cpus(cpus);
+    observed.guest->mutable_resources()->set_cpus_there(live->cpus());
+  } else if (action.has_set_memory()) {
+    FakeResize(action.set_memory().after_mb(), &domain);
+    observed.guest->mutable_resources()->clear_offline_kib();
   } else if (action.has_start_domain()) {
     domain.running = true;
     domain.live = domain.persistent;
+    domain.room = FakeRoom(domain.live);
+    if (observed.guest.has_value()) TellResources(&observed);
   } else if (action.has_set_forwards()) {
     observed.forwards.clear();
     for (const Port& port : action.set_forwards().wanted()) {
@@ -208,6 +237,7 @@ Config SampleConfig() {
   config.mutable_advanced()->set_domain_type("auto");
   config.mutable_advanced()->set_machine("q35");
   config.mutable_reconcile()->set_auto_(true);
+  config.mutable_reconcile()->set_live(true);
   return config;
 }
 
@@ -220,6 +250,7 @@ Model Converged(const Config& desired) {
   model.Apply(model.MakePlan(up));
   model.observed.guest.emplace();
   model.observed.guest->set_boot_id("boot-1");
+  TellResources(&model.observed);
   model.observed.guest->set_hostname("localhost");
   model.Apply(model.MakePlan());
   return model;

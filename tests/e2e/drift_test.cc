@@ -218,8 +218,11 @@ TEST_F(Drifting, VirshIsNamedAndItsDefinitionPutRight) {
   }));
   world_->Virsh({"setmem", domain, "440M", "--live"});
   EXPECT_TRUE(
-      Eventually([] { return ToldOf("resources.memory_mb", Item::NEEDS_RESTART, Item::LIBVIRT); }));
-  world_->Virsh({"setmem", domain, "512M", "--live"});
+      Eventually([] { return ToldOf("resources.memory_mb", Item::DRIFTED, Item::LIBVIRT); }));
+  EXPECT_TRUE(Eventually([&] {
+    const std::string live = world_->Virsh({"dumpxml", domain}).out;
+    return live.find("<currentMemory unit='KiB'>524288<") != std::string::npos;
+  }));
 }
 
 // What others added to a definition, in the words of `virsh dumpxml`.

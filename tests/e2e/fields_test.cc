@@ -65,6 +65,8 @@ std::vector<Case> Cases() {
       {"image.sha256", "[resources]", "sha256 = \"" + std::string(64, 'a') + "\"\n[resources]"},
       {"resources.cpus", "cpus = 1", "cpus = 2"},
       {"resources.memory_mb", "memory_mb = 512", "memory_mb = 640"},
+      {"resources.max_cpus", "disk = \"4G\"", "disk = \"4G\"\nmax_cpus = 2"},
+      {"resources.max_memory_mb", "disk = \"4G\"", "disk = \"4G\"\nmax_memory_mb = 1024"},
       {"resources.disk", "disk = \"4G\"", "disk = \"5G\""},
       {"network.nat", "[network]\n", "[network]\nnat = false\n"},
       {"user.name", "[user]\n", "[user]\nname = \"ada\"\n"},
@@ -208,7 +210,7 @@ TEST_F(Fields, ChangedInTheFileCostWhatTheSchemaSaysAndNothingWhenTakenBack) {
     for (const Change& change : plan.waiting()) {
       EXPECT_EQ(Table(change.field()), Table(c.field));
       EXPECT_EQ(change.effect(), EffectOf(c.field)) << change.field();
-      EXPECT_EQ(change.reason(), ReasonOf(c.field)) << change.field();
+      if (RoomOf(c.field).empty()) EXPECT_EQ(change.reason(), ReasonOf(c.field)) << change.field();
       EXPECT_NE(change.reason(), "");
     }
     EXPECT_EQ(Reload().outcome().plan().waiting_size(), plan.waiting_size());
@@ -257,7 +259,7 @@ TEST_F(Fields, ABalloonThatVirshMovedShowsUntilItIsMovedBack) {
     return true;
   };
   world_->Virsh({"setmem", domain, "440M", "--live"});
-  EXPECT_TRUE(shows(Item::NEEDS_RESTART));
+  EXPECT_TRUE(shows(Item::DRIFTED));
   EXPECT_EQ(ItemOf("resources.memory_mb").moved_by(), Item::LIBVIRT);
   world_->Virsh({"setmem", domain, "512M", "--live"});
   EXPECT_TRUE(shows(Item::HOLDS));

@@ -149,8 +149,9 @@ Result Run(const std::vector<std::string>& argv, const std::map<std::string, std
 std::string FileSpec::Toml() const {
   std::ostringstream toml;
   toml << "[image]\nbase = \"" << image << "\"\n\n[resources]\ncpus = " << cpus
-       << "\nmemory_mb = " << memory_mb << "\ndisk = \"4G\"\n\n[network]\nhostname = \"" << hostname
-       << "\"\n\n[user]\ngroups = [" << groups << "]\n\n[provision.system]\nscript = '''\n"
+       << "\nmemory_mb = " << memory_mb << "\ndisk = \"4G\"\n"
+       << resources << "\n[network]\nhostname = \"" << hostname << "\"\n\n[user]\ngroups = ["
+       << groups << "]\n\n[provision.system]\nscript = '''\n"
        << system << "\n'''\n\n[provision.boot]\nscript = '''\n"
        << boot << "\n'''\n\n[advanced]\nlibvirt_uri = \"" << uri
        << "\"\n\n[reconcile]\nauto = " << (auto_reconcile ? "true" : "false") << "\n";

@@ -112,6 +112,7 @@ class SayingAgent final : public rum::FakeGuestAgent {
     return Events(request.run_id(), output);
   }
   absl::Status CancelRun(const std::string&) override { return Done(); }
+  absl::Status SetResources(const rum::agent::SetResourcesRequest&) override { return Done(); }
   absl::Status SetBootScript(const rum::agent::SetBootScriptRequest&) override { return Done(); }
 
  private:

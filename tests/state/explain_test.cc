@@ -21,10 +21,12 @@ using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 
 TEST(Explain, AFieldSaysTypeDefaultMeaningAndWhatAChangeCosts) {
-  EXPECT_EQ(*Explain("resources.memory_mb"),
-            "resources.memory_mb  (integer, required)\n"
-            "    memory, MiB\n"
-            "    effect of a change: restart — memory is part of the domain definition\n");
+  EXPECT_EQ(
+      *Explain("resources.memory_mb"),
+      "resources.memory_mb  (integer, required)\n"
+      "    memory, MiB\n"
+      "    effect of a change: live within room (up to resources.max_memory_mb, and down to what "
+      "the guest uses), else restart — memory is part of the domain definition\n");
   EXPECT_EQ(*Explain("ports.bind"),
             "ports.bind  (string, default 127.0.0.1)\n"
             "    address on the host, IPv4 or IPv6, or unix:PATH for a unix socket, without host\n"

@@ -14,6 +14,7 @@
 #include "controller/record_update.h"
 #include "state/schema.h"
 #include "tests/controller/model.h"
+#include "tests/fakes/hypervisor/fake_room.h"
 
 namespace rum {
 namespace {
@@ -55,7 +56,19 @@ std::map<std::string, Case> Cases() {
         [](Model* m) { Guest(m).clear_settings(); }}},  // an older agent
       {"domain",
        {[](Model* m) { m->observed.domain.persistent.mutable_resources()->set_cpus(7); },
-        [](Model* m) { m->observed.domain.live.mutable_resources()->set_memory_mb(440); }}},
+        [](Model* m) { m->observed.domain.live.mutable_advanced()->set_machine("pc"); }}},
+      {"resources.memory_mb",
+       {[](Model* m) { FakeResize(512, &m->observed.domain); },
+        [](Model* m) {
+          FakeResize(512, &m->observed.domain);
+          NoAgent(m);
+        }}},
+      {"resources.cpus",
+       {[](Model* m) { Guest(m).mutable_resources()->set_cpus(1); },
+        [](Model* m) {
+          m->observed.domain.live.mutable_resources()->set_cpus(4);
+          NoAgent(m);
+        }}},
       {"provision",
        {[](Model* m) { Guest(m).set_boot_id("boot-2"); },
         [](Model* m) { m->desired.mutable_provision()->mutable_system()->set_script("another"); }}},

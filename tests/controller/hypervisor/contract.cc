@@ -301,6 +301,44 @@ TEST_P(Suite, ChangesTheDisksOfAMachineThatRuns) {
   EXPECT_THAT(Look(machine_).grown, testing::IsEmpty());
 }
 
+// Its next start is as it was defined.
+TEST_P(Suite, PlugsVCpusIntoARunningMachineAsFarAsItHasRoomAndTakesNoneOut) {
+  Config config = SomeConfig();
+  config.mutable_resources()->set_max_cpus(4);
+  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr), absl::OkStatus());
+  EXPECT_EQ(hypervisor_->PlugCpus(machine_, 2).code(), absl::StatusCode::kFailedPrecondition);
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  EXPECT_EQ(Look(machine_).room.cpus, 4u);
+  for (const uint32_t cpus : {3, 3, 2}) {
+    ASSERT_EQ(hypervisor_->PlugCpus(machine_, cpus), absl::OkStatus());
+    EXPECT_EQ(Look(machine_).live.resources().cpus(), 3u);
+  }
+  EXPECT_EQ(hypervisor_->PlugCpus(machine_, 5).code(), absl::StatusCode::kFailedPrecondition);
+  ExpectEqual(Look(machine_).persistent, DefinitionFor(config, std::nullopt));
+  ASSERT_EQ(hypervisor_->Stop(machine_, kNoGrace), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  EXPECT_EQ(Look(machine_).live.resources().cpus(), 1u);
+}
+
+TEST_P(Suite, ResizesTheMemoryOfARunningMachineAsFarAsItHasRoomAndItsGuestDoes) {
+  Config config = SomeConfig();
+  config.mutable_resources()->set_max_memory_mb(512);
+  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr), absl::OkStatus());
+  EXPECT_EQ(hypervisor_->ResizeMemory(machine_, 128).code(), absl::StatusCode::kFailedPrecondition);
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  EXPECT_EQ(hypervisor_->ResizeMemory(machine_, 256), absl::OkStatus()) << "as it is";
+  EXPECT_EQ(hypervisor_->ResizeMemory(machine_, 514).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(hypervisor_->ResizeMemory(machine_, 128), absl::OkStatus());
+  EXPECT_EQ(Look(machine_).live.resources().memory_mb(), GetParam().acpi ? 128u : 256u);
+  EXPECT_EQ(hypervisor_->ResizeMemory(machine_, 256), absl::OkStatus());
+  EXPECT_EQ(Look(machine_).live.resources().memory_mb(), 256u);
+  if (Look(machine_).room.addable_mb > 0) {
+    EXPECT_EQ(hypervisor_->ResizeMemory(machine_, 383), absl::OkStatus());
+    EXPECT_EQ(Look(machine_).room.asked_mb, 128u);
+  }
+  ExpectEqual(Look(machine_).persistent, DefinitionFor(config, std::nullopt));
+}
+
 TEST_P(Suite, StopsAGuestThatAnswersAndOneThatDoesNot) {
   ASSERT_EQ(hypervisor_->Define(machine_, SomeConfig(), Fresh::kNothing, nullptr),
             absl::OkStatus());

@@ -485,6 +485,127 @@ TEST(DomainEdit, RoomForMoreCpusStaysWhileItIsEnough) {
   EXPECT_THAT(with(5), ElementsAre("<vcpu placement=\"static\" cpuset=\"0-3\">5</vcpu>"));
 }
 
+// A machine of an older rum, or one whose room somebody made, is left as it is.
+TEST(DomainEdit, RoomForMoreVCpusIsWrittenAsTheFileAsksForIt) {
+  const std::string plain = Definition("rum.xml");
+  DomainParts parts = ShopParts();
+  parts.config.mutable_resources()->set_max_cpus(4);
+  std::string edited = Edit(plain, parts);
+  EXPECT_THAT(ElementsAt(edited, "/domain/vcpu"),
+              ElementsAre("<vcpu placement=\"static\" current=\"2\">4</vcpu>"));
+  ExpectSays(edited, parts);
+  EXPECT_EQ(Read(edited).room.cpus, 4u);
+  parts.config.mutable_resources()->set_cpus(3);
+  EXPECT_EQ(At(Edit(edited, parts), "/domain/vcpu/@current"), "3");
+  parts.config.mutable_resources()->set_cpus(4);
+  EXPECT_THAT(ElementsAt(Edit(edited, parts), "/domain/vcpu"),
+              ElementsAre("<vcpu placement=\"static\">4</vcpu>"));
+  // Taken back, and an emulated machine has its fast clock again.
+  edited = Edit(edited, ShopParts());
+  EXPECT_THAT(ElementsAt(edited, "/domain/vcpu"),
+              ElementsAre("<vcpu placement=\"static\">2</vcpu>"));
+  EXPECT_EQ(Edit(edited, ShopParts()), edited);
+  // `virsh setvcpus --maximum --config` is put right.
+  parts = ShopParts();
+  parts.config.mutable_resources()->set_max_cpus(4);
+  const std::string moved = With(Edit(plain, parts), ">4</vcpu>", ">6</vcpu>");
+  EXPECT_EQ(Read(moved).config.resources().max_cpus(), 6u);
+  EXPECT_EQ(At(Edit(moved, parts), "/domain/vcpu"), "4");
+}
+
+TEST(DomainEdit, WithKvmThereIsRoomForAsManyVCpusAsTheHostHasUnlessSomebodyDoesNotWantThat) {
+  const std::string plain =
+      With(Definition("rum.xml"), "<domain type='qemu'", "<domain type='kvm'");
+  DomainParts parts = ShopParts();
+  parts.domain_type = "kvm";
+  parts.host_cpus = 16;
+  const std::string edited = Edit(plain, parts);
+  EXPECT_THAT(ElementsAt(edited, "/domain/vcpu"),
+              ElementsAre("<vcpu placement=\"static\" current=\"2\">16</vcpu>"));
+  EXPECT_EQ(Read(edited).config.resources().max_cpus(), 0u) << "no word of the file's";
+  const std::string gone = With(edited, " current=\"2\">16</vcpu>", ">2</vcpu>");
+  EXPECT_EQ(At(Edit(gone, parts), "/domain/vcpu"), "2");
+  parts.host_cpus = 1;
+  EXPECT_EQ(At(Edit(edited, parts), "/domain/vcpu"), "2") << "another host";
+  parts.host_cpus = 100000;
+  EXPECT_EQ(At(Edit(edited, parts), "/domain/vcpu"), "255");
+}
+
+TEST(DomainEdit, RoomForMoreMemoryIsADeviceWithACellAndGoesWithoutATrace) {
+  const std::string plain = Definition("rum.xml");
+  DomainParts parts = ShopParts();
+  Resources* const resources = parts.config.mutable_resources();
+  resources->set_max_memory_mb(3073);
+  std::string edited = Edit(plain, parts);
+  EXPECT_EQ(At(edited, "/domain/memory"), "3074") << "it comes in blocks of 2 MiB";
+  EXPECT_EQ(At(edited, "/domain/currentMemory"), "2048");
+  EXPECT_EQ(At(edited, "/domain/maxMemory"), "3074");
+  EXPECT_EQ(At(edited, "/domain/maxMemory/@slots"), "1");
+  EXPECT_EQ(At(edited, "//cell/@memory"), "2048");
+  EXPECT_EQ(At(edited, "//cell/@cpus"), "0-1");
+  EXPECT_EQ(At(edited, "//memory[@model='virtio-mem']/target/size"), "1026");
+  EXPECT_EQ(At(edited, "//memory[@model='virtio-mem']/alias/@name"), "ua-rum-memory");
+  ExpectSays(edited, parts);
+  EXPECT_EQ(Read(edited).room.boot_mb, 2048u);
+  EXPECT_EQ(Read(edited).room.addable_mb, 1026u);
+
+  resources->set_memory_mb(2560);
+  edited = Edit(edited, parts);
+  ExpectSays(edited, parts);
+  EXPECT_EQ(At(edited, "//cell/@memory"), "2560");
+  EXPECT_EQ(At(edited, "//memory[@model='virtio-mem']/target/size"), "514");
+  resources->set_memory_mb(3073);  // all of it, from the start
+  EXPECT_THAT(ElementsAt(Edit(edited, parts), "//numa | //maxMemory | //devices/memory"),
+              IsEmpty());
+
+  const std::string back = Edit(edited, ShopParts());
+  ExpectSays(back, ShopParts());
+  for (const char* what : {"//numa", "//maxMemory", "//devices/memory"}) {
+    EXPECT_THAT(ElementsAt(back, what), IsEmpty()) << what;
+  }
+  EXPECT_EQ(ElementsAt(back, "//devices/*"), ElementsAt(plain, "//devices/*"));
+}
+
+TEST(DomainEdit, RoomForMemoryLeavesOthersModulesAndCells) {
+  DomainParts parts = ShopParts();
+  parts.config.mutable_resources()->set_max_memory_mb(4096);
+  std::string xml = WithDevice(Definition("rum.xml"),
+                               "<memory model='dimm'><target><size unit='MiB'>512</size>"
+                               "<node>0</node></target></memory>");
+  xml = With(xml, "<feature policy",
+             "<numa><cell id='0' cpus='0-1' memory='1572864' unit='KiB'/></numa><feature policy");
+  const std::string edited = Edit(xml, parts);
+  EXPECT_EQ(At(edited, "//cell/@memory"), "1536");
+  EXPECT_EQ(At(edited, "/domain/memory"), "4096");
+  EXPECT_EQ(At(edited, "//memory[alias/@name='ua-rum-memory']/target/size"), "2048");
+  ExpectSays(edited, parts);
+  const std::string back = Edit(edited, ShopParts());
+  EXPECT_EQ(At(back, "/domain/memory"), "2048");
+  EXPECT_THAT(ElementsAt(back, "//devices/memory"), testing::SizeIs(1));
+  EXPECT_EQ(At(back, "//cell/@memory"), "1536");
+}
+
+// libvirt counts what was added to a running machine in; what its balloon took is not there.
+TEST(DomainEdit, OfARunningMachineItIsReadWhatItHasNow) {
+  DomainParts parts = ShopParts();
+  parts.config.mutable_resources()->set_max_memory_mb(4096);
+  const std::string edited = Edit(Definition("rum.xml"), parts);
+  const auto with = [&](uint64_t current, uint64_t asked, uint64_t added) {
+    std::string live = With(edited, "<currentMemory unit=\"MiB\">2048<",
+                            absl::StrCat("<currentMemory unit='MiB'>", current, "<"));
+    live = With(live, "<requested unit=\"MiB\">0</requested>",
+                absl::StrCat("<requested unit='MiB'>", asked, "</requested><current unit='MiB'>",
+                             added, "</current>"));
+    return Read(live);
+  };
+  EXPECT_EQ(with(2048, 0, 0).config.resources().memory_mb(), 2048u);
+  EXPECT_EQ(with(2304, 512, 256).config.resources().memory_mb(), 2304u);
+  EXPECT_EQ(with(2304, 512, 256).room.asked_mb, 512u);
+  EXPECT_EQ(with(1024, 0, 0).config.resources().memory_mb(), 1024u);
+  EXPECT_EQ(with(1024, 0, 0).room.balloon_mb, 1024u);
+  EXPECT_EQ(with(100, 512, 512).room.balloon_mb, 0u) << "nonsense is no reason to crash";
+}
+
 TEST(DomainEdit, SharedMemoryIsAddedToWhatBacksItAlready) {
   std::string xml = Definition("rum.xml");
   const size_t begin = xml.find("<memoryBacking>");

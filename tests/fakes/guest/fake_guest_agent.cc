@@ -20,6 +20,7 @@ void FakeGuest::Reboot(const std::string& new_boot_id) {
   Lock lock(mutex);
   boot_id = new_boot_id;
   hostname = static_hostname;
+  offline_cpus = 0;
 }
 
 int FakeGuest::TimesRun(const std::string& script) const {
@@ -42,7 +43,15 @@ absl::Status FakeGuestAgent::Begin() {
   return absl::OkStatus();
 }
 
+std::pair<uint32_t, uint64_t> FakeGuestAgent::Given() {
+  Lock lock(guest_->mutex);
+  const auto given = guest_->given;
+  lock.unlock();
+  return given ? given() : std::pair<uint32_t, uint64_t>();
+}
+
 absl::StatusOr<agent::Observation> FakeGuestAgent::Observe(const agent::ObserveRequest& request) {
+  const auto [plugged, memory_mb] = Given();
   Lock lock(guest_->mutex);
   if (!guest_->connected) return absl::UnavailableError("no session with the agent");
   if (!guest_->refused.ok()) return guest_->refused;
@@ -52,6 +61,14 @@ absl::StatusOr<agent::Observation> FakeGuestAgent::Observe(const agent::ObserveR
   observation.set_hostname(guest_->hostname);
   observation.set_static_hostname(guest_->static_hostname);
   *observation.mutable_settings() = guest_->settings;
+  if (plugged > guest_->offline_cpus) {
+    agent::Resources* const resources = observation.mutable_resources();
+    resources->set_cpus(plugged - guest_->offline_cpus);
+    resources->set_cpus_there(plugged);
+    resources->set_memory_kib(memory_mb * 1024);
+    resources->set_available_kib((memory_mb - std::min(memory_mb, guest_->used_mb)) * 1024);
+    resources->set_offline_kib(guest_->offline_mb * 1024);
+  }
   observation.set_user_exists(true);
   for (const std::string& group : guest_->groups) observation.add_groups(group);
   for (const std::string& key : guest_->keys) observation.add_authorized_keys(key);
@@ -92,6 +109,17 @@ absl::Status FakeGuestAgent::Set(const agent::Settings& settings) {
   Lock lock(guest_->mutex);
   if (absl::Status begun = Begin(); !begun.ok()) return begun;
   guest_->settings.MergeFrom(settings);
+  return absl::OkStatus();
+}
+
+absl::Status FakeGuestAgent::SetResources(const agent::SetResourcesRequest& request) {
+  const uint32_t plugged = Given().first;
+  Lock lock(guest_->mutex);
+  if (absl::Status begun = Begin(); !begun.ok()) return begun;
+  guest_->offline_mb = 0;
+  if (request.cpus() == 0) return absl::OkStatus();
+  if (request.cpus() > plugged) return absl::AbortedError("the guest has fewer CPUs");
+  guest_->offline_cpus = plugged - request.cpus();
   return absl::OkStatus();
 }
 

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent-api/client/guest_agent.h"
@@ -25,7 +26,13 @@ struct FakeGuest {
   std::string boot_id = "boot-1";
   std::string hostname = "localhost";
   std::string static_hostname = "localhost";
-  agent::Settings settings;                   // those that its agent knows
+  agent::Settings settings;  // those that its agent knows
+  // CPUs and MiB of memory that the machine has; null: the agent is too old to tell what the guest
+  // uses of them.
+  std::function<std::pair<uint32_t, uint64_t>()> given;
+  uint32_t offline_cpus = 0;                  // of them
+  uint64_t used_mb = 200;                     // of the memory
+  uint64_t offline_mb = 0;                    // plugged, and not the kernel's yet
   std::set<std::string> groups;               // of the user
   std::set<std::string> keys;                 // "TYPE DATA", of the user
   std::string address = "192.0.2.2";          // empty: none yet
@@ -49,7 +56,7 @@ struct FakeGuest {
   std::function<void()> on_change;             // set by the host: what the guest pushes
 
   void SetConnected(bool value);
-  // Another boot: hostname from the file, no script is going on.
+  // Another boot: hostname from the file, no script is going on, all CPUs are.
   void Reboot(const std::string& new_boot_id);
   int TimesRun(const std::string& script) const;
 };
@@ -62,6 +69,7 @@ class FakeGuestAgent : public GuestAgent {
   absl::StatusOr<agent::Observation> Observe(const agent::ObserveRequest& request) override;
   absl::Status SetHostname(const std::string& hostname) override;
   absl::Status Set(const agent::Settings& settings) override;
+  absl::Status SetResources(const agent::SetResourcesRequest& request) override;
   absl::Status SetGroups(const agent::SetGroupsRequest& request) override;
   absl::Status SetAuthorizedKeys(const agent::SetAuthorizedKeysRequest& request) override;
   absl::StatusOr<agent::SetStorageReply> SetStorage(
@@ -83,7 +91,9 @@ class FakeGuestAgent : public GuestAgent {
 
  private:
   void Grant(const agent::DriveWish& wish, agent::DriveState* state);  // needs the lock
-  absl::Status Begin();  // of a call that changes something; needs the lock
+  absl::Status Begin();                   // of a call that changes something; needs the lock
+  std::pair<uint32_t, uint64_t> Given();  // without the lock; 0: it cannot tell
+  absl::Status Begin();                   // of a call that changes something; needs the lock
 
   const std::shared_ptr<FakeGuest> guest_;
 };

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "controller/hypervisor/definition.h"
+#include "tests/fakes/hypervisor/fake_room.h"
 
 namespace rum {
 
@@ -87,6 +88,7 @@ void FakeHypervisor::TurnOff(DomainCause cause, DomainState* domain) {
   domain->live.Clear();
   domain->ports.reset();
   domain->grown.clear();
+  domain->room = Room();
 }
 
 int FakeHypervisor::DisksMade(const MachineIdentity& machine) {
@@ -232,6 +234,7 @@ absl::Status FakeHypervisor::Start(const MachineIdentity& machine) {
     domain.live = domain.persistent;
     domain.ports = ports_;
     domain.grown.clear();
+    domain.room = FakeRoom(domain.live);
   }
   domain.running = true;
   domain.paused = false;
@@ -239,6 +242,50 @@ absl::Status FakeHypervisor::Start(const MachineIdentity& machine) {
   changes_.push_back(on ? "resume" : "start");
   lock.unlock();
   Tell(machine);
+  return absl::OkStatus();
+}
+
+std::pair<uint32_t, uint64_t> FakeHypervisor::Given(const MachineIdentity& machine) {
+  Lock lock(mutex_);
+  const auto found = domains_.find(machine.domain_name());
+  if (found == domains_.end()) return {};
+  const Resources& live = found->second.live.resources();
+  return {live.cpus(), live.memory_mb()};
+}
+
+void FakeHypervisor::EditLive(const MachineIdentity& machine,
+                              const std::function<void(DomainState*)>& edit) {
+  Lock lock(mutex_);
+  edit(&domains_[machine.domain_name()]);
+  lock.unlock();
+  Tell(machine);
+}
+
+absl::Status FakeHypervisor::PlugCpus(const MachineIdentity& machine, uint32_t cpus) {
+  Lock lock(mutex_);
+  if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
+  auto found = domains_.find(machine.domain_name());
+  if (found == domains_.end() || !found->second.running)
+    return absl::FailedPreconditionError("the machine is off");
+  DomainState& domain = found->second;
+  if (cpus > domain.room.cpus) return absl::FailedPreconditionError("no room for so many vCPUs");
+  Resources* const resources = domain.live.mutable_resources();
+  if (cpus <= resources->cpus()) return absl::OkStatus();
+  resources->set_cpus(cpus);
+  changes_.push_back("plug");
+  return absl::OkStatus();
+}
+
+absl::Status FakeHypervisor::ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) {
+  Lock lock(mutex_);
+  if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
+  auto found = domains_.find(machine.domain_name());
+  if (found == domains_.end() || !found->second.running)
+    return absl::FailedPreconditionError("the machine is off");
+  DomainState& domain = found->second;
+  if (!FakeResize(memory_mb, &domain))
+    return absl::FailedPreconditionError("no room for so much memory");
+  changes_.push_back("resize");
   return absl::OkStatus();
 }
 

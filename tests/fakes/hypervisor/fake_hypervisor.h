@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "controller/hypervisor/hypervisor.h"
@@ -42,6 +43,10 @@ class FakeHypervisor : public Hypervisor {
   // Somebody else's hand: virsh edit, virsh destroy, a crash, virsh suspend.
   void EditPersistent(const MachineIdentity& machine, const std::function<void(Config*)>& edit);
   void PowerOff(const MachineIdentity& machine, DomainCause cause = DomainCause::kDestroyed);
+  // The same of what runs: virsh setvcpus --live.
+  void EditLive(const MachineIdentity& machine, const std::function<void(DomainState*)>& edit);
+  // The vCPUs and the MiB of memory that a guest finds; 0: it is off.
+  std::pair<uint32_t, uint64_t> Given(const MachineIdentity& machine);
   void MakeSnapshot(const MachineIdentity& machine, const std::string& name);
   void Hold(const MachineIdentity& machine, DomainCause cause);  // one that is on; kNone: lets go
   void SetNetworks(const std::set<std::string>& of_others);
@@ -59,6 +64,8 @@ class FakeHypervisor : public Hypervisor {
   absl::StatusOr<std::set<std::string>> ImagesInUse() override;
   absl::Status ChangeDisk(const MachineIdentity& machine, const DiskChange& change) override;
   absl::Status Start(const MachineIdentity& machine) override;
+  absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) override;
+  absl::Status ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) override;
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override;
   absl::StatusOr<Removal> Remove(const MachineIdentity& machine) override;
   absl::StatusOr<int> OpenChannel(const MachineIdentity& machine, GuestChannel channel) override;
