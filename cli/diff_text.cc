@@ -106,9 +106,7 @@ void AddAction(const Action& action, Differences* all) {
     case Action::kChangeDisk:
       return AddDisk(action.change_disk(), all);
     case Action::kAdoptFilesystems:
-      for (const std::string& field : action.adopt_filesystems().changed())
-        Add(field, "", WouldDo(action), all);
-      return;
+      return Add(action.adopt_filesystems().changed(), "", WouldDo(action), all);
     case Action::kForgetBootScript:
       return Add(action.field(), "set in the guest", "", all);
     default:

@@ -36,10 +36,11 @@ constexpr uint64_t kSector = 512;  // in which sysfs counts, whatever the disk's
 constexpr uint64_t kPartitionSlack = 3 << 20;
 // No filesystem uses the last part of what is not a whole block.
 constexpr uint64_t kFilesystemSlack = 1 << 20;
+constexpr uint64_t kLeastBtrfs = 256 << 20;  // that its resize takes
 constexpr size_t kMostOfTable = 1 << 20;
 constexpr std::chrono::seconds kAppears{30};   // what was plugged in, or has grown, on a busy host
 constexpr std::chrono::seconds kReleased{60};  // how long an unplugging may take
-constexpr std::chrono::milliseconds kBetweenSights{50};
+constexpr std::chrono::milliseconds kAskAgain{50};
 
 uint64_t NumberIn(const fs::path& file) {
   uint64_t number = 0;
@@ -140,22 +141,6 @@ std::vector<std::string> GrowthCommand(const Ground& ground) {
   return {"btrfs", "filesystem", "resize", absl::StrCat(ground.btrfs_device, ":max"), target};
 }
 
-std::string WhyNot(const Ground& ground) {
-  const std::string& type = ground.mount.type;
-  const std::string tool = GrowthTool(type);
-  if (tool.empty()) return absl::StrCat(type, " does not grow while it is mounted");
-  if (ground.mount.readonly) return absl::StrCat(ground.mount.target, " is mounted read-only");
-  if (!ground.last) {
-    return absl::StrCat("another partition lies behind /dev/", ground.part.name, ", which is at ",
-                        ground.mount.target);
-  }
-  const bool partition = ground.part.partition > 0;
-  for (const std::string& needed : {tool, std::string(partition ? "growpart" : "")}) {
-    if (!needed.empty() && !HasTool(needed)) return absl::StrCat("the guest has no ", needed);
-  }
-  return "";
-}
-
 absl::StatusOr<uint64_t> SizeOf(const Ground& ground) {
   uint64_t number = 0;
   if (ground.mount.type == "btrfs")
@@ -172,6 +157,24 @@ bool HasRoom(const BlockPart& disk, const Ground& ground) {
   if (PartitionGrows(disk, ground.part)) return true;
   const absl::StatusOr<uint64_t> size = SizeOf(ground);
   return size.ok() && *size + kFilesystemSlack <= ground.part.size;
+}
+
+std::string WhyNot(const BlockPart& disk, const Ground& ground) {
+  const std::string& type = ground.mount.type;
+  const std::string tool = GrowthTool(type);
+  if (tool.empty()) return absl::StrCat(type, " does not grow while it is mounted");
+  if (ground.mount.readonly) return absl::StrCat(ground.mount.target, " is mounted read-only");
+  if (!ground.last) {
+    return absl::StrCat("another partition lies behind /dev/", ground.part.name, ", which is at ",
+                        ground.mount.target);
+  }
+  if (type == "btrfs" && disk.size < kLeastBtrfs && HasRoom(disk, ground))
+    return "btrfs grows to 256 MiB or more, and to no less";
+  const bool partition = ground.part.partition > 0;
+  for (const std::string& needed : {tool, std::string(partition ? "growpart" : "")}) {
+    if (!needed.empty() && !HasTool(needed)) return absl::StrCat("the guest has no ", needed);
+  }
+  return "";
 }
 
 // A btrfs of several drives is mounted from one of them.
@@ -260,7 +263,7 @@ absl::StatusOr<std::string> Await(const agent::DriveWish& wish) {
       return absl::FailedPreconditionError(
           absl::StrCat("the guest's kernel does not see that ", *disk, " has grown"));
     }
-    std::this_thread::sleep_for(kBetweenSights);
+    std::this_thread::sleep_for(kAskAgain);
   }
 }
 
@@ -346,7 +349,7 @@ agent::DriveState LookAtDisk(const std::string& disk, bool leaving) {
   }
   const std::optional<Ground> ground = GroundOf(parts, mounts);
   if (!ground.has_value()) return state;
-  state.set_cannot_grow(WhyNot(*ground));
+  state.set_cannot_grow(WhyNot(parts.front(), *ground));
   state.set_grows(HasRoom(parts.front(), *ground));
   return state;
 }
@@ -356,7 +359,7 @@ absl::Status GrowOnDisk(const std::string& disk) {
   if (parts.empty()) return absl::NotFoundError(absl::StrCat("no disk ", disk));
   std::optional<Ground> ground = GroundOf(parts, MountsOfNow());
   if (!ground.has_value()) return absl::OkStatus();
-  if (const std::string why = WhyNot(*ground); !why.empty())
+  if (const std::string why = WhyNot(parts.front(), *ground); !why.empty())
     return absl::FailedPreconditionError(why);
   if (PartitionGrows(parts.front(), ground->part)) {
     const std::string node = absl::StrCat("/dev/", disk);

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "controller/aspects/aspects.h"
 #include "controller/aspects/disk_room.h"
 #include "controller/aspects/storage.h"
@@ -20,10 +19,10 @@ namespace rum {
 namespace {
 
 constexpr char kDisks[] = "disks";
-constexpr char kFsOfDisks[] = "disks.fs";
 
-std::string ActionOfDisk(const std::string& drive) {
-  return drive.empty() ? "disks.root" : ItemName(kDisks, {drive});
+// Of a drive, or of a change of filesystems; empty: of the root disk.
+std::string ActionOfDisk(const std::string& what) {
+  return what.empty() ? "disks.root" : ItemName(kDisks, {what});
 }
 
 std::string SizeField(const std::string& drive) {
@@ -162,18 +161,19 @@ class DisksJudge {
   void JudgeFilesystems() {
     std::map<std::string, FsItem> items = FsItemsOf(domain_.live);
     const std::map<std::string, FsItem> wanted = FsItemsOf(scene_.desired);
-    Action::AdoptFilesystems adopt;
     for (const FieldChange& change : scene_.now_changes) {
       if (!IsWithin(change.field, "fs") || !GoesLive(scene_, change)) continue;
       const std::string missing = MissingDrive(change, wanted);
-      AddPending(change, missing.empty() ? kFsOfDisks : ActionOfDisk(missing), "changed");
+      // Each is an action of its own, for some come when their drive is there; each brings those
+      // before it as well.
+      const std::string action = ActionOfDisk(missing.empty() ? change.field : missing);
+      AddPending(change, action, "changed");
       if (!missing.empty()) continue;
-      adopt.add_changed(change.field);
       Apply(change, wanted, &items);
+      auto* const adopt = verdict_.AddAction(action)->mutable_adopt_filesystems();
+      adopt->set_changed(change.field);
+      for (const auto& [item, fs] : items) *(*adopt->mutable_fs())[fs.type].add_entries() = fs.fs;
     }
-    if (adopt.changed().empty()) return;
-    for (const auto& [item, fs] : items) *(*adopt.mutable_fs())[fs.type].add_entries() = fs.fs;
-    *verdict_.AddAction(kFsOfDisks)->mutable_adopt_filesystems() = adopt;
   }
 
   std::string MissingDrive(const FieldChange& change,
@@ -272,8 +272,7 @@ absl::Status TakeOut(const Action::ChangeDisk& change, const Worlds& worlds, Dee
 absl::Status ActOnDisk(const Action& action, const Worlds& worlds, Deed* deed) {
   if (action.has_adopt_filesystems()) {
     const Action::AdoptFilesystems& adopt = action.adopt_filesystems();
-    deed->message = absl::StrCat("Changed what the machine mounts (",
-                                 absl::StrJoin(adopt.changed(), ", "), ")");
+    deed->message = absl::StrCat("Changed what the machine mounts (", adopt.changed(), ")");
     return worlds.hypervisor.ChangeDisk(worlds.machine, {DiskChange::kFilesystems, "", adopt.fs()});
   }
   const Action::ChangeDisk& change = action.change_disk();

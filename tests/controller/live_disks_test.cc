@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -34,16 +35,15 @@ class LiveDisks : public testing::Test {
     world_.guest->drives["rum.root"].set_size(20ULL << 30);
     world_.guest->drives["rum-a"].set_size(1 << 30);
     Write(DriveTable("a", "1G") + FsTable("ext4", "a", "/data"));
-    EXPECT_FALSE(Apply(*world_.NewMachine(), Up()).outcome.failed);
+    machine_ = world_.NewMachine();
+    EXPECT_FALSE(Apply(*machine_, Up()).outcome.failed);
     before_ = world_.hypervisor->Changes().size();
   }
   void Write(const std::string& more) {
     world_.file.more = more;
     world_.Save();
   }
-  Seen ApplyNow(const ApplyOptions& options = ApplyOptions()) {
-    return Apply(*world_.NewMachine(), options);
-  }
+  Seen ApplyNow(const ApplyOptions& options = ApplyOptions()) { return Apply(*machine_, options); }
   // Since the machine came up, but for definitions.
   std::vector<std::string> Changes() {
     std::vector<std::string> changes = world_.hypervisor->Changes();
@@ -69,6 +69,7 @@ class LiveDisks : public testing::Test {
   }
 
   FakeWorld world_;
+  std::unique_ptr<Machine> machine_;
   size_t before_ = 0;
 };
 
@@ -161,10 +162,9 @@ TEST_F(LiveDisks, UnderAnOlderAgentAllWaitForTheRestart) {
 }
 
 TEST_F(LiveDisks, BeyondThePortsWaitForTheRestartWithTheirFilesystems) {
-  auto machine = world_.NewMachine();
   world_.hypervisor->SetPorts(PlugPorts{1, 14});
-  ASSERT_FALSE(machine->Down({}).failed);
-  ASSERT_FALSE(Apply(*machine, Up()).outcome.failed);
+  ASSERT_FALSE(machine_->Down({}).failed);
+  ASSERT_FALSE(ApplyNow(Up()).outcome.failed);
   before_ = world_.hypervisor->Changes().size();
   Write(world_.file.more + DriveTable("b", "1G") + DriveTable("c", "1G") +
         FsTable("xfs", "c", "/c"));

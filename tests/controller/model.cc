@@ -5,7 +5,6 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "controller/aspects/ports.h"
 #include "controller/aspects/setting.h"
 #include "controller/hypervisor/definition.h"
@@ -78,7 +77,7 @@ std::string Name(const Action& action) {
     case Action::kChangeDisk:
       return absl::StrCat(name, " ", Action::ChangeDisk::What_Name(action.change_disk().what()));
     case Action::kAdoptFilesystems:
-      return absl::StrCat(name, " ", absl::StrJoin(action.adopt_filesystems().changed(), " "));
+      return absl::StrCat(name, " ", action.adopt_filesystems().changed());
     case Action::kRunScript:
       return absl::StrCat(name, action.run_script().rerun() ? " again" : "");
     case Action::kForgetBootScript:

@@ -131,11 +131,13 @@ TEST_F(MountedDisk, OfExt4TellsItsSizeWhileItIsMounted) {
 TEST_F(MountedDisk, GrowsWithItsFilesystemAndTwiceIsOnce) {
   Make("btrfs", 130);
   Resize(200);
+  EXPECT_THAT(LookAtDisk(disk_, false).cannot_grow(), HasSubstr("256 MiB")) << "no kernel grows it";
+  Resize(300);
   EXPECT_TRUE(LookAtDisk(disk_, false).grows());
   ASSERT_EQ(GrowOnDisk(disk_), absl::OkStatus());
   EXPECT_FALSE(LookAtDisk(disk_, false).grows());
   uint64_t number = 0;
-  EXPECT_EQ(*BtrfsDeviceSize("/dev/" + disk_, target_, &number), 200u << 20);
+  EXPECT_EQ(*BtrfsDeviceSize("/dev/" + disk_, target_, &number), 300u << 20);
   EXPECT_EQ(GrowOnDisk(disk_), absl::OkStatus());
 }
 

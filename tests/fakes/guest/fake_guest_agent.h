@@ -91,7 +91,6 @@ class FakeGuestAgent : public GuestAgent {
 
  private:
   void Grant(const agent::DriveWish& wish, agent::DriveState* state);  // needs the lock
-  absl::Status Begin();                   // of a call that changes something; needs the lock
   std::pair<uint32_t, uint64_t> Given();  // without the lock; 0: it cannot tell
   absl::Status Begin();                   // of a call that changes something; needs the lock
 
