@@ -38,9 +38,13 @@ constexpr char kDomainItem[] = "domain";
 // The guest says nothing by itself when it gets an address.
 constexpr absl::Duration kAddressPoll = absl::Milliseconds(250);
 
-// An action is tried once in a reconcile, whatever it says the second time.
+// An action is tried once in a reconcile, whatever it says the second time; but of what is mounted,
+// some can only be when drives have come or others are unmounted.
 std::string KeyOf(const Action& action) {
-  return absl::StrCat(action.field(), "/", action.kind_case());
+  const Action::SetStorage& storage = action.set_storage();
+  return absl::StrCat(action.field(), "/", action.kind_case(), "/",
+                      absl::StrJoin(storage.made(), "\n"), "/",
+                      absl::StrJoin(storage.removed(), "\n"));
 }
 
 class Reconciliation {

@@ -222,6 +222,11 @@ TEST(LiveDisksCrash, BetweenAnyTwoStepsIsCompletedByTheNextRound) {
         crashed = true;
       }
       SetFailpointHook(nullptr);
+      // A guest sees what was plugged in by itself.
+      for (const auto& [name, drive] : world.hypervisor->Inspect(world.identity)->live.drives()) {
+        agent::DriveState& seen = world.guest->drives["rum-" + name];
+        seen.set_size(std::max(seen.size(), drive.size()));
+      }
       const Seen seen = Apply(*world.NewMachine());
       EXPECT_FALSE(seen.outcome.failed) << cut << seen.outcome.error;
       EXPECT_TRUE(seen.outcome.plan.waiting().empty()) << cut;
