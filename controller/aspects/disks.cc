@@ -211,8 +211,6 @@ std::optional<Way> WayOfDisks(const Scene& scene, const FieldChange& change) {
   return DiskRoom(scene).Of(change);
 }
 
-constexpr char kBetweenHalves[] = "disk";
-
 // The guest's half: it waits for the disk as it is to be, and does what `wish` says.
 absl::Status TellGuest(const Worlds& worlds, const agent::DriveWish& wish) {
   agent::SetStorageRequest request;
@@ -232,7 +230,7 @@ absl::Status PlugIn(const Action::ChangeDisk& change, const Worlds& worlds, Deed
   const absl::Status plugged =
       worlds.hypervisor.ChangeDisk(worlds.machine, {DiskChange::kPlug, change.drive(), {}});
   if (!plugged.ok()) return plugged;
-  Failpoint(kBetweenHalves);
+  Failpoint("disk:plugged");
   agent::DriveWish wish;
   wish.set_serial(SerialOfDisk(change.drive()));
   wish.set_size(change.size());
@@ -245,7 +243,7 @@ absl::Status GrowDisk(const Action::ChangeDisk& change, const Worlds& worlds, De
   const absl::Status grown =
       worlds.hypervisor.ChangeDisk(worlds.machine, {DiskChange::kGrow, change.drive(), {}});
   if (!grown.ok()) return grown;
-  Failpoint(kBetweenHalves);
+  Failpoint("disk:grown");
   agent::DriveWish wish;
   wish.set_serial(SerialOfDisk(change.drive()));
   wish.set_size(change.size());
@@ -263,7 +261,7 @@ absl::Status TakeOut(const Action::ChangeDisk& change, const Worlds& worlds, Dee
   wish.set_serial(SerialOfDisk(change.drive()));
   wish.set_release(true);
   if (absl::Status released = TellGuest(worlds, wish); !released.ok()) return released;
-  Failpoint(kBetweenHalves);
+  Failpoint("disk:released");
   deed->message = absl::StrCat("Unplugged drive ", change.drive(),
                                "; what is on it is kept until `rum destroy`");
   return worlds.hypervisor.ChangeDisk(worlds.machine, {DiskChange::kUnplug, change.drive(), {}});
@@ -293,7 +291,7 @@ absl::Status ActOnDisks(const Action& action, const Worlds& worlds, Deed* deed) 
   if (worlds.agent == nullptr) return absl::UnavailableError(absl::StrCat(what, ": no agent"));
   const absl::Status defined =
       worlds.hypervisor.Define(worlds.machine, worlds.desired, Fresh::kNothing, worlds.onlooker);
-  Failpoint(kBetweenHalves);
+  Failpoint("disk:defined");
   return WithContext(what, defined.ok() ? ActOnDisk(action, worlds, deed) : defined);
 }
 
