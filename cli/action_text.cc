@@ -116,8 +116,8 @@ std::string WouldDo(const Action& action) {
     case Action::kChangeDisk:
       return Disk(action.change_disk());
     case Action::kAdoptFilesystems:
-      return absl::StrCat("change what the machine mounts (", action.adopt_filesystems().changed(),
-                          ")");
+      return absl::StrCat("change what the machine mounts (",
+                          *action.adopt_filesystems().changed().rbegin(), ")");
     case Action::kRunScript:
       return absl::StrCat(action.run_script().rerun() ? "re-run " : "run ",
                           action.run_script().kind(), " provisioning script");

@@ -49,8 +49,25 @@ std::map<std::string, FsItem> FsItemsOf(const Config& config) {
   return items;
 }
 
-bool IsOfItem(const FieldChange& change, const std::string& item) {
-  return IsWithin(change.field, item) || IsWithin(item, change.field);
+bool IsOfItem(const std::string& changed, const std::string& item) {
+  return IsWithin(changed, item) || IsWithin(item, changed);
+}
+
+google::protobuf::Map<std::string, FsList> AdoptedFs(
+    const Config& running, const Config& desired,
+    const google::protobuf::RepeatedPtrField<std::string>& changed) {
+  const auto is_changed = [&](const std::string& item) {
+    return std::any_of(changed.begin(), changed.end(),
+                       [&](const std::string& field) { return IsOfItem(field, item); });
+  };
+  google::protobuf::Map<std::string, FsList> adopted;
+  for (const auto& [item, fs] : FsItemsOf(running)) {
+    if (!is_changed(item)) *adopted[fs.type].add_entries() = fs.fs;
+  }
+  for (const auto& [item, fs] : FsItemsOf(desired)) {
+    if (is_changed(item)) *adopted[fs.type].add_entries() = fs.fs;
+  }
+  return adopted;
 }
 
 DiskRoom::DiskRoom(const Scene& scene)
@@ -84,7 +101,7 @@ Way DiskRoom::Of(const FieldChange& change) const {
   }
   for (const auto* items : {&before_, &after_}) {
     for (const auto& [item, unused] : *items) {
-      if (!IsOfItem(change, item)) continue;
+      if (!IsOfItem(change.field, item)) continue;
       Way way = OfFilesystem(item);
       if (way.what == Way::kLive) continue;
       if (way.reason.empty()) way.reason = change.reason;

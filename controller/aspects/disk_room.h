@@ -23,7 +23,11 @@ struct FsItem {
 };
 // By their items: "fs.ext4[/data]". A change of "fs.ext4" is one of all in it.
 std::map<std::string, FsItem> FsItemsOf(const Config& config);
-bool IsOfItem(const FieldChange& change, const std::string& item);
+bool IsOfItem(const std::string& changed, const std::string& item);
+// The filesystems of `running` with those that changed as in `desired`.
+google::protobuf::Map<std::string, FsList> AdoptedFs(
+    const Config& running, const Config& desired,
+    const google::protobuf::RepeatedPtrField<std::string>& changed);
 
 // Finds which changes of disks the running machine can take as it is: what its agent tells of its
 // drives, and what ports it has. Pure. The scene outlives it.

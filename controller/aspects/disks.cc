@@ -157,45 +157,29 @@ class DisksJudge {
     finding.item.set_known_by(Item::GUEST);
   }
 
-  // Those of drives that the machine has by now; `storage` mounts and unmounts.
+  // Those of drives that the machine has by now; `storage` mounts and unmounts. Each change is an
+  // action of its own, for some come when their drive is there, and brings those before it as well.
   void JudgeFilesystems() {
-    std::map<std::string, FsItem> items = FsItemsOf(domain_.live);
-    const std::map<std::string, FsItem> wanted = FsItemsOf(scene_.desired);
+    Action::AdoptFilesystems adopt;
     for (const FieldChange& change : scene_.now_changes) {
       if (!IsWithin(change.field, "fs") || !GoesLive(scene_, change)) continue;
-      const std::string missing = MissingDrive(change, wanted);
-      // Each is an action of its own, for some come when their drive is there; each brings those
-      // before it as well.
+      const std::string missing = MissingDrive(change);
       const std::string action = ActionOfDisk(missing.empty() ? change.field : missing);
       AddPending(change, action, "changed");
       if (!missing.empty()) continue;
-      Apply(change, wanted, &items);
-      auto* const adopt = verdict_.AddAction(action)->mutable_adopt_filesystems();
-      adopt->set_changed(change.field);
-      for (const auto& [item, fs] : items) *(*adopt->mutable_fs())[fs.type].add_entries() = fs.fs;
+      adopt.add_changed(change.field);
+      *verdict_.AddAction(action)->mutable_adopt_filesystems() = adopt;
     }
   }
 
-  std::string MissingDrive(const FieldChange& change,
-                           const std::map<std::string, FsItem>& wanted) const {
-    for (const auto& [item, fs] : wanted) {
-      if (!IsOfItem(change, item)) continue;
+  std::string MissingDrive(const FieldChange& change) const {
+    for (const auto& [item, fs] : FsItemsOf(scene_.desired)) {
+      if (!IsOfItem(change.field, item)) continue;
       for (const std::string& drive : fs.Drives()) {
         if (!room_.Runs({drive})) return drive;
       }
     }
     return "";
-  }
-
-  static void Apply(const FieldChange& change, const std::map<std::string, FsItem>& wanted,
-                    std::map<std::string, FsItem>* items) {
-    for (auto item = items->begin(); item != items->end();) {
-      const bool gone = IsOfItem(change, item->first) && wanted.count(item->first) == 0;
-      item = gone ? items->erase(item) : std::next(item);
-    }
-    for (const auto& [item, fs] : wanted) {
-      if (IsOfItem(change, item)) (*items)[item] = fs;
-    }
   }
 
   const Scene& scene_;
@@ -270,8 +254,11 @@ absl::Status TakeOut(const Action::ChangeDisk& change, const Worlds& worlds, Dee
 absl::Status ActOnDisk(const Action& action, const Worlds& worlds, Deed* deed) {
   if (action.has_adopt_filesystems()) {
     const Action::AdoptFilesystems& adopt = action.adopt_filesystems();
-    deed->message = absl::StrCat("Changed what the machine mounts (", adopt.changed(), ")");
-    return worlds.hypervisor.ChangeDisk(worlds.machine, {DiskChange::kFilesystems, "", adopt.fs()});
+    deed->message =
+        absl::StrCat("Changed what the machine mounts (", *adopt.changed().rbegin(), ")");
+    return worlds.hypervisor.ChangeDisk(
+        worlds.machine, {DiskChange::kFilesystems, "",
+                         AdoptedFs(worlds.observed.domain.live, worlds.desired, adopt.changed())});
   }
   const Action::ChangeDisk& change = action.change_disk();
   switch (change.what()) {

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "controller/aspects/disk_room.h"
 #include "controller/aspects/ports.h"
 #include "controller/aspects/setting.h"
 #include "controller/hypervisor/definition.h"
@@ -77,7 +78,7 @@ std::string Name(const Action& action) {
     case Action::kChangeDisk:
       return absl::StrCat(name, " ", Action::ChangeDisk::What_Name(action.change_disk().what()));
     case Action::kAdoptFilesystems:
-      return absl::StrCat(name, " ", action.adopt_filesystems().changed());
+      return name + " adopt";
     case Action::kRunScript:
       return absl::StrCat(name, action.run_script().rerun() ? " again" : "");
     case Action::kForgetBootScript:
@@ -203,7 +204,8 @@ void Model::Apply(const Action& action) {
     ChangeDisk(action.change_disk());
   } else if (action.has_adopt_filesystems()) {
     Define();
-    *domain.live.mutable_fs() = action.adopt_filesystems().fs();
+    *domain.live.mutable_fs() =
+        AdoptedFs(domain.live, desired, action.adopt_filesystems().changed());
   } else if (action.has_forget_boot_script()) {
     observed.guest->clear_boot_script_hash();
   } else if (action.has_run_script()) {
