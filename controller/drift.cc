@@ -43,7 +43,7 @@ Item::Author KnownBy(const Drift& drift) {
   if (Item::Author_Parse(drift.known_by(), &author) && author != Item::NOBODY) return author;
   if (IsWithin(drift.field(), "ports")) return Item::HOST;
   for (const char* table : {"agent", "network.hostname", "user.groups", "ssh.authorized_keys",
-                            "storage", "fs", "mounts", "provision"}) {
+                            "storage", "fs", "mounts", "provision", "resources.cpus"}) {
     if (IsWithin(drift.field(), table)) return Item::GUEST;
   }
   return Item::LIBVIRT;

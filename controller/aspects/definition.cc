@@ -5,8 +5,6 @@
 // definitions.
 #include "controller/aspects/definition.h"
 
-#include <google/protobuf/util/field_mask_util.h>
-
 #include <algorithm>
 #include <set>
 #include <string>
@@ -72,19 +70,6 @@ std::vector<std::string> FieldsWithoutRoom() {
   };
   fields.erase(std::remove_if(fields.begin(), fields.end(), is_other), fields.end());
   return fields;
-}
-
-// The definition that ran last, with what the guest made of it where a field has room: of four CPUs
-// that it was given it may have used two.
-Config AsItRan(const MachineRecord& record) {
-  Config config = record.last_live();
-  google::protobuf::FieldMask mask;
-  for (const std::string& field : FieldsWithRoom()) mask.add_paths(field);
-  google::protobuf::util::FieldMaskUtil::MergeOptions options;
-  options.set_replace_message_fields(true);
-  options.set_replace_repeated_fields(true);
-  google::protobuf::util::FieldMaskUtil::MergeMessageTo(record.applied(), mask, options, &config);
-  return config;
 }
 
 class DefinitionJudge {
@@ -208,7 +193,7 @@ class DefinitionJudge {
     if (!domain_.defined || domain_.running || scene_.options.start) return;
     const MachineRecord& record = scene_.record;
     if (record.has_last_live()) {
-      for (const FieldChange& change : DefinitionChanges(AsItRan(record), scene_.desired)) {
+      for (const FieldChange& change : DefinitionChanges(record.last_live(), scene_.desired)) {
         if (change.effect == RESTART) verdict_.at_start.push_back(ToChange(change));
       }
     }

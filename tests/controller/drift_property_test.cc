@@ -105,9 +105,8 @@ std::vector<Mutation> ByLibvirtAndTheHost() {
       {"virsh define with other memory",
        [](Model* m) { m->observed.domain.persistent.mutable_resources()->set_memory_mb(333); },
        "resources.memory_mb", Item::DRIFTED, Item::LIBVIRT},
-      {"virsh setmem",
-       [](Model* m) { FakeResize(440, &m->observed.domain); }, "resources.memory_mb",
-       Item::DRIFTED, Item::LIBVIRT},
+      {"virsh setmem", [](Model* m) { FakeResize(440, &m->observed.domain); },
+       "resources.memory_mb", Item::DRIFTED, Item::LIBVIRT},
       {"virsh setvcpus, and a guest that brings them online",
        [](Model* m) {
          m->observed.domain.live.mutable_resources()->set_cpus(4);

@@ -85,7 +85,9 @@ FakeWorld::FakeWorld()
         if (on_event) on_event(name);
       })) {
   guest->given = [this] {
-    if (libvirt == nullptr) return hypervisor->Given(identity);
+    auto* const fake =
+        libvirt == nullptr ? hypervisor.get() : dynamic_cast<FakeHypervisor*>(libvirt.get());
+    if (fake != nullptr) return fake->Given(identity);
     const absl::StatusOr<DomainState> domain = libvirt->Inspect(identity);
     const Resources live = domain.ok() ? domain->live.resources() : Resources();
     return std::pair<uint32_t, uint64_t>(live.cpus(), live.memory_mb());

@@ -159,7 +159,11 @@ void Model::Apply(const Action& action) {
     observed.guest->mutable_resources()->set_cpus(cpus);
     observed.guest->mutable_resources()->set_cpus_there(live->cpus());
   } else if (action.has_set_memory()) {
+    const uint64_t used_mb =
+        domain.live.resources().memory_mb() - observed.guest->resources().available_kib() / 1024;
     FakeResize(action.set_memory().after_mb(), &domain);
+    observed.guest->mutable_resources()->set_available_kib(
+        (domain.live.resources().memory_mb() - used_mb) * 1024);
     observed.guest->mutable_resources()->clear_offline_kib();
   } else if (action.has_start_domain()) {
     domain.running = true;

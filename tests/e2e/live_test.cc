@@ -72,7 +72,8 @@ class Live : public testing::Test {
     return result.out + result.err;
   }
   static void ExpectSilence() {
-    for (const Item& item : world_->Status().items()) {
+    const MachineStatus status = world_->Status();
+    for (const Item& item : status.items()) {
       EXPECT_EQ(item.state(), Item::HOLDS) << item.ShortDebugString();
     }
   }

@@ -15,8 +15,9 @@
 
 namespace rum {
 
-AgentProcess::AgentProcess(const std::string& state, const std::string& program)
-    : state_(state), program_(program.empty() ? RUM_AGENT : program) {
+AgentProcess::AgentProcess(const std::string& state, const std::string& program,
+                           const std::string& system)
+    : state_(state), program_(program.empty() ? RUM_AGENT : program), system_(system) {
   signal(SIGPIPE, SIG_IGN);  // as the controller does
   int fds[2];
   EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
@@ -35,6 +36,7 @@ void AgentProcess::Start() {
   const int inherited = dup(port_);  // without close-on-exec
   std::vector<std::string> words = {program_, "--port-fd", std::to_string(inherited), "--state",
                                     state_};
+  if (!system_.empty()) words.insert(words.end(), {"--system", system_});
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);

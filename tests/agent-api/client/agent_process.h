@@ -12,8 +12,10 @@ namespace rum {
 // The real rum-agent behind one end of a channel that outlives it, as QEMU's does.
 class AgentProcess {
  public:
-  // `state`: --state. `program`: another agent than the present one.
-  explicit AgentProcess(const std::string& state, const std::string& program = "");
+  // `state`: --state. `program`: another agent than the present one. `system`: --system; empty: the
+  // host's CPUs and memory are not the agent's.
+  explicit AgentProcess(const std::string& state, const std::string& program = "",
+                        const std::string& system = "");
   ~AgentProcess();
   AgentProcess(const AgentProcess&) = delete;
   AgentProcess& operator=(const AgentProcess&) = delete;
@@ -29,6 +31,7 @@ class AgentProcess {
  private:
   const std::string state_;
   const std::string program_;
+  const std::string system_;
   int port_ = -1;
   int channel_ = -1;
   pid_t pid_ = -1;

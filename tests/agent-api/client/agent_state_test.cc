@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <mutex>
@@ -68,6 +69,43 @@ TEST_F(AgentState, SetsTheTimezoneThatItTells) {
   wanted.set_timezone("Europe/Nowhere");
   EXPECT_TRUE(absl::IsFailedPrecondition(agent_->Set(wanted)));
   EXPECT_EQ(Observe().settings().timezone(), "Europe/Berlin");
+}
+
+// Else a test of an agent on this host would take the host's own CPUs offline.
+TEST_F(AgentState, CpusAndMemoryAreOnlyThoseThatItIsGiven) {
+  EXPECT_FALSE(Observe().has_resources());
+  agent::SetResourcesRequest request;
+  request.set_cpus(1);
+  EXPECT_TRUE(absl::IsUnimplemented(agent_->SetResources(request)));
+}
+
+TEST_F(AgentState, BringsCpusAndMemoryOnlineAndTellsOfThem) {
+  namespace fs = std::filesystem;
+  const std::string system = folder_ / "system";
+  for (const char* cpu : {"cpu0", "cpu1", "cpu2"}) fs::create_directories(system + "/cpu/" + cpu);
+  Spill(system + "/cpu/online", "0\n");
+  for (const char* cpu : {"cpu1", "cpu2"}) Spill(system + "/cpu/" + cpu + "/online", "0\n");
+  fs::create_directories(system + "/memory/memory7");
+  Spill(system + "/memory/block_size_bytes", "8000000\n");
+  Spill(system + "/memory/memory7/state", "offline\n");
+  process_ = std::make_unique<AgentProcess>(folder_ / "state", "", system);
+  agent_ = ConnectByProcess(process_->opener(), nullptr);
+  ASSERT_TRUE(agent_->WaitConnected(absl::Seconds(60)).ok());
+  EXPECT_EQ(Slurp(system + "/memory/memory7/state"), "online_movable") << "from the start";
+  Spill(system + "/memory/memory7/state", "offline\n");
+  agent::Resources resources = Observe().resources();
+  EXPECT_EQ(resources.cpus(), 1u);
+  EXPECT_EQ(resources.cpus_there(), 3u);
+  EXPECT_EQ(resources.offline_kib(), 128u * 1024);
+  EXPECT_GT(resources.memory_kib(), resources.available_kib());
+  agent::SetResourcesRequest request;
+  ASSERT_EQ(agent_->SetResources(request), absl::OkStatus());
+  EXPECT_EQ(Observe().resources().cpus(), 1u) << "as they are";
+  EXPECT_EQ(Observe().resources().offline_kib(), 0u);
+  request.set_cpus(2);
+  ASSERT_EQ(agent_->SetResources(request), absl::OkStatus());
+  EXPECT_EQ(Observe().resources().cpus(), 2u);
+  EXPECT_EQ(Slurp(system + "/cpu/cpu1/online"), "1\n");
 }
 
 TEST_F(AgentState, SaysWhoItIsAndHowTheGuestStands) {

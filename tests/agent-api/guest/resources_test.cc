@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "agent-api/guest/cpus.h"
 #include "agent-api/guest/memory.h"
+#include "agent-api/guest/text_file.h"
 #include "tests/agent-api/guest/folder.h"
 
 namespace rum::guest {
@@ -30,7 +31,7 @@ class Resources : public testing::Test {
     if (!online.empty()) Spill(folder + "/online", online + "\n");
   }
   std::string Cpu(unsigned number) {
-    return Slurp(system_ / absl::StrCat("cpu/cpu", number, "/online"));
+    return FirstLine(Slurp(system_ / absl::StrCat("cpu/cpu", number, "/online")));
   }
   void AddBlock(unsigned number, const std::string& state) {
     const std::string folder = system_ / absl::StrCat("memory/memory", number);
@@ -38,7 +39,7 @@ class Resources : public testing::Test {
     Spill(folder + "/state", state + "\n");
   }
   std::string Block(unsigned number) {
-    return Slurp(system_ / absl::StrCat("memory/memory", number, "/state"));
+    return FirstLine(Slurp(system_ / absl::StrCat("memory/memory", number, "/state")));
   }
   // A machine with four CPUs, of which two are online.
   void SetUp() override {
@@ -63,11 +64,11 @@ TEST_F(Resources, OfTheCpusTheLowestComeAndTheHighestGo) {
   EXPECT_EQ(CpusThere(system_.path()), 4u);
   EXPECT_EQ(SetOnlineCpus(system_.path(), 3), absl::OkStatus());
   EXPECT_EQ(Cpu(2), "1");
-  EXPECT_EQ(Cpu(10), "0\n");
+  EXPECT_EQ(Cpu(10), "0");
   EXPECT_EQ(SetOnlineCpus(system_.path(), 4), absl::OkStatus());
   EXPECT_EQ(OnlineCpus(system_.path()), 4u);
   EXPECT_EQ(SetOnlineCpus(system_.path(), 2), absl::OkStatus());
-  EXPECT_EQ(Cpu(1), "1\n");
+  EXPECT_EQ(Cpu(1), "1");
   EXPECT_EQ(Cpu(2), "0");
   EXPECT_EQ(Cpu(10), "0");
   EXPECT_EQ(SetOnlineCpus(system_.path(), 2), absl::OkStatus()) << "twice is once";
@@ -76,7 +77,7 @@ TEST_F(Resources, OfTheCpusTheLowestComeAndTheHighestGo) {
 TEST_F(Resources, TheCpuThatTheGuestBootedOnStays) {
   AddCpu(0, "1");  // as older kernels have it
   EXPECT_EQ(SetOnlineCpus(system_.path(), 1), absl::OkStatus());
-  EXPECT_EQ(Cpu(0), "1\n");
+  EXPECT_EQ(Cpu(0), "1");
   EXPECT_EQ(OnlineCpus(system_.path()), 1u);
   EXPECT_EQ(SetOnlineCpus(system_.path(), 0).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(OnlineCpus(system_.path()), 1u);
@@ -118,7 +119,7 @@ TEST_F(Resources, AGuestWithoutThatFolderTellsOfNoCpus) {
 TEST_F(Resources, MemoryComesOnlineSoThatItCanBeTakenBack) {
   EXPECT_EQ(OfflineMemoryKib(system_.path()), 2u * 128 * 1024);
   EXPECT_EQ(BringMemoryOnline(system_.path()), absl::OkStatus());
-  EXPECT_EQ(Block(0), "online\n");
+  EXPECT_EQ(Block(0), "online");
   for (const unsigned block : {32u, 33u}) EXPECT_EQ(Block(block), "online_movable");
   EXPECT_EQ(Slurp(system_ / "memory/auto_online_blocks"), "online_movable");
   EXPECT_EQ(OfflineMemoryKib(system_.path()), 0u);

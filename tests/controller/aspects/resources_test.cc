@@ -61,7 +61,8 @@ class InRoom : public testing::Test {
     model_.Apply(model_.MakePlan());
     EXPECT_THAT(Actions(), IsEmpty());
     EXPECT_THAT(Reasons(), IsEmpty());
-    for (const Item& item : model_.Status().items()) {
+    const MachineStatus status = model_.Status();
+    for (const Item& item : status.items()) {
       EXPECT_EQ(item.state(), Item::HOLDS) << item.ShortDebugString();
     }
   }
