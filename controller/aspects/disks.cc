@@ -54,10 +54,11 @@ class DisksJudge {
   Verdict Run() {
     NoteApplied();
     if (!domain_.running || !scene_.observed.guest.has_value()) return std::move(verdict_);
-    for (const auto& [name, drive] : scene_.desired.drives()) JudgeDrive(name);
-    for (const auto& [name, drive] : domain_.live.drives()) {
-      if (SizeIn(scene_.desired, name) == 0) JudgeDrive(name);
+    std::set<std::string> names;
+    for (const Config* config : {&scene_.desired, &domain_.live}) {
+      for (const auto& [name, drive] : config->drives()) names.insert(name);
     }
+    for (const std::string& name : names) JudgeDrive(name);
     JudgeSize("");
     JudgeFilesystems();
     return std::move(verdict_);
