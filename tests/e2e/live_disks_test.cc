@@ -170,7 +170,7 @@ TEST_F(LiveDisks, ADriveThatComesBackHasWhatWasOnIt) {
 TEST_F(LiveDisks, WhatSomebodyElsePluggedInStaysAndWhatHeTookOutIsPutBack) {
   const std::string domain = world_->DomainName();
   const std::string theirs = world_->folder() + "/theirs.raw";
-  EXPECT_EQ(Run({"truncate", "-s", "16M", theirs}).exit_status, 0);
+  EXPECT_EQ(e2e::Run({"truncate", "-s", "16M", theirs}).exit_status, 0);
   const Result plugged =
       world_->Virsh({"attach-disk", domain, theirs, "vdz", "--serial", "theirs", "--live"});
   ASSERT_EQ(plugged.exit_status, 0) << plugged.err;
