@@ -223,13 +223,15 @@ TEST(LiveDisksCrash, BetweenAnyTwoStepsIsCompletedByTheNextRound) {
       }
       SetFailpointHook(nullptr);
       // A guest sees what was plugged in by itself.
-      for (const auto& [name, drive] : world.hypervisor->Inspect(world.identity)->live.drives()) {
+      const DomainState crashed_one = *world.hypervisor->Inspect(world.identity);
+      for (const auto& [name, drive] : crashed_one.live.drives()) {
         agent::DriveState& seen = world.guest->drives["rum-" + name];
         seen.set_size(std::max(seen.size(), drive.size()));
       }
       const Seen seen = Apply(*world.NewMachine());
       EXPECT_FALSE(seen.outcome.failed) << cut << seen.outcome.error;
-      EXPECT_TRUE(seen.outcome.plan.waiting().empty()) << cut;
+      EXPECT_TRUE(seen.outcome.plan.waiting().empty())
+          << cut << seen.outcome.plan.ShortDebugString();
       const DomainState domain = *world.hypervisor->Inspect(world.identity);
       EXPECT_EQ(domain.live.DebugString(), domain.persistent.DebugString()) << cut;
     }
