@@ -26,6 +26,7 @@ inline constexpr int kMostRunsTold = 256;
 inline constexpr int kMostCards = 64;
 inline constexpr int kMostAddresses = 64;  // of a card
 inline constexpr int kMostStaleTargets = 64;
+inline constexpr int kMostDrives = 64;  // a machine has at most 24 and a root disk
 inline constexpr int kMostHostKeys = 16;
 
 // Of an observation's lists, so that all of them are one answer. The agent's alone.
@@ -34,6 +35,7 @@ inline constexpr size_t kToldOfKeys = 48 * 1024;
 inline constexpr size_t kToldOfCards = 16 * 1024;
 inline constexpr size_t kToldOfTargets = 8 * 1024;
 inline constexpr size_t kToldOfAProblem = 1024;
+inline constexpr size_t kToldOfADrive = 256;
 
 // What a run may be called: [a-zA-Z0-9-]{1,64}.
 bool IsRunId(const std::string& run_id);

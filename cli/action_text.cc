@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "state/item_name.h"
 #include "state/names.h"
+#include "state/size.h"
 
 namespace rum {
 namespace {
@@ -64,6 +65,21 @@ std::string Definition(const Action::DefineDomain& define) {
                             " stay");
 }
 
+std::string Disk(const Action::ChangeDisk& change) {
+  const std::string name =
+      change.drive().empty() ? "the root disk" : absl::StrCat("drive ", change.drive());
+  switch (change.what()) {
+    case Action::ChangeDisk::PLUG:
+      return absl::StrCat("plug ", name, " in (", FormatSize(change.size()), ")");
+    case Action::ChangeDisk::UNPLUG:
+      return absl::StrCat("unplug ", name);
+    default:
+      if (change.before() == change.size()) return absl::StrCat("grow the filesystem of ", name);
+      return absl::StrCat("grow ", name, " ", FormatSize(change.before()), " → ",
+                          FormatSize(change.size()));
+  }
+}
+
 }  // namespace
 
 std::string WouldDo(const Action& action) {
@@ -97,6 +113,11 @@ std::string WouldDo(const Action& action) {
       return absl::StrCat(
           "update mounts (",
           AddedAndRemoved(action.set_storage().made(), action.set_storage().removed()), ")");
+    case Action::kChangeDisk:
+      return Disk(action.change_disk());
+    case Action::kAdoptFilesystems:
+      return absl::StrCat("change what the machine mounts (",
+                          *action.adopt_filesystems().changed().rbegin(), ")");
     case Action::kRunScript:
       return absl::StrCat(action.run_script().rerun() ? "re-run " : "run ",
                           action.run_script().kind(), " provisioning script");

@@ -10,6 +10,7 @@
 #include "state/diff.h"
 #include "state/item_name.h"
 #include "state/names.h"
+#include "state/size.h"
 
 namespace rum {
 namespace {
@@ -73,6 +74,15 @@ void AddForwards(const Action::SetForwards& forwards, Differences* all) {
   for (const auto& [field, values] : ports) Add(field, values.first, values.second, all);
 }
 
+void AddDisk(const Action::ChangeDisk& change, Differences* all) {
+  const std::string drive = absl::StrCat("drives.", change.drive());
+  const std::string before = FormatSize(change.before());
+  const std::string after = FormatSize(change.size());
+  if (change.what() == Action::ChangeDisk::PLUG) return Add(drive, "", after, all);
+  if (change.what() == Action::ChangeDisk::UNPLUG) return Add(drive, before, "", all);
+  Add(change.drive().empty() ? "resources.disk" : absl::StrCat(drive, ".size"), before, after, all);
+}
+
 void AddAction(const Action& action, Differences* all) {
   switch (action.kind_case()) {
     case Action::kSetForwards:
@@ -93,6 +103,10 @@ void AddAction(const Action& action, Differences* all) {
                       KeyNamesOf(action.set_authorized_keys().add()), all);
     case Action::kSetStorage:
       return AddNames("storage", action.set_storage().removed(), action.set_storage().made(), all);
+    case Action::kChangeDisk:
+      return AddDisk(action.change_disk(), all);
+    case Action::kAdoptFilesystems:
+      return Add(*action.adopt_filesystems().changed().rbegin(), "", WouldDo(action), all);
     case Action::kForgetBootScript:
       return Add(action.field(), "set in the guest", "", all);
     default:

@@ -81,6 +81,13 @@ absl::Status CheckVolume(const std::string& wanted, const agent::VolumeState& vo
   return CheckSize("the problem of a volume", volume.problem(), kMostReasonBytes);
 }
 
+absl::Status CheckDrive(const agent::DriveState& drive) {
+  return FirstOf({CheckWord("the serial of a drive", drive.serial(), "._-"),
+                  CheckSize("why a drive cannot grow", drive.cannot_grow(), kMostReasonBytes),
+                  CheckSize("the users of a drive", drive.used(), kMostReasonBytes),
+                  CheckSize("the problem of a drive", drive.problem(), kMostReasonBytes)});
+}
+
 absl::Status CheckSettings(const agent::Settings& settings) {
   absl::Status status;
   std::vector<const google::protobuf::FieldDescriptor*> told;
@@ -126,6 +133,8 @@ absl::Status CheckReply(const agent::ObserveRequest& request, const agent::Obser
                CheckCount("network cards", seen.cards_size(), kMostCards),
                CheckCount("stale targets", seen.stale_targets_size(), kMostStaleTargets),
                CheckCount("lists that are not whole", seen.cut_size(), kMostCards),
+               CheckCount("drives", seen.drives_size(), kMostDrives),
+               CheckCount("users of targets", seen.stale_users_size(), kMostStaleTargets),
                CheckSettings(seen.settings()), CheckResources(seen.resources())});
   for (const std::string& group : seen.groups()) {
     status.Update(CheckLine("the name of a group", group, kMostNameBytes));
@@ -141,6 +150,11 @@ absl::Status CheckReply(const agent::ObserveRequest& request, const agent::Obser
   }
   for (const agent::ScriptRun& run : seen.runs()) status.Update(CheckRun(run));
   for (const agent::Card& card : seen.cards()) status.Update(CheckCard(card));
+  for (const agent::DriveState& drive : seen.drives()) status.Update(CheckDrive(drive));
+  for (const agent::StaleUsers& users : seen.stale_users()) {
+    status.Update(CheckSize("a path", users.target(), kMostPathBytes));
+    status.Update(CheckSize("the users of a target", users.users(), kMostReasonBytes));
+  }
   if (seen.volumes_size() > request.volumes_size()) {
     status.Update(Refused(seen.volumes_size(), " volumes, asked about ", request.volumes_size()));
     return status;
@@ -160,6 +174,11 @@ absl::Status CheckReply(const agent::SetStorageRequest& request,
   for (int i = 0; i < reply.volumes_size(); ++i) {
     status.Update(CheckVolume(request.volumes(i).target(), reply.volumes(i)));
   }
+  // None: an older agent.
+  if (reply.drives_size() > request.drives_size())
+    status.Update(Refused(reply.drives_size(), " drives, asked for ", request.drives_size()));
+  for (const agent::DriveState& drive : reply.drives()) status.Update(CheckDrive(drive));
+  status.Update(CheckSize("the problem of a target", reply.stale_problem(), kMostReasonBytes));
   return status;
 }
 

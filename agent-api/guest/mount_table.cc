@@ -75,7 +75,7 @@ std::vector<MountEntry> ParseMountInfo(const std::string& text) {
     if (words.end() - dash < 3) continue;
     const std::vector<std::string> options = absl::StrSplit(words[5], ',');
     mounts.push_back({Unescaped(words[4]), *(dash + 1), Unescaped(*(dash + 2)),
-                      std::find(options.begin(), options.end(), "ro") != options.end()});
+                      std::find(options.begin(), options.end(), "ro") != options.end(), words[2]});
   }
   return mounts;
 }

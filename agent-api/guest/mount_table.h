@@ -16,6 +16,7 @@ struct MountEntry {
   std::string type;
   std::string source;  // as it was given: /dev/vdb, a tag, a pool
   bool readonly = false;
+  std::string device;  // "254:1"; of btrfs and what has no device, one of the kernel's own
 };
 
 // The lines of a /proc/PID/mountinfo, in its order (proc(5)).

@@ -29,6 +29,7 @@
 #include "agent-api/guest/cards.h"
 #include "agent-api/guest/changes.h"
 #include "agent-api/guest/cpus.h"
+#include "agent-api/guest/drives.h"
 #include "agent-api/guest/exec.h"
 #include "agent-api/guest/files.h"
 #include "agent-api/guest/groups.h"
@@ -36,6 +37,7 @@
 #include "agent-api/guest/hostname.h"
 #include "agent-api/guest/hosts_file.h"
 #include "agent-api/guest/memory.h"
+#include "agent-api/guest/mount_users.h"
 #include "agent-api/guest/setting.h"
 #include "agent-api/guest/spawn.h"
 #include "agent-api/guest/staged_program.h"
@@ -185,7 +187,7 @@ class Service final : public agent::Agent::Service {
     absl::Status done;
     const absl::Status kept = scripts_->Keep("drives", [&](std::string* output) {
       const auto states = guest::SetStorage({request->volumes().begin(), request->volumes().end()},
-                                            changes_.User());
+                                            changes_.User(), reply->mutable_stale_problem());
       done = Curable(states.status());
       if (!done.ok()) return *output = absl::StrCat(done.message(), "\n"), 1;
       int failed = 0;
@@ -197,7 +199,13 @@ class Service final : public agent::Agent::Service {
       }
       return failed;
     });
-    FitToBudget(reply->mutable_volumes());
+    if (done.ok() && kept.ok()) {
+      const auto& wishes = request->drives();
+      for (const agent::DriveState& state : SetDrives({wishes.begin(), wishes.end()})) {
+        *reply->add_drives() = state;
+      }
+    }
+    FitToBudget(reply);
     return ToGrpc(done.ok() ? kept : done);
   }
 
@@ -343,7 +351,17 @@ class Service final : public agent::Agent::Service {
     const std::vector<agent::Volume> volumes(request.volumes().begin(), request.volumes().end());
     for (const agent::VolumeState& state : ObserveStorage(volumes, request.user()))
       *seen.add_volumes() = state;
-    for (const std::string& target : StaleTargets(volumes)) seen.add_stale_targets(target);
+    for (const std::string& target : StaleTargets(volumes)) {
+      seen.add_stale_targets(target);
+      const std::string users = KeptMountedBy(target);
+      if (users.empty()) continue;
+      seen.add_stale_users()->set_target(target);
+      seen.mutable_stale_users()->rbegin()->set_users(users);
+    }
+    for (const agent::DriveState& drive :
+         ObserveDrives({request.leaving().begin(), request.leaving().end()})) {
+      *seen.add_drives() = drive;
+    }
     for (const Setting& setting : Settings()) setting.look(seen.mutable_settings());
     const agent::Resources resources = ResourcesNow();
     if (resources.cpus() > 0) *seen.mutable_resources() = resources;

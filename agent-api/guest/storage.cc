@@ -16,11 +16,14 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "agent-api/guest/authorized_keys.h"
+#include "agent-api/guest/drives.h"
 #include "agent-api/guest/filesystem.h"
 #include "agent-api/guest/home.h"
 #include "agent-api/guest/mount_place.h"
 #include "agent-api/guest/mount_table.h"
+#include "agent-api/guest/mount_users.h"
 #include "agent-api/guest/text_file.h"
 #include "agent-api/guest/tool.h"
 #include "agent-api/guest/unfinished_drives.h"
@@ -298,6 +301,30 @@ agent::VolumeState MakeHold(const agent::Volume& volume,
   return state;
 }
 
+// Unmounts what is no longer the machine's. What is in use stays, with its line of `own_lines`, by
+// which it is known again; these are the result.
+std::string UnmountStale(std::vector<std::string> stale, const std::string& own_lines,
+                         std::string* problem) {
+  std::sort(stale.rbegin(), stale.rend());  // the innermost first
+  std::set<std::string> busy;
+  std::vector<std::string> problems;
+  for (const std::string& target : stale) {
+    if (umount2(target.c_str(), 0) == 0 || errno != EBUSY) continue;
+    busy.insert(target);
+    const std::string users = KeptMountedBy(target);
+    problems.push_back(
+        absl::StrCat(target, " is in use", users.empty() ? "" : absl::StrCat(" by ", users)));
+  }
+  *problem = absl::StrJoin(problems, "; ");
+  std::string kept;
+  for (const absl::string_view line : absl::StrSplit(own_lines, '\n', absl::SkipEmpty())) {
+    for (const std::string& target : TargetsOf(std::string(line))) {
+      if (busy.count(target) > 0) absl::StrAppend(&kept, line, "\n");
+    }
+  }
+  return kept;
+}
+
 // `before` as it was read, or why it could not be.
 absl::Status WriteTable(const absl::StatusOr<std::string>& before, const std::string& lines) {
   if (!before.ok() && !absl::IsNotFound(before.status())) return before.status();
@@ -315,16 +342,6 @@ absl::Status WriteTable(const absl::StatusOr<std::string>& before, const std::st
 }
 
 }  // namespace
-
-absl::StatusOr<std::string> DeviceOf(const std::string& serial) {
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator("/sys/block", error)) {
-    if (FirstLine(ReadFile(entry.path() / "serial")) == serial) {
-      return absl::StrCat("/dev/", entry.path().filename().string());
-    }
-  }
-  return absl::NotFoundError(absl::StrCat("no drive with the serial ", serial, " is attached"));
-}
 
 void BlankUnfinishedDrives() {
   UnfinishedDrives unfinished(kUnfinished);
@@ -368,18 +385,16 @@ std::vector<std::string> StaleTargets(const Volumes& asked) {
 }
 
 absl::StatusOr<std::vector<agent::VolumeState>> SetStorage(const Volumes& asked,
-                                                           const std::string& user) {
+                                                           const std::string& user,
+                                                           std::string* stale_problem) {
   static std::mutex mutex;
   const std::lock_guard<std::mutex> guard(mutex);
   const absl::StatusOr<std::string> fstab = ReadFileToEdit(kFstab, kMostOfFstab);
   const std::vector<std::string> own_targets = TargetsOf(OwnLines(fstab.value_or("")));
-  // Nothing is lost when it is busy: it is gone with the next boot. Innermost first.
-  std::vector<std::string> stale = StaleTargets(asked);
-  std::sort(stale.rbegin(), stale.rend());
-  for (const std::string& target : stale) umount2(target.c_str(), 0);
+  std::string lines =
+      UnmountStale(StaleTargets(asked), OwnLines(fstab.value_or("")), stale_problem);
   const Volumes volumes = Placed(asked);
   std::vector<agent::VolumeState> states(asked.size());
-  std::string lines;
   for (const int i : OuterFirst(volumes)) {
     const size_t at = static_cast<size_t>(i);
     states[at] = MakeHold(volumes[at], own_targets, user, &lines);

@@ -9,10 +9,6 @@
 
 namespace rum::guest {
 
-// The device of the virtio disk with this serial, such as "/dev/vdb", found by sysfs and so without
-// udev. NotFound: there is none.
-absl::StatusOr<std::string> DeviceOf(const std::string& serial);
-
 // At the start of the agent, before anybody can ask for anything: drives on which a filesystem was
 // being made when the guest died are blank again.
 void BlankUnfinishedDrives();
@@ -26,9 +22,10 @@ std::vector<agent::VolumeState> ObserveStorage(const std::vector<agent::Volume>&
 std::vector<std::string> StaleTargets(const std::vector<agent::Volume>& volumes);
 
 // Formats what is blank, mounts what is not mounted, and writes /etc/fstab. One that fails does not
-// stop the others. Homes that a mount puts out of sight, and that of `user`, are made on it.
+// stop the others. Homes that a mount puts out of sight, and that of `user`, are made on it. An
+// earlier volume that is in use stays mounted, with who uses it in `stale_problem`.
 absl::StatusOr<std::vector<agent::VolumeState>> SetStorage(
-    const std::vector<agent::Volume>& volumes, const std::string& user);
+    const std::vector<agent::Volume>& volumes, const std::string& user, std::string* stale_problem);
 
 }  // namespace rum::guest
 

@@ -69,6 +69,38 @@ bool FitCards(google::protobuf::RepeatedPtrField<agent::Card>* cards) {
   return false;
 }
 
+void Cut(size_t most, std::string* text) {
+  if (text->size() <= most) return;
+  text->resize(most);
+  absl::StrAppend(text, " ... (cut)");
+}
+
+void FitReasons(google::protobuf::RepeatedPtrField<agent::VolumeState>* volumes) {
+  for (agent::VolumeState& volume : *volumes) Cut(kToldOfAProblem, volume.mutable_problem());
+}
+
+void FitDrives(google::protobuf::RepeatedPtrField<agent::DriveState>* drives) {
+  while (drives->size() > kMostDrives) drives->RemoveLast();
+  for (agent::DriveState& drive : *drives) {
+    Cut(kToldOfADrive, drive.mutable_cannot_grow());
+    Cut(kToldOfADrive, drive.mutable_used());
+    Cut(kToldOfAProblem, drive.mutable_problem());
+  }
+}
+
+// Those of targets that are told.
+void FitUsers(const agent::Observation& seen,
+              google::protobuf::RepeatedPtrField<agent::StaleUsers>* users) {
+  const std::set<std::string> told(seen.stale_targets().begin(), seen.stale_targets().end());
+  google::protobuf::RepeatedPtrField<agent::StaleUsers> kept;
+  for (agent::StaleUsers& one : *users) {
+    if (told.count(one.target()) == 0) continue;
+    Cut(kToldOfADrive, one.mutable_users());
+    *kept.Add() = std::move(one);
+  }
+  users->Swap(&kept);
+}
+
 }  // namespace
 
 void FitToBudget(const agent::ObserveRequest& request, agent::Observation* seen) {
@@ -82,15 +114,15 @@ void FitToBudget(const agent::ObserveRequest& request, agent::Observation* seen)
   const ListBudget targets{kToldOfTargets, kMostPathBytes, kMostStaleTargets};
   if (!Fit(targets, {}, seen->mutable_stale_targets())) seen->add_cut("stale_targets");
   if (!FitCards(seen->mutable_cards())) seen->add_cut("cards");
-  FitToBudget(seen->mutable_volumes());
+  FitReasons(seen->mutable_volumes());
+  FitDrives(seen->mutable_drives());
+  FitUsers(*seen, seen->mutable_stale_users());
 }
 
-void FitToBudget(google::protobuf::RepeatedPtrField<agent::VolumeState>* volumes) {
-  for (agent::VolumeState& volume : *volumes) {
-    if (volume.problem().size() <= kToldOfAProblem) continue;
-    volume.mutable_problem()->resize(kToldOfAProblem);
-    absl::StrAppend(volume.mutable_problem(), " ... (cut)");
-  }
+void FitToBudget(agent::SetStorageReply* reply) {
+  FitReasons(reply->mutable_volumes());
+  FitDrives(reply->mutable_drives());
+  Cut(kToldOfAProblem, reply->mutable_stale_problem());
 }
 
 }  // namespace rum::guest

@@ -10,9 +10,9 @@ namespace rum::guest {
 // much of the rest as goes; `cut` names the list. Pure.
 void FitToBudget(const agent::ObserveRequest& request, agent::Observation* seen);
 
-// The same for the reasons why volumes are not as they should be, whose ends say that they were
-// cut.
-void FitToBudget(google::protobuf::RepeatedPtrField<agent::VolumeState>* volumes);
+// The same for the reasons why volumes and drives are not as they should be, whose ends say that
+// they were cut.
+void FitToBudget(agent::SetStorageReply* reply);
 
 }  // namespace rum::guest
 

@@ -9,9 +9,22 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "agent-api/guest/spawn.h"
 
 namespace rum::guest {
+namespace {
+
+constexpr char kPath[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+}  // namespace
+
+bool HasTool(const std::string& name) {
+  for (const absl::string_view folder : absl::StrSplit(kPath, ':')) {
+    if (access(absl::StrCat(folder, "/", name).c_str(), X_OK) == 0) return true;
+  }
+  return false;
+}
 
 absl::Status RunTool(const std::vector<std::string>& argv) {
   int output[2];
@@ -20,8 +33,7 @@ absl::Status RunTool(const std::vector<std::string>& argv) {
   }
   SpawnRequest request;
   request.argv = argv;
-  request.environment = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                         "LC_ALL=C"};
+  request.environment = {absl::StrCat("PATH=", kPath), "LC_ALL=C"};
   request.stdout_fd = request.stderr_fd = output[1];
   const absl::StatusOr<Child> child = Spawn(request);
   close(output[1]);

@@ -42,6 +42,7 @@ Aspect HostnameAspect();
 Aspect GroupsAspect();
 Aspect CardsAspect();
 Aspect KeysAspect();
+Aspect DisksAspect();
 Aspect StorageAspect();
 Aspect TimezoneAspect();
 Aspect DefinitionAspect();

@@ -1,6 +1,7 @@
 #include "controller/aspects/storage.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "absl/strings/str_cat.h"
@@ -16,6 +17,19 @@ namespace rum {
 namespace {
 
 constexpr char kStorage[] = "storage";
+
+// It goes once nobody uses it, and no later than with the next start.
+void AddInUse(const std::string& target, const std::string& why, Verdict* verdict) {
+  Change& change = verdict->waiting.emplace_back();
+  change.set_field(kStorage);
+  change.set_before(target);
+  change.set_effect(RESTART);
+  change.set_reason(why);
+  verdict
+      ->Add(kStorage, Item::NEEDS_RESTART, Item::FILE, target, "",
+            absl::StrCat(target, " is no longer the machine's, but ", why))
+      .item.set_reason(why);
+}
 
 // That the machine is to have them is the definition's; that they are mounted is the guest's.
 Verdict JudgeStorage(const Scene& scene) {
@@ -37,8 +51,14 @@ Verdict JudgeStorage(const Scene& scene) {
                          Outlook(scene, "mounted"));
     }
   }
+  std::map<std::string, std::string> users;
+  for (const agent::StaleUsers& stale : guest.stale_users()) users[stale.target()] = stale.users();
   for (const std::string& bytes : guest.stale_targets()) {
     const std::string target = ToUtf8(bytes);
+    if (const auto in_use = users.find(bytes); in_use != users.end()) {
+      AddInUse(target, absl::StrCat("in use by ", ToUtf8(in_use->second)), &verdict);
+      continue;
+    }
     set.add_removed(target);
     verdict.AddCurable(kStorage, kStorage, Item::FILE, target, "",
                        absl::StrCat(target, " is no longer the machine's"),
@@ -69,8 +89,10 @@ absl::Status ActOnStorage(const Action& action, const Worlds& worlds, Deed* deed
       made.push_back(state.target());
     }
   }
-  deed->message =
-      ListedMessage("Updated mounts", made, {set.removed().begin(), set.removed().end()});
+  if (!reply->stale_problem().empty()) failures.push_back(ToUtf8(reply->stale_problem()));
+  std::vector<std::string> removed;
+  if (reply->stale_problem().empty()) removed.assign(set.removed().begin(), set.removed().end());
+  deed->message = ListedMessage("Updated mounts", made, removed);
   if (failures.empty()) return absl::OkStatus();
   return absl::Status(
       tool_missing ? absl::StatusCode::kUnimplemented : absl::StatusCode::kFailedPrecondition,

@@ -21,6 +21,10 @@ constexpr unsigned kPorts = 8;
 // the guest's driver has one for all queues, which each interrupt asks in turn.
 unsigned VectorsFor(unsigned ports) { return 2 * (ports + 1) + 1; }
 
+// A machine of rum's begins with six devices on PCIe; each later one takes a port of its own, and a
+// guest boots as fast with so many as with none to spare, but not with many more.
+constexpr unsigned kPlugPorts = 14;
+
 // "vda", "vdb" … "vdz", "vdaa"
 std::string TargetName(const std::string& prefix, unsigned number) {
   std::string letters;
@@ -110,9 +114,7 @@ std::string Devices::FreeTarget(const std::string& prefix, unsigned first) const
   for (xml_node disk : devices_.children("disk")) {
     taken.insert(disk.child("target").attribute("dev").value());
   }
-  unsigned number = first;
-  while (taken.count(TargetName(prefix, number)) > 0) ++number;
-  return TargetName(prefix, number);
+  return FreeTargetName(prefix, first, taken);
 }
 
 // Another file: nothing that was said of the old one holds for it.
@@ -349,6 +351,27 @@ void AddPanic(xml_node domain) {
   xml_node panic = Add(devices, "panic");
   Set(panic, "model", "isa");
   Set(Add(panic, "alias"), "name", kPanicAlias);
+}
+
+std::string FreeTargetName(const std::string& prefix, unsigned first,
+                           const std::set<std::string>& taken) {
+  unsigned number = first;
+  while (taken.count(TargetName(prefix, number)) > 0) ++number;
+  return TargetName(prefix, number);
+}
+
+void AddPlugPorts(xml_node domain) {
+  const std::string machine = domain.child("os").child("type").attribute("machine").value();
+  if (!absl::StrContains(machine, "q35")) return;
+  xml_node devices = Child(domain, "devices");
+  // libvirt adds ports to those that are named only where they do not do, and only below a root
+  // that is named.
+  for (unsigned index = 0; index <= kPlugPorts; ++index) {
+    xml_node controller = Add(devices, "controller");
+    Set(controller, "type", "pci");
+    Set(controller, "index", absl::StrCat(index));
+    Set(controller, "model", index == 0 ? "pcie-root" : "pcie-root-port");
+  }
 }
 
 }  // namespace rum

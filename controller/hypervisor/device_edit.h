@@ -2,6 +2,8 @@
 #define RUM_CONTROLLER_HYPERVISOR_DEVICE_EDIT_H_
 
 #include <pugixml.hpp>
+#include <set>
+#include <string>
 
 #include "controller/hypervisor/domain_xml.h"
 #include "controller/hypervisor/own_devices.h"
@@ -17,6 +19,13 @@ void EditDevices(pugi::xml_node domain, const DomainParts& parts, const OwnMetad
 // By which the guest's kernel tells that it gave up, where the machine has a place for it and
 // nothing of the kind.
 void AddPanic(pugi::xml_node domain);
+
+// The first name of a disk that is none of `taken`: "vdb" for "vd" and 1.
+std::string FreeTargetName(const std::string& prefix, unsigned first,
+                           const std::set<std::string>& taken);
+
+// Gives a new q35 machine places for devices that are plugged in while it runs.
+void AddPlugPorts(pugi::xml_node domain);
 
 }  // namespace rum
 

@@ -240,6 +240,7 @@ void EditDomain(xml_node domain, const DomainParts& parts, bool fresh) {
   }
   EditDevices(domain, parts, said, fresh);
   if (adds_panic && !test) AddPanic(domain);
+  if (fresh && !test) AddPlugPorts(domain);
   if (!test) EditArguments(domain, parts);
 }
 

@@ -42,6 +42,12 @@ enum class DomainCause {
   kShuttingDown,
 };
 
+// The places of a running machine that take a disk while it runs.
+struct PlugPorts {
+  unsigned free = 0;
+  unsigned all = 0;
+};
+
 // A domain as libvirt has it. The definitions are read back as the Config that they stand for: from
 // the XML where it says (cpus, memory, cards, disks, shared folders, machine), else from rum's own
 // metadata element in that XML.
@@ -59,6 +65,10 @@ struct DomainState {
   bool virtiofs = false;  // the live definition shares folders by virtiofs, not by 9p
   // Where this host reaches the running domain by vsock(7); 0: nowhere.
   uint32_t vsock_cid = 0;
+  // Of the running domain; nullopt: its disks cannot be changed while it runs.
+  std::optional<PlugPorts> ports;
+  // Of its disks those that became larger since it started: drives, and "" for the root disk.
+  std::set<std::string> grown;
   std::vector<std::string> snapshots;  // that people made of it, by name
   std::string uri;  // of the libvirt, as it names itself; also of a machine that is not there
 };
@@ -104,6 +114,14 @@ struct Usage {
   std::vector<CardUsage> cards;  // those with an end on the host
 };
 
+// What becomes of one disk of a running machine, or of what is on its disks.
+struct DiskChange {
+  enum What { kPlug, kUnplug, kGrow, kFilesystems };
+  What what = kPlug;
+  std::string drive;  // empty: the root disk, which can only grow
+  google::protobuf::Map<std::string, FsList> filesystems;
+};
+
 // org.rum.agent.0: what the controller asks the agent; org.rum.forward.0: forwarded connections.
 enum class GuestChannel { kAgent, kForward };
 
@@ -119,6 +137,11 @@ class Hypervisor {
   // running; idempotent; the old definition survives a failure.
   virtual absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh,
                               const Onlooker& onlooker) = 0;
+  // Of the running domain, what Define() wrote for its next start: plugs a drive in, or grows a disk
+  // to the size that it is defined with, and never makes one smaller. Unplugs a drive, which nobody
+  // in the guest may use any more; Unavailable: the guest has not let go of it yet. Notes which
+  // filesystems it has from now on. Ok when it is so already.
+  virtual absl::Status ChangeDisk(const MachineIdentity& machine, const DiskChange& change) = 0;
   // Goes on with one that is paused, suspended or saved, and starts one anew whose kernel panicked
   // or that is shutting down. Ok when it runs already.
   virtual absl::Status Start(const MachineIdentity& machine) = 0;

@@ -13,6 +13,8 @@
 #include "controller/hypervisor/agent_channel.h"
 #include "controller/hypervisor/base_image.h"
 #include "controller/hypervisor/domain_cause.h"
+#include "controller/hypervisor/live_edit.h"
+#include "state/size.h"
 
 namespace rum {
 namespace {
@@ -54,6 +56,21 @@ void ReadSizes(virDomainPtr domain, const DomainFacts& facts, Config* config) {
       drive.set_size(info.capacity);
     }
   }
+}
+
+// By what the definition said when it started, and what a disk was when it was plugged in.
+std::set<std::string> GrownSince(const Config& said, const Config& now) {
+  std::set<std::string> grown;
+  const auto larger = [](uint64_t before, uint64_t after) {
+    return before != 0 && DiskSize(before) < after;
+  };
+  if (larger(said.resources().disk(), now.resources().disk())) grown.insert("");
+  for (const auto& [name, drive] : now.drives()) {
+    const auto before = said.drives().find(name);
+    if (before != said.drives().end() && larger(before->second.size(), drive.size()))
+      grown.insert(name);
+  }
+  return grown;
 }
 
 // Whether a domain that has the machine's name or UUID is its own, and this user's. What rum made
@@ -137,6 +154,7 @@ absl::StatusOr<FoundDomain> LibvirtHypervisor::Find(const ConnectionHandle& conn
     auto live_disks = ReadLiveDisks(xml);
     if (!live_disks.ok()) return live_disks.status();
     found.live_disks = *std::move(live_disks);
+    found.ports = PortsOf(xml);
   } else if (saved) {
     const std::string xml = TakeText(virDomainManagedSaveGetXMLDesc(found.domain.get(), 0));
     absl::StatusOr<DomainFacts> facts = ReadDomainXml(xml, auto_type);
@@ -165,6 +183,8 @@ absl::StatusOr<DomainState> LibvirtHypervisor::Inspect(const MachineIdentity& ma
     if (!connection_.facts().remote) state.vsock_cid = found->live->vsock_cid;
     // What the next start makes larger is in the persistent definition alone.
     if (!IsTest()) ReadSizes(found->domain.get(), *found->live, &state.live);
+    state.grown = GrownSince(found->live->config, state.live);
+    state.ports = found->ports;
   }
   if (state.defined) state.image_drift = ImageDrift(*found->persistent);
   if (found->domain) state.snapshots = SnapshotsOf(found->domain.get());

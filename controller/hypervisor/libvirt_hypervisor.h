@@ -30,6 +30,7 @@ struct FoundDomain {
   std::optional<DomainFacts> persistent;
   std::optional<DomainFacts> live;
   std::map<std::string, LiveDisk> live_disks;
+  std::optional<PlugPorts> ports;    // of what runs
   std::optional<DomainFacts> saved;  // by `virsh managedsave`: what its next start goes on with
 
   std::set<std::string> Paths() const {
@@ -55,8 +56,8 @@ struct FoundDomain {
 std::string DiskFolder(const ConnectionFacts& connection);
 
 // What ConnectLibvirt() gives. Making disks and definitions is in libvirt_define.cc, looking,
-// starting and stopping in libvirt_hypervisor.cc, vCPUs and memory of what runs in
-// libvirt_resources.cc, what people look at in libvirt_views.cc.
+// starting and stopping in libvirt_hypervisor.cc, what becomes of what runs in libvirt_resources.cc
+// (vCPUs and memory) and libvirt_live_disks.cc, what people look at in libvirt_views.cc.
 class LibvirtHypervisor : public Hypervisor {
  public:
   LibvirtHypervisor(const std::string& uri, std::string agent_binary,
@@ -68,6 +69,7 @@ class LibvirtHypervisor : public Hypervisor {
                       const Onlooker& onlooker) override;
   absl::StatusOr<std::set<std::string>> NetworksOfOthers(const MachineIdentity& machine) override;
   absl::StatusOr<std::set<std::string>> ImagesInUse() override;
+  absl::Status ChangeDisk(const MachineIdentity& machine, const DiskChange& change) override;
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) override;
   absl::Status ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) override;
@@ -103,6 +105,8 @@ class LibvirtHypervisor : public Hypervisor {
                      const DiskSet& disks, Ledger* ledger);
   void RemoveUnused(const ConnectionHandle& connection, const MachineIdentity& machine, bool drives,
                     Ledger* ledger);
+  absl::Status ChangeDiskNow(const ConnectionHandle& connection, const MachineIdentity& machine,
+                             const DiskChange& change);
   absl::StatusOr<bool> GoOn(const FoundDomain& found);
   void MakeConsoleFolder(const FoundDomain& found);
   void RemoveConsoleLog(const FoundDomain& found, const MachineIdentity& machine);

@@ -4,14 +4,19 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace rum {
 namespace {
 
 constexpr char kOfDomain[] = "domain/";
 
+// Of what is mounted, some can only be when drives have come or others are unmounted.
 std::string KeyOf(const Action& action) {
-  return absl::StrCat(action.field(), "/", action.kind_case());
+  const Action::SetStorage& storage = action.set_storage();
+  return absl::StrCat(action.field(), "/", action.kind_case(), "/",
+                      absl::StrJoin(storage.made(), "\n"), "/",
+                      absl::StrJoin(storage.removed(), "\n"));
 }
 
 }  // namespace

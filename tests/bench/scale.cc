@@ -98,6 +98,9 @@ class GatedHypervisor : public Hypervisor {
                       const Onlooker& onlooker) override {
     return real_->Define(machine, config, fresh, onlooker);
   }
+  absl::Status ChangeDisk(const MachineIdentity& machine, const DiskChange& change) override {
+    return real_->ChangeDisk(machine, change);
+  }
   absl::Status Start(const MachineIdentity& machine) override { return real_->Start(machine); }
   absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) override {
     return real_->PlugCpus(machine, cpus);

@@ -207,6 +207,7 @@ class EveryField : public testing::TestWithParam<std::string> {
     for (const Change& change : waiting) {
       EXPECT_EQ(Table(change.field()), Table(c.field));
       EXPECT_EQ(change.effect(), effect) << change.field();
+      // Of what is live within a room, the machine's own.
       if (RoomOf(c.field).empty()) EXPECT_EQ(change.reason(), ReasonOf(c.field)) << change.field();
       EXPECT_NE(change.reason(), "") << change.field();
     }

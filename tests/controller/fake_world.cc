@@ -31,6 +31,9 @@ class LentHypervisor : public Hypervisor {
     return lent_->NetworksOfOthers(machine);
   }
   absl::StatusOr<std::set<std::string>> ImagesInUse() override { return lent_->ImagesInUse(); }
+  absl::Status ChangeDisk(const MachineIdentity& machine, const DiskChange& change) override {
+    return lent_->ChangeDisk(machine, change);
+  }
   absl::Status Start(const MachineIdentity& machine) override { return lent_->Start(machine); }
   absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) override {
     return lent_->PlugCpus(machine, cpus);

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "controller/aspects/disk_room.h"
 #include "controller/aspects/ports.h"
 #include "controller/aspects/setting.h"
 #include "controller/decide/record_update.h"
@@ -74,6 +75,10 @@ std::string Name(const Action& action) {
         absl::StrAppend(&name, " -", target);
       }
       return name;
+    case Action::kChangeDisk:
+      return absl::StrCat(name, " ", Action::ChangeDisk::What_Name(action.change_disk().what()));
+    case Action::kAdoptFilesystems:
+      return name + " adopt";
     case Action::kRunScript:
       return absl::StrCat(name, action.run_script().rerun() ? " again" : "");
     case Action::kForgetBootScript:
@@ -114,17 +119,38 @@ void Model::Apply(const Plan& plan) {
   NoteObserved(true, 1);
 }
 
+void Model::Define() {
+  DomainState& domain = observed.domain;
+  std::optional<Config> present;
+  if (domain.defined) present = domain.persistent;
+  if (domain.defined && domain.running) present = WithSizesOf(domain.live, *std::move(present));
+  domain.persistent = DefinitionFor(desired, present);
+  domain.defined = true;
+}
+
+void Model::ChangeDisk(const Action::ChangeDisk& change) {
+  Config& live = observed.domain.live;
+  const std::string& drive = change.drive();
+  if (change.what() == Action::ChangeDisk::UNPLUG) {
+    live.mutable_drives()->erase(drive);
+  } else if (drive.empty()) {
+    live.mutable_resources()->set_disk(change.size());
+  } else {
+    (*live.mutable_drives())[drive].set_size(change.size());
+  }
+  const std::string serial = drive.empty() ? "rum.root" : DriveSerial(drive);
+  for (agent::DriveState& seen : *observed.guest->mutable_drives()) {
+    if (seen.serial() == serial) seen.set_grows(false);
+  }
+}
+
 void Model::Apply(const Action& action) {
   NoteIntent(desired, observed, action, &record);
   DomainState& domain = observed.domain;
   // Those of what runs write the definition first.
   if (action.has_define_domain() || action.has_set_cpus() || action.has_set_memory()) {
-    const bool keep = domain.defined && !action.define_domain().reset();
-    std::optional<Config> present;
-    if (keep) present = domain.persistent;
-    if (keep && domain.running) present = WithSizesOf(domain.live, *std::move(present));
-    domain.persistent = DefinitionFor(desired, present);
-    domain.defined = true;
+    if (action.define_domain().reset()) domain.defined = false;
+    Define();
   }
   if (action.has_set_cpus()) {
     const uint32_t cpus = action.set_cpus().after();
@@ -177,6 +203,13 @@ void Model::Apply(const Action& action) {
   } else if (action.has_set_storage()) {
     observed.guest->clear_stale_targets();
     for (agent::VolumeState& state : *observed.guest->mutable_volumes()) state.set_holds(true);
+  } else if (action.has_change_disk()) {
+    Define();
+    ChangeDisk(action.change_disk());
+  } else if (action.has_adopt_filesystems()) {
+    Define();
+    *domain.live.mutable_fs() =
+        AdoptedFs(domain.live, desired, action.adopt_filesystems().changed());
   } else if (action.has_forget_boot_script()) {
     observed.guest->clear_boot_script_hash();
   } else if (action.has_run_script()) {

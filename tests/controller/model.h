@@ -21,6 +21,10 @@ struct Model {
   // Does what `plan` says, as a world would in which nothing fails.
   void Apply(const Plan& plan);
   void Apply(const Action& action);
+
+ private:
+  void Define();
+  void ChangeDisk(const Action::ChangeDisk& change);
 };
 
 // A whole valid configuration: two ports, two groups, both scripts.

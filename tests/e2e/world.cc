@@ -149,7 +149,7 @@ Result Run(const std::vector<std::string>& argv, const std::map<std::string, std
 std::string FileSpec::Toml() const {
   std::ostringstream toml;
   toml << "[image]\nbase = \"" << image << "\"\n\n[resources]\ncpus = " << cpus
-       << "\nmemory_mb = " << memory_mb << "\ndisk = \"4G\"\n"
+       << "\nmemory_mb = " << memory_mb << "\ndisk = \"" << disk << "\"\n"
        << resources << "\n[network]\nhostname = \"" << hostname << "\"\n\n[user]\ngroups = ["
        << groups << "]\n\n[provision.system]\nscript = '''\n"
        << system << "\n'''\n\n[provision.boot]\nscript = '''\n"

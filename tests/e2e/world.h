@@ -44,6 +44,7 @@ struct FileSpec {
   std::string system = "true";
   uint64_t memory_mb = 512;
   uint32_t cpus = 1;
+  std::string disk = "4G";
   std::string resources;  // further lines of that table
   // Off, so that an edit waits for the command that a case is about, instead of being applied as it
   // is saved.

@@ -69,7 +69,7 @@ TEST(Told, ALongReasonEndsWithTheWordThatItWasCut) {
   agent::SetStorageReply reply;
   reply.add_volumes()->set_problem(std::string(1 << 20, 'p'));
   reply.add_volumes()->set_problem("short");
-  FitToBudget(reply.mutable_volumes());
+  FitToBudget(&reply);
   EXPECT_LT(reply.volumes(0).problem().size(), kMostReasonBytes);
   EXPECT_THAT(reply.volumes(0).problem(), testing::EndsWith("(cut)"));
   EXPECT_EQ(reply.volumes(1).problem(), "short");

@@ -43,6 +43,13 @@ std::map<std::string, Case> Cases() {
       {"user.groups", {[](Model* m) { Guest(m).mutable_groups()->RemoveLast(); }, NoAgent}},
       {"cards", {nullptr, [](Model* m) { Guest(m).add_cut("cards"); }}},
       {"ssh.authorized_keys", {[](Model* m) { Guest(m).clear_authorized_keys(); }, NoAgent}},
+      {"disks",
+       {[](Model* m) { m->observed.domain.live.mutable_drives()->erase("data"); },
+        [](Model* m) {  // grown, and what is on it cannot
+          m->observed.domain.grown.insert("data");
+          Guest(m).mutable_drives(1)->set_grows(true);
+          Guest(m).mutable_drives(1)->set_cannot_grow("the guest has no resize2fs");
+        }}},
       {"storage", {[](Model* m) { Guest(m).mutable_volumes(0)->set_holds(false); }, NoAgent}},
       {"guest.timezone",
        {[](Model* m) { Guest(m).mutable_settings()->set_timezone("UTC"); },
@@ -84,6 +91,9 @@ Model Full() {
     state->set_holds(true);
   }
   Guest(&model).mutable_settings()->set_timezone("Europe/Berlin");
+  model.observed.domain.ports = PlugPorts{8, 14};
+  for (const char* serial : {"rum.root", "rum-data"})
+    Guest(&model).add_drives()->set_serial(serial);
   return model;
 }
 

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <set>
 
 #include "absl/time/clock.h"
@@ -238,6 +239,66 @@ TEST_P(Suite, KeepsTheDiskOfADriveThatNeverRanAndIsThenAskedSmaller) {
   ASSERT_EQ(hypervisor_->Stop(machine_, kNoGrace), absl::OkStatus());
   ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
   EXPECT_EQ(Look(machine_).live.drives().at("late").size(), 128u << 20);
+}
+
+TEST_P(Suite, ChangesTheDisksOfAMachineThatRuns) {
+  const std::string late = "a-name-longer-than-a-serial";
+  Config config = SomeConfig();
+  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  const auto change = [&](DiskChange::What what, const std::string& drive) {
+    EXPECT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr), absl::OkStatus());
+    absl::Status status;
+    for (int twice = 0; twice < 2 && status.ok(); ++twice)
+      status = hypervisor_->ChangeDisk(machine_, {what, drive, config.fs()});
+    return status;
+  };
+  const auto expect_live = [&] {
+    const DomainState state = Look(machine_);
+    ExpectEqual(state.live, state.persistent);
+  };
+  const std::optional<PlugPorts> ports = Look(machine_).ports;
+  Fs* const fs = (*config.mutable_fs())["ext4"].add_entries();
+  fs->set_drive("data");
+  fs->set_target("/data");
+  EXPECT_EQ(change(DiskChange::kFilesystems, ""), absl::OkStatus());
+  expect_live();
+  if (!ports.has_value()) return;
+
+  EXPECT_GE(ports->free, 4u) << "of a machine as rum makes it";
+  (*config.mutable_drives())[late].set_size(64 << 20);
+  EXPECT_EQ(change(DiskChange::kPlug, late), absl::OkStatus());
+  expect_live();
+  EXPECT_EQ(Look(machine_).ports->free, ports->free - 1);
+  EXPECT_THAT(Look(machine_).grown, testing::IsEmpty());
+
+  config.mutable_resources()->set_disk(2u << 30);
+  (*config.mutable_drives())[late].set_size(128 << 20);
+  for (const std::string& drive : {std::string(), late}) {
+    EXPECT_EQ(change(DiskChange::kGrow, drive), absl::OkStatus());
+    EXPECT_EQ(Look(machine_).grown.count(drive), 1u);
+  }
+  expect_live();
+  Config smaller = config;
+  (*smaller.mutable_drives())[late].set_size(32 << 20);
+  ASSERT_EQ(hypervisor_->Define(machine_, smaller, Fresh::kNothing, nullptr), absl::OkStatus());
+  EXPECT_EQ(hypervisor_->ChangeDisk(machine_, {DiskChange::kGrow, late, {}}), absl::OkStatus());
+  EXPECT_EQ(Look(machine_).live.drives().at(late).size(), 128u << 20) << "never smaller";
+
+  config.mutable_drives()->erase(late);
+  const absl::Status unplugged = change(DiskChange::kUnplug, late);
+  if (GetParam().acpi) {
+    EXPECT_EQ(unplugged, absl::OkStatus());
+    expect_live();
+  } else {
+    EXPECT_EQ(unplugged.code(), absl::StatusCode::kUnavailable) << "no guest lets it go";
+  }
+  ASSERT_EQ(hypervisor_->Stop(machine_, kNoGrace), absl::OkStatus());
+  EXPECT_EQ(hypervisor_->ChangeDisk(machine_, {DiskChange::kGrow, "", {}}).code(),
+            absl::StatusCode::kFailedPrecondition);
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  ExpectEqual(Look(machine_).live, DefinitionFor(config, std::nullopt));
+  EXPECT_THAT(Look(machine_).grown, testing::IsEmpty());
 }
 
 // Its next start is as it was defined.

@@ -358,6 +358,52 @@ TEST_F(Files, AStreamOfLibvirtReadsLikeASocket) {
   EXPECT_TRUE(bytes == expected.str());
 }
 
+// With `virsh attach-disk`.
+TEST_F(Files, ADiskThatSomebodyPluggedInStaysAndADriveOfRumsIsPluggedInBesideIt) {
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing, nullptr), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  const std::string theirs = TestFile("theirs.raw");
+  std::ofstream(theirs) << std::string(1 << 20, 'x');
+  const std::string xml =
+      "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='" + theirs +
+      "'/><target dev='vdc' bus='virtio'/></disk>";
+  ASSERT_EQ(virDomainAttachDeviceFlags(Domain(machine_).get(), xml.c_str(), VIR_DOMAIN_AFFECT_LIVE),
+            0)
+      << virGetLastErrorMessage();
+  (*config_.mutable_drives())["late"].set_size(64 << 20);
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing, nullptr), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->ChangeDisk(machine_, {DiskChange::kPlug, "late", {}}), absl::OkStatus());
+  const std::string live = TakeText(virDomainGetXMLDesc(Domain(machine_).get(), 0));
+  EXPECT_THAT(live, testing::HasSubstr(theirs));
+  EXPECT_THAT(live, testing::HasSubstr("<target dev='vdd' bus='virtio'/>"));
+  const DomainState state = *hypervisor_->Inspect(machine_);
+  EXPECT_EQ(state.live.drives().at("late").size(), 64u << 20);
+  EXPECT_EQ(state.live.DebugString(), state.persistent.DebugString());
+  fs::remove(theirs);
+}
+
+// Of a build that gave none to spare: all ports have a device.
+TEST_F(Files, AMachineWithoutPortsToSpareSaysSo) {
+  ASSERT_EQ(hypervisor_->Define(machine_, config_, Fresh::kNothing, nullptr), absl::OkStatus());
+  EditInLibvirt(Uri(), machine_.domain_name(), [](std::string* xml) {
+    for (size_t at; (at = xml->find("<controller type='pci'")) != std::string::npos;) {
+      const size_t end = xml->find("</controller>", at);
+      const size_t slash = xml->find("/>", at);
+      const size_t close = xml->find('>', at) == slash + 1 ? slash + 2 : end + 13;
+      xml->erase(at, close - at);
+    }
+    for (size_t at; (at = xml->find("<address type='pci'")) != std::string::npos;) {
+      xml->erase(at, xml->find("/>", at) + 2 - at);
+    }
+  });
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  const DomainState state = *hypervisor_->Inspect(machine_);
+  ASSERT_TRUE(state.ports.has_value());
+  EXPECT_EQ(state.ports->free, 0u);
+  EXPECT_THAT(MakePlan(config_, {}, {.domain = state}, {}).actions(), testing::IsEmpty())
+      << "no drift";
+}
+
 // A person with virsh, virt-clone and qemu-img beside rum.
 class OthersHands : public Files {
  protected:

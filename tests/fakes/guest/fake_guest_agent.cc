@@ -99,7 +99,17 @@ absl::StatusOr<agent::Observation> FakeGuestAgent::Observe(const agent::ObserveR
     state->set_target(volume.target());
     state->set_holds(stale.erase(volume.target()) > 0);
   }
-  for (const std::string& target : stale) observation.add_stale_targets(target);
+  for (const std::string& target : stale) {
+    observation.add_stale_targets(target);
+    const auto users = guest_->busy.find(target);
+    if (users == guest_->busy.end()) continue;
+    observation.add_stale_users()->set_target(target);
+    observation.mutable_stale_users()->rbegin()->set_users(users->second);
+  }
+  for (const auto& [serial, drive] : guest_->drives) {
+    *observation.add_drives() = drive;
+    observation.mutable_drives()->rbegin()->set_serial(serial);
+  }
   for (const agent::ScriptRun& run : guest_->runs) *observation.add_runs() = run;
   observation.set_boot_script_hash(guest_->boot_script_hash);
   return observation;
@@ -157,7 +167,12 @@ absl::StatusOr<agent::SetStorageReply> FakeGuestAgent::SetStorage(
     const agent::SetStorageRequest& request) {
   Lock lock(guest_->mutex);
   if (absl::Status begun = Begin(); !begun.ok()) return begun;
+  std::set<std::string> stale = guest_->mounted;
+  for (const agent::Volume& volume : request.volumes()) stale.erase(volume.target());
   guest_->mounted.clear();
+  for (const auto& [target, users] : guest_->busy) {
+    if (stale.count(target) > 0) guest_->mounted.insert(target);
+  }
   agent::SetStorageReply reply;
   for (const agent::Volume& volume : request.volumes()) {
     agent::VolumeState* state = reply.add_volumes();
@@ -170,6 +185,8 @@ absl::StatusOr<agent::SetStorageReply> FakeGuestAgent::SetStorage(
       state->set_problem(broken->second);
     }
   }
+  if (guest_->drives.empty()) return reply;
+  for (const agent::DriveWish& wish : request.drives()) Grant(wish, reply.add_drives());
   return reply;
 }
 
@@ -203,6 +220,19 @@ absl::Status FakeGuestAgent::MayRun(const agent::RunScriptRequest& request) cons
     return absl::AbortedError("it has run meanwhile, as " + last);
   }
   return absl::OkStatus();
+}
+
+// What is plugged in appears, and what is let go is gone from then on.
+void FakeGuestAgent::Grant(const agent::DriveWish& wish, agent::DriveState* state) {
+  agent::DriveState& drive = guest_->drives[wish.serial()];
+  drive.set_size(std::max(drive.size(), wish.size()));
+  if (wish.grow() && drive.cannot_grow().empty()) drive.set_grows(false);
+  *state = drive;
+  state->set_serial(wish.serial());
+  if (wish.grow()) state->set_problem(drive.cannot_grow());
+  if (!wish.release()) return;
+  state->set_problem(drive.used());
+  if (drive.used().empty()) guest_->drives.erase(wish.serial());
 }
 
 absl::StatusOr<agent::ScriptRun> FakeGuestAgent::RunScript(

@@ -32,15 +32,18 @@ struct FakeGuest {
   // CPUs and MiB of memory that the machine has; null: the agent is too old to tell what the guest
   // uses of them.
   std::function<std::pair<uint32_t, uint64_t>()> given;
-  uint32_t offline_cpus = 0;                   // of them
-  uint64_t used_mb = 200;                      // of the memory
-  uint64_t offline_mb = 0;                     // plugged, and not the kernel's yet
-  std::set<std::string> groups;                // of the user
-  std::set<std::string> keys;                  // "TYPE DATA", of the user
-  std::string address = "192.0.2.2";           // empty: none yet
-  std::set<std::string> mounted;               // targets
-  std::map<std::string, std::string> broken;   // targets that cannot be mounted, and why
-  std::vector<agent::ScriptRun> runs;          // the ledger
+  uint32_t offline_cpus = 0;                  // of them
+  uint64_t used_mb = 200;                     // of the memory
+  uint64_t offline_mb = 0;                    // plugged, and not the kernel's yet
+  std::set<std::string> groups;               // of the user
+  std::set<std::string> keys;                 // "TYPE DATA", of the user
+  std::string address = "192.0.2.2";          // empty: none yet
+  std::set<std::string> mounted;              // targets
+  std::map<std::string, std::string> broken;  // targets that cannot be mounted, and why
+  // What its agent tells of its disks, by serial; none: it is of an older rum.
+  std::map<std::string, agent::DriveState> drives;
+  std::map<std::string, std::string> busy;  // targets that cannot be unmounted, and who uses them
+  std::vector<agent::ScriptRun> runs;       // the ledger
   std::map<std::string, std::string> outputs;  // by run_id
   std::string boot_script_hash;                // what the agent would run by itself
   std::vector<std::string> cancelled;          // run_ids
@@ -95,6 +98,7 @@ class FakeGuestAgent : public GuestAgent {
   absl::Status MayRun(const agent::RunScriptRequest& request) const;
   agent::ScriptRun* Find(const std::string& run_id) const;
   agent::RunScriptEvent OutputOf(const std::string& run_id, uint64_t offset) const;
+  void Grant(const agent::DriveWish& wish, agent::DriveState* state);
   std::pair<uint32_t, uint64_t> Given();  // without the lock; 0: it cannot tell
 
   const std::shared_ptr<FakeGuest> guest_;

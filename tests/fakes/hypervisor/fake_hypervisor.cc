@@ -86,6 +86,8 @@ void FakeHypervisor::TurnOff(DomainCause cause, DomainState* domain) {
   domain->paused = false;
   domain->cause = cause;
   domain->live.Clear();
+  domain->ports.reset();
+  domain->grown.clear();
   domain->room = Room();
 }
 
@@ -160,6 +162,59 @@ absl::StatusOr<std::set<std::string>> FakeHypervisor::ImagesInUse() {
   return images;
 }
 
+void FakeHypervisor::SetPorts(std::optional<PlugPorts> ports) {
+  Lock lock(mutex_);
+  ports_ = ports;
+}
+
+absl::Status FakeHypervisor::ChangeDisk(const MachineIdentity& machine, const DiskChange& change) {
+  Lock lock(mutex_);
+  if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
+  DomainState& domain = domains_[machine.domain_name()];
+  if (!domain.running) return absl::FailedPreconditionError("the machine is off");
+  auto& live = *domain.live.mutable_drives();
+  if (change.what == DiskChange::kFilesystems) {
+    *domain.live.mutable_fs() = change.filesystems;
+    changes_.push_back("adopt filesystems");
+  } else if (!domain.ports.has_value()) {
+    return absl::FailedPreconditionError("no disk changes here while the machine runs");
+  } else if (change.what == DiskChange::kGrow) {
+    Grow(change.drive, &domain);
+  } else if (change.what == DiskChange::kUnplug) {
+    if (live.erase(change.drive) == 0) return absl::OkStatus();
+    ++domain.ports->free;
+    changes_.push_back("unplug " + change.drive);
+  } else {
+    if (live.count(change.drive) > 0) return absl::OkStatus();
+    const auto defined = domain.persistent.drives().find(change.drive);
+    if (defined == domain.persistent.drives().end()) return absl::AbortedError("it is not defined");
+    if (domain.ports->free == 0) return absl::InternalError("No more available PCI slots");
+    --domain.ports->free;
+    live[change.drive] = defined->second;
+    changes_.push_back("plug " + change.drive);
+  }
+  lock.unlock();
+  Tell(machine);
+  return absl::OkStatus();
+}
+
+// With the lock.
+void FakeHypervisor::Grow(const std::string& drive, DomainState* domain) {
+  const bool root = drive.empty();
+  const uint64_t wanted =
+      root ? domain->persistent.resources().disk() : domain->persistent.drives().at(drive).size();
+  const uint64_t now =
+      root ? domain->live.resources().disk() : domain->live.drives().at(drive).size();
+  if (now >= wanted) return;
+  domain->grown.insert(drive);
+  changes_.push_back("grow " + drive);
+  if (root) {
+    domain->live.mutable_resources()->set_disk(wanted);
+  } else {
+    (*domain->live.mutable_drives())[drive].set_size(wanted);
+  }
+}
+
 absl::Status FakeHypervisor::Start(const MachineIdentity& machine) {
   Lock lock(mutex_);
   if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
@@ -177,6 +232,8 @@ absl::Status FakeHypervisor::Start(const MachineIdentity& machine) {
   }
   if (!on) {
     domain.live = domain.persistent;
+    domain.ports = ports_;
+    domain.grown.clear();
     domain.room = FakeRoom(domain.live);
   }
   domain.running = true;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -49,6 +50,8 @@ class FakeHypervisor : public Hypervisor {
   void MakeSnapshot(const MachineIdentity& machine, const std::string& name);
   void Hold(const MachineIdentity& machine, DomainCause cause);  // one that is on; kNone: lets go
   void SetNetworks(const std::set<std::string>& of_others);
+  // Of machines that start from now on; nullopt: as with libvirt's test driver.
+  void SetPorts(std::optional<PlugPorts> ports);
   // Root disks made for the machine so far: a reset makes one more.
   int DisksMade(const MachineIdentity& machine);
   // The names of the calls that change something, in order.
@@ -59,6 +62,7 @@ class FakeHypervisor : public Hypervisor {
                       const Onlooker& onlooker) override;
   absl::StatusOr<std::set<std::string>> NetworksOfOthers(const MachineIdentity& machine) override;
   absl::StatusOr<std::set<std::string>> ImagesInUse() override;
+  absl::Status ChangeDisk(const MachineIdentity& machine, const DiskChange& change) override;
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) override;
   absl::Status ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) override;
@@ -72,6 +76,7 @@ class FakeHypervisor : public Hypervisor {
 
  private:
   static void TurnOff(DomainCause cause, DomainState* domain);
+  void Grow(const std::string& drive, DomainState* domain);
   void HangUpConsole(const std::string& domain);
   absl::Status TakeFailure();
   void Tell(const MachineIdentity& machine);  // without the lock
@@ -84,6 +89,7 @@ class FakeHypervisor : public Hypervisor {
   std::map<std::string, std::string> console_logs_;
   std::map<std::string, Usage> usages_;
   std::set<std::string> networks_;  // of others
+  std::optional<PlugPorts> ports_ = PlugPorts{8, 14};
   std::vector<std::string> changes_;
   std::string uri_;
   absl::Status fail_next_;

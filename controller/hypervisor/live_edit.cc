@@ -1,0 +1,155 @@
+#include "controller/hypervisor/live_edit.h"
+
+#include <google/protobuf/util/json_util.h>
+#include <google/protobuf/util/message_differencer.h>
+
+#include <map>
+#include <pugixml.hpp>
+#include <set>
+#include <sstream>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "controller/hypervisor/definition.h"
+#include "controller/hypervisor/device_edit.h"
+#include "controller/hypervisor/own_devices.h"
+#include "controller/hypervisor/xml_tree.h"
+
+namespace rum {
+namespace {
+
+using pugi::xml_node;
+
+// A bus of the old kind takes so many devices.
+constexpr unsigned kSlots = 32;
+
+class LiveXml {
+ public:
+  explicit LiveXml(const std::string& xml)
+      : parsed_(document_.load_buffer(xml.data(), xml.size())),
+        domain_(document_.child("domain")) {}
+  absl::Status status() const {
+    if (parsed_ && domain_) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat("not the XML of a domain: ", parsed_ ? "no <domain>" : parsed_.description()));
+  }
+  xml_node domain() const { return domain_; }
+  // Null: it has none.
+  xml_node Drive(const std::string& drive) const {
+    const auto own = FindOwnDevices(domain_, ReadOwnMetadata(domain_));
+    const auto found = own.find(DriveAlias(DriveSerial(drive)));
+    return found == own.end() ? xml_node() : found->second;
+  }
+
+ private:
+  pugi::xml_document document_;
+  const pugi::xml_parse_result parsed_;
+  const xml_node domain_;
+};
+
+std::string TextOfNode(xml_node node) {
+  std::ostringstream out;
+  node.print(out, "", pugi::format_raw | pugi::format_no_declaration);
+  return out.str();
+}
+
+absl::Status NoDrive(const std::string& drive) {
+  return absl::NotFoundError(absl::StrCat("no drive ", drive, " in its definition"));
+}
+
+std::set<unsigned> TakenPlaces(xml_node devices, const char* what, unsigned bus) {
+  std::set<unsigned> taken;
+  for (const pugi::xpath_node& found : devices.select_nodes(".//address[@type='pci']")) {
+    const xml_node address = found.node();
+    const bool any = what == std::string("bus");
+    if (any || address.attribute("bus").as_uint() == bus) {
+      taken.insert(address.attribute(what).as_uint());
+    }
+  }
+  return taken;
+}
+
+// Elements of the namespace as its only prefix has them, without it: libvirt adds it.
+void DropPrefix(xml_node node) {
+  const std::string prefix = absl::StrCat(kMetadataPrefix, ":");
+  if (absl::StartsWith(node.name(), prefix)) {
+    node.set_name(std::string(node.name()).substr(prefix.size()).c_str());
+  }
+  node.remove_attribute(absl::StrCat("xmlns:", kMetadataPrefix).c_str());
+  for (xml_node child : node.children()) DropPrefix(child);
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> DriveToPlug(const std::string& definition, const std::string& live,
+                                        const std::string& drive) {
+  const LiveXml next(definition), now(live);
+  if (!next.status().ok()) return next.status();
+  if (!now.status().ok()) return now.status();
+  xml_node disk = next.Drive(drive);
+  if (!disk) return NoDrive(drive);
+  disk.remove_child("address");
+  std::set<std::string> taken;
+  for (xml_node other : now.domain().child("devices").children("disk")) {
+    taken.insert(other.child("target").attribute("dev").value());
+  }
+  Set(disk.child("target"), "dev", FreeTargetName("vd", 1, taken));
+  return TextOfNode(disk);
+}
+
+absl::StatusOr<std::string> DriveToUnplug(const std::string& live, const std::string& drive) {
+  const LiveXml now(live);
+  if (!now.status().ok()) return now.status();
+  const xml_node disk = now.Drive(drive);
+  if (!disk) return NoDrive(drive);
+  return TextOfNode(disk);
+}
+
+absl::StatusOr<std::string> MetadataWith(const std::string& live,
+                                         const std::function<void(Config* config)>& edit) {
+  const LiveXml now(live);
+  if (!now.status().ok()) return now.status();
+  xml_node machine = now.domain().child("metadata").child("rum:machine");
+  if (!machine.child("rum:config")) {
+    return absl::FailedPreconditionError("the running domain has no metadata of rum's");
+  }
+  Config config = ReadOwnMetadata(now.domain()).config;
+  const Config before = config;
+  edit(&config);
+  if (google::protobuf::util::MessageDifferencer::Equals(before, config)) return "";
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  std::string json;
+  // Cannot fail: a message without Any fields always has a JSON form.
+  (void)google::protobuf::util::MessageToJsonString(config, &json, options);
+  machine.child("rum:config").text().set(json.c_str());
+  DropPrefix(machine);
+  return TextOfNode(machine);
+}
+
+std::optional<PlugPorts> PortsOf(const std::string& live) {
+  const LiveXml now(live);
+  if (!now.status().ok()) return std::nullopt;
+  const xml_node devices = now.domain().child("devices");
+  const std::set<unsigned> buses = TakenPlaces(devices, "bus", 0);
+  PlugPorts ports;
+  bool any = false;
+  for (xml_node controller : devices.children("controller")) {
+    if (!Is(controller, "type", "pci")) continue;
+    if (Is(controller, "model", "pcie-root-port")) {
+      any = true;
+      ++ports.all;
+      if (buses.count(controller.attribute("index").as_uint()) == 0) ++ports.free;
+    } else if (Is(controller, "model", "pci-root")) {
+      any = true;
+      std::set<unsigned> slots = TakenPlaces(devices, "slot", 0);
+      slots.insert({0, 1});  // the bridge to the host, and what comes with the board
+      ports.all += kSlots;
+      ports.free += kSlots - static_cast<unsigned>(slots.size());
+    }
+  }
+  return any ? std::optional<PlugPorts>(ports) : std::nullopt;
+}
+
+}  // namespace rum

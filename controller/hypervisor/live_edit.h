@@ -1,0 +1,35 @@
+#ifndef RUM_CONTROLLER_HYPERVISOR_LIVE_EDIT_H_
+#define RUM_CONTROLLER_HYPERVISOR_LIVE_EDIT_H_
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "controller/hypervisor/hypervisor.h"
+
+namespace rum {
+
+// What libvirt is told to change a domain that runs, from the XML of its definitions. All are pure.
+// InvalidArgument: not a domain's XML.
+
+// The disk of rum's drive as `definition` has it, to be plugged into the domain that runs as
+// `live`: without an address, and under a name that is free there. NotFound: it has none.
+absl::StatusOr<std::string> DriveToPlug(const std::string& definition, const std::string& live,
+                                        const std::string& drive);
+// The disk of rum's drive as `live` has it. NotFound: it has none.
+absl::StatusOr<std::string> DriveToUnplug(const std::string& live, const std::string& drive);
+
+// rum's metadata of `live` with its configuration edited, as virDomainSetMetadata() takes them, for
+// the namespace kMetadataUri; empty: nothing is to change. FailedPrecondition: it has none.
+absl::StatusOr<std::string> MetadataWith(const std::string& live,
+                                         const std::function<void(Config* config)>& edit);
+inline constexpr char kMetadataPrefix[] = "rum";
+inline constexpr char kMetadataUri[] = "https://rum.dev/xmlns/domain/1";
+
+// nullopt: no place that takes a device while it runs can be told.
+std::optional<PlugPorts> PortsOf(const std::string& live);
+
+}  // namespace rum
+
+#endif  // RUM_CONTROLLER_HYPERVISOR_LIVE_EDIT_H_

@@ -1,0 +1,120 @@
+#include "controller/hypervisor/live_edit.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <pugixml.hpp>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "controller/hypervisor/domain_xml.h"
+
+namespace rum {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+DomainParts Parts(const std::string& machine = "q35") {
+  DomainParts parts;
+  parts.identity = {"/p/dev/rum.toml", "dev", "0123456789ab"};
+  parts.config.mutable_resources()->set_cpus(1);
+  parts.config.mutable_resources()->set_memory_mb(512);
+  parts.config.mutable_network()->set_nat(true);
+  parts.config.mutable_advanced()->set_machine(machine);
+  parts.domain_type = "qemu";
+  parts.root_path = "/disks/root.qcow2";
+  parts.seed_path = "/disks/seed.iso";
+  for (const char* drive : {"data", "a-name-longer-than-a-serial"}) {
+    (*parts.config.mutable_drives())[drive].set_size(1 << 30);
+    parts.drive_paths[drive] = absl::StrCat("/disks/", drive, ".qcow2");
+  }
+  return parts;
+}
+
+std::string Without(DomainParts parts, const std::string& drive) {
+  parts.config.mutable_drives()->erase(drive);
+  parts.drive_paths.erase(drive);
+  return MakeDomainXml(parts);
+}
+
+TEST(DriveToPlug, IsTheDefinitionsWithoutItsPlaceAndUnderAFreeName) {
+  const std::string definition = absl::StrReplaceAll(
+      MakeDomainXml(Parts()),
+      {{"<source file=\"/disks/data.qcow2\" />",
+        "<source file=\"/disks/data.qcow2\" /><address type=\"pci\" bus=\"0x07\" />"}});
+  // Somebody else has a disk where it would be.
+  const std::string live = absl::StrReplaceAll(
+      Without(Parts(), "data"),
+      {{"</devices>", "<disk type='file'><target dev='vdc'/></disk></devices>"}});
+  const absl::StatusOr<std::string> disk = DriveToPlug(definition, live, "data");
+  ASSERT_TRUE(disk.ok()) << disk.status();
+  EXPECT_THAT(*disk, HasSubstr("/disks/data.qcow2"));
+  EXPECT_THAT(*disk, HasSubstr("<serial>rum-data</serial>"));
+  EXPECT_THAT(*disk, HasSubstr("ua-rum-drive-data"));
+  EXPECT_THAT(*disk, HasSubstr("vdd"));
+  EXPECT_THAT(*disk, Not(HasSubstr("address")));
+  EXPECT_TRUE(absl::IsNotFound(DriveToPlug(live, live, "data").status()));
+}
+
+TEST(DriveToUnplug, IsRumsAndNoOther) {
+  const std::string live = MakeDomainXml(Parts());
+  EXPECT_THAT(*DriveToUnplug(live, "a-name-longer-than-a-serial"),
+              HasSubstr("/disks/a-name-longer-than-a-serial.qcow2"));
+  const std::string theirs = absl::StrReplaceAll(
+      Without(Parts(), "data"), {{"</devices>",
+                                  "<disk type='file'><source file='/disks/data.qcow2'/><target "
+                                  "dev='vdc'/></disk></devices>"}});
+  EXPECT_TRUE(absl::IsNotFound(DriveToUnplug(theirs, "data").status()));
+}
+
+// As libvirt puts it back: with the prefix.
+TEST(MetadataWith, IsRumsElementEditedWithAllElseThatIsInIt) {
+  const std::string live = absl::StrReplaceAll(
+      MakeDomainXml(Parts()), {{"<rum:config>", "<rum:newer what=\"it\" /><rum:config>"}});
+  const auto edit = [](Config* config) { (*config->mutable_drives())["late"].set_size(5); };
+  const absl::StatusOr<std::string> metadata = MetadataWith(live, edit);
+  ASSERT_TRUE(metadata.ok()) << metadata.status();
+  EXPECT_THAT(*metadata, Not(HasSubstr("rum:")));
+  EXPECT_THAT(*metadata, HasSubstr("<newer what=\"it\""));
+  EXPECT_THAT(*metadata, HasSubstr("id=\"0123456789ab\""));
+  EXPECT_THAT(*metadata, HasSubstr("late"));
+  EXPECT_EQ(*MetadataWith(live, [](Config*) {}), "") << "nothing changes";
+  EXPECT_FALSE(MetadataWith("<domain/>", edit).ok());
+}
+
+std::string WithPlaces(std::string xml) {
+  return absl::StrReplaceAll(
+      xml, {{"<model type=\"virtio\" />",
+             "<model type=\"virtio\" /><address type=\"pci\" bus=\"0x01\" slot=\"0x00\" />"}});
+}
+
+TEST(Ports, OfANewMachineAreThereToSpare) {
+  const std::optional<PlugPorts> ports = PortsOf(WithPlaces(MakeDomainXml(Parts())));
+  ASSERT_TRUE(ports.has_value());
+  EXPECT_EQ(ports->all, 14u);
+  EXPECT_EQ(ports->free, 13u) << "the card has one";
+}
+
+TEST(Ports, OfAnOldBusAreItsSlots) {
+  const std::string none = MakeDomainXml(Parts("pc"));
+  EXPECT_FALSE(PortsOf(none).has_value()) << "nothing is known of it";
+  const std::string xml = absl::StrReplaceAll(
+      none, {{"</devices>",
+              "<controller type='pci' index='0' model='pci-root'/><disk><address "
+              "type='pci' bus='0x00' slot='0x05'/></disk></devices>"}});
+  EXPECT_EQ(PortsOf(xml)->free, 29u);
+}
+
+TEST(Ports, OfADefinitionOfAnEarlierBuildStayAsTheyAre) {
+  DomainParts parts = Parts();
+  std::string xml = MakeDomainXml(parts);
+  for (size_t at; (at = xml.find("<controller type=\"pci\"")) != std::string::npos;) {
+    xml.erase(at, xml.find("/>", at) + 2 - at);
+  }
+  EXPECT_EQ(*EditDomainXml(xml, parts), xml);
+}
+
+}  // namespace
+}  // namespace rum
