@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "controller/hypervisor/definition.h"
-#include "controller/utf8.h"
+#include "controller/base/utf8.h"
 #include "state/item_name.h"
 
 namespace rum {

@@ -9,9 +9,9 @@
 #include "controller/aspects/disk_room.h"
 #include "controller/aspects/storage.h"
 #include "controller/aspects/worlds.h"
-#include "controller/failpoint.h"
+#include "controller/base/failpoint.h"
 #include "controller/hypervisor/definition.h"
-#include "controller/utf8.h"
+#include "controller/base/utf8.h"
 #include "state/item_name.h"
 #include "state/size.h"
 

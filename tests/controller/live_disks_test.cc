@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "controller/failpoint.h"
+#include "controller/base/failpoint.h"
 #include "tests/controller/fake_world.h"
 
 namespace rum {
