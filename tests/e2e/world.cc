@@ -154,7 +154,8 @@ std::string FileSpec::Toml() const {
        << groups << "]\n\n[provision.system]\nscript = '''\n"
        << system << "\n'''\n\n[provision.boot]\nscript = '''\n"
        << boot << "\n'''\n\n[advanced]\nlibvirt_uri = \"" << uri
-       << "\"\n\n[reconcile]\nauto = " << (auto_reconcile ? "true" : "false") << "\n";
+       << "\"\n\n[reconcile]\nauto = " << (auto_reconcile ? "true" : "false")
+       << (live ? "" : "\nlive = false") << "\n";
   for (const PortSpec& port : ports) {
     toml << "\n[[ports]]\nhost = " << port.host << "\nguest = " << port.guest << "\n";
   }

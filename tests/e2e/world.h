@@ -49,6 +49,7 @@ struct FileSpec {
   // Off, so that an edit waits for the command that a case is about, instead of being applied as it
   // is saved.
   bool auto_reconcile = false;
+  bool live = true;  // see reconcile.live
   std::vector<PortSpec> ports;
   std::string more;  // further tables, as text
   std::string Toml() const;
