@@ -224,19 +224,19 @@ std::vector<Failure> FailuresOfLibvirt() {
     return "{ good ../disk.img; printf '" + more + "\\n'; } >rum.toml";
   };
   return {
-      {"no such type of machine", with("[advanced]\\nmachine = \"pc-q36\""), "rum up -d",
+      {"no such type of machine", with("[advanced]\\nmachine = \"pc-q36\""), "rum up -d --trust",
        "libvirt or QEMU knows no such machine", "definition",
        "advanced.machine = \"q35\" is everywhere"},
-      {"no KVM", with("[advanced]\ndomain_type = \"kvm\""), "rum up -d",
+      {"no KVM", with("[advanced]\ndomain_type = \"kvm\""), "rum up -d --trust",
        "this host gives QEMU no KVM", "definition",
        "advanced.domain_type = \"auto\" emulates where there is none"},
       {"more memory than the host has", "good ../disk.img | sed 's/512/16000000/' >rum.toml",
-       "rum up -d", "this host cannot give the guest that much memory", "start",
+       "rum up -d --trust", "this host cannot give the guest that much memory", "start",
        "lower resources.memory_mb"},
       {"more vCPUs than a machine can have",
-       "good ../disk.img | sed 's/cpus = 1/cpus = 1000/' >rum.toml", "rum up -d",
+       "good ../disk.img | sed 's/cpus = 1/cpus = 1000/' >rum.toml", "rum up -d --trust",
        "such a machine has not that many vCPUs", "definition", "lower resources.cpus"},
-      {"libvirt has no network default", "good ../disk.img >rum.toml", "rum up -d",
+      {"libvirt has no network default", "good ../disk.img >rum.toml", "rum up -d --trust",
        "libvirt has no network default", "which network.nat needs",
        "`rum doctor` says how it is made"},
   };
