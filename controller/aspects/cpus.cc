@@ -43,7 +43,7 @@ void JudgeInGuest(const Scene& scene, uint32_t online, Verdict* verdict) {
   const bool may = change == nullptr ? scene.options.live && scene.desired.reconcile().live()
                                      : GoesLive(scene, *change);
   if (online == wanted || !may) {
-    verdict->AddHolding(kCpus, VCpus(may ? online : Plugged(scene)));
+    verdict->AddHolding(kCpus, VCpus(online == wanted ? online : Plugged(scene)));
     return;
   }
   // As it booted: a kernel without hotplug, or one that was told to use fewer.

@@ -2,6 +2,7 @@
 // running program and the boot live through all of it.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <functional>
 #include <memory>
@@ -222,10 +223,11 @@ TEST_F(Live, ARebootOfTheGuestKeepsTheMemoryAndBringsBackCpusThatAreTakenOffline
   BringLive();
   const int memory = MemoryMb("MemTotal");
   world_->Rum({"exec", "--", "reboot"});
-  ASSERT_TRUE(Eventually([] {
+  const auto rebooted = [] {
     const Result boot = world_->Rum({"exec", "--", "sh", "-c", kBootId});
     return boot.exit_status == 0 && !Contains(boot.out, boot_id_);
-  }));
+  };
+  ASSERT_TRUE(rum::Eventually(rebooted, std::chrono::minutes(10)));
   Reload();
   ExpectSilence();
   EXPECT_EQ(Cpus(), "1");

@@ -81,6 +81,7 @@ TEST_F(InRoom, CpusGoLiveBothWaysAndThoseThatWerePluggedStay) {
   ApplyAll();
   EXPECT_EQ(Domain().live.resources().cpus(), 4u);
   EXPECT_EQ(Domain().persistent.resources().cpus(), 1u);
+  EXPECT_EQ(ItemOf("resources.cpus").text(), "1 vCPU") << "what the guest uses";
   EXPECT_EQ(model_.record.applied().resources().cpus(), 1u);
   Wanted()->set_cpus(3);
   EXPECT_THAT(Actions(), ElementsAre("resources.cpus 1 → 3"));
