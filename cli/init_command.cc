@@ -23,8 +23,8 @@
 #include "cli/reports.pb.h"
 #include "cli/ssh_words.h"
 #include "cli/terminal_text.h"
-#include "controller/images/shorthands.h"
 #include "controller/base/utf8.h"
+#include "controller/images/shorthands.h"
 #include "state/identity.h"
 #include "state/names.h"
 #include "state/paths.h"
@@ -59,20 +59,20 @@ void Refuse(Globals* globals, const std::string& why) {
   globals->exit_status = 2;
 }
 
-using Names = std::vector<std::pair<std::string, std::string>>;
+using OptionNames = std::vector<std::pair<std::string, std::string>>;
 
 // Of the nth one of several, and of a key of it.
-void NamePart(const std::string& field, size_t n, const std::string& option, Names* names) {
+void NamePart(const std::string& field, size_t n, const std::string& option, OptionNames* names) {
   names->emplace_back(absl::StrCat(field, "[", n, "]."), option + ": ");
   names->emplace_back(absl::StrCat(field, "[", n, "]"), option);
 }
 
 // A problem of the file in the words of who said it by options.
 std::string InOptions(const std::string& message, const InitWords& words) {
-  Names names = {{"image.base", "--image"},
-                 {"resources.cpus", "--cpus"},
-                 {"resources.memory_mb", "--memory"},
-                 {"resources.disk", "--disk"}};
+  OptionNames names = {{"image.base", "--image"},
+                       {"resources.cpus", "--cpus"},
+                       {"resources.memory_mb", "--memory"},
+                       {"resources.disk", "--disk"}};
   for (size_t i = 0; i < words.ports.size(); ++i)
     NamePart("ports", i, "--port " + words.ports[i], &names);
   for (size_t i = 0; i < words.mounts.size(); ++i)

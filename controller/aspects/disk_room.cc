@@ -4,8 +4,8 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "controller/hypervisor/definition.h"
 #include "controller/base/utf8.h"
+#include "controller/hypervisor/definition.h"
 #include "state/item_name.h"
 
 namespace rum {

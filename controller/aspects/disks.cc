@@ -10,8 +10,8 @@
 #include "controller/aspects/storage.h"
 #include "controller/aspects/worlds.h"
 #include "controller/base/failpoint.h"
-#include "controller/hypervisor/definition.h"
 #include "controller/base/utf8.h"
+#include "controller/hypervisor/definition.h"
 #include "state/item_name.h"
 #include "state/size.h"
 

@@ -12,8 +12,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "controller/hypervisor/definition.h"
 #include "controller/base/onlooker.h"
+#include "controller/hypervisor/definition.h"
 #include "state/config.pb.h"
 #include "state/identity.h"
 
@@ -137,10 +137,10 @@ class Hypervisor {
   // running; idempotent; the old definition survives a failure.
   virtual absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh,
                               const Onlooker& onlooker) = 0;
-  // Of the running domain, what Define() wrote for its next start: plugs a drive in, or grows a disk
-  // to the size that it is defined with, and never makes one smaller. Unplugs a drive, which nobody
-  // in the guest may use any more; Unavailable: the guest has not let go of it yet. Notes which
-  // filesystems it has from now on. Ok when it is so already.
+  // Of the running domain, what Define() wrote for its next start: plugs a drive in, or grows a
+  // disk to the size that it is defined with, and never makes one smaller. Unplugs a drive, which
+  // nobody in the guest may use any more; Unavailable: the guest has not let go of it yet. Notes
+  // which filesystems it has from now on. Ok when it is so already.
   virtual absl::Status ChangeDisk(const MachineIdentity& machine, const DiskChange& change) = 0;
   // Goes on with one that is paused, suspended or saved, and starts one anew whose kernel panicked
   // or that is shutting down. Ok when it runs already.

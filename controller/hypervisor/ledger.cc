@@ -18,9 +18,9 @@ namespace fs = std::filesystem;
 
 using Names = google::protobuf::RepeatedPtrField<std::string>;
 
-bool Add(const std::string& name, Names* names) {
+bool AddName(const std::string& name, Names* names) {
   if (std::find(names->begin(), names->end(), name) != names->end()) return false;
-  *names->Add() = name;
+  *names->AddName() = name;
   return true;
 }
 
@@ -85,9 +85,9 @@ absl::Status Ledger::Learn(const std::string& domain, const DomainFacts& facts,
                            const std::function<bool(const std::string& path)>& is_gone) {
   const MadeThere before = *there_;
   for (const std::string& path : OwnVolumes(domain, facts)) {
-    if (!is_gone(path)) Add(path, there_->mutable_volumes());
+    if (!is_gone(path)) AddName(path, there_->mutable_volumes());
   }
-  for (const std::string& name : OwnNetworks(facts)) Add(name, there_->mutable_networks());
+  for (const std::string& name : OwnNetworks(facts)) AddName(name, there_->mutable_networks());
   return Keep(!google::protobuf::util::MessageDifferencer::Equals(before, *there_));
 }
 
@@ -103,11 +103,11 @@ absl::Status Ledger::SawDisks(const std::string& root, const std::string& nonce,
 }
 
 absl::Status Ledger::AddVolume(const std::string& path) {
-  return Keep(Add(path, there_->mutable_volumes()));
+  return Keep(AddName(path, there_->mutable_volumes()));
 }
 
 absl::Status Ledger::AddNetwork(const std::string& name) {
-  return Keep(Add(name, there_->mutable_networks()));
+  return Keep(AddName(name, there_->mutable_networks()));
 }
 
 absl::Status Ledger::ForgetVolume(const std::string& path) {

@@ -11,8 +11,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "controller/images/shorthands.h"
 #include "controller/base/onlooker.h"
+#include "controller/images/shorthands.h"
 
 namespace rum {
 
