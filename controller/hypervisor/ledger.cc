@@ -20,7 +20,7 @@ using Names = google::protobuf::RepeatedPtrField<std::string>;
 
 bool AddName(const std::string& name, Names* names) {
   if (std::find(names->begin(), names->end(), name) != names->end()) return false;
-  *names->AddName() = name;
+  *names->Add() = name;
   return true;
 }
 
