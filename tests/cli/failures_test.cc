@@ -158,9 +158,8 @@ INSTANTIATE_TEST_SUITE_P(EachAlone, HostFailuresTest, testing::ValuesIn(Failures
                            return absl::StrReplaceAll(FolderOf(info.param), {{"-", "_"}});
                          });
 
-// Where /dev/kvm is, it is none. To be run by hand once and then for good:
-// --gtest_also_run_disabled_tests.
-TEST_F(FailuresTest, DISABLED_OfLibvirt) {
+// Where /dev/kvm is, it is none.
+TEST_F(FailuresTest, OfLibvirt) {
   const std::string tool = absl::StrCat(std::getenv("TEST_SRCDIR"), "/",
                                         std::getenv("TEST_WORKSPACE"), "/tools/isolated-libvirtd");
   rum_.env["LIBVIRT_DEFAULT_URI"] = "qemu:///system";
@@ -180,7 +179,7 @@ TEST_F(FailuresTest, DISABLED_OfLibvirt) {
 // What only a VM can show, or another test makes.
 const std::set<std::string>& FailuresElsewhere() {
   static const auto* const names = new std::set<std::string>{
-      "the agent never comes",          // tests/controller/reconciler_test.cc
+      "the agent never comes",          // tests/controller/reconcile/reconciler_test.cc
       "the disk in the guest is full",  // tests/e2e/inside_test.cc
       "the guest's kernel panicked",    // tests/e2e/drift_test.cc
       "nothing listens in the guest",   // tests/cli/render_test.cc
