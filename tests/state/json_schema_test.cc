@@ -38,6 +38,8 @@ using google::protobuf::Value;
 const std::set<std::string>& BeyondASchema() {
   static const std::set<std::string> names = {
       "size: beyond 64 bits",
+      "range: room for fewer vCPUs than there are",
+      "range: room for less memory than there is",
       "drive: no bytes",
       "size: a root disk for nobody",
       "size: more than an image holds",
