@@ -128,6 +128,7 @@ std::string TomlGrammar::Line(const FieldDescriptor& field) {
 }
 
 std::string TomlGrammar::Value(const FieldDescriptor& field) {
+  static const Words kRoom = {"4096", "2048", "4"};
   static const Words kNumbers = {"1", "2", "4", "80", "8_080", "0x1F90", "1024", "65535"};
   static const Words kMemory = {"256", "1024", "0b1_0000_0000", "0o2000", "65_536"};
   static const Words kSizes = {"\"20G\"",    "'64MiB'",   "\"1tb\"",
@@ -144,6 +145,7 @@ std::string TomlGrammar::Value(const FieldDescriptor& field) {
       return Text(Any(Usual(field.name())));
     default:
       if (field.name() == "memory_mb") return Any(kMemory);
+      if (absl::StartsWith(field.name(), "max_")) return Any(kRoom);
       return field.name() == "disk" || field.name() == "size" ? Any(kSizes) : Any(kNumbers);
   }
 }
