@@ -191,8 +191,9 @@ class EveryField : public testing::TestWithParam<std::string> {
     EXPECT_FALSE(seen.outcome.failed) << seen.outcome.error << testing::PrintToString(seen.failed);
     return seen;
   }
-  // libvirt's test driver has no device that adds memory.
+  // libvirt's test driver has no device that adds memory, and the guest's agent tells of no drives.
   bool HasRoom(const std::string& field) const {
+    if (Table(field) != "resources" || field == "resources.disk") return false;
     return !RoomOf(field).empty() && (field != "resources.memory_mb" || GetParam() == "fake");
   }
   void Check(const Case& c) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "absl/strings/match.h"
 #include "state/config.pb.h"
 #include "state/schema.h"
 

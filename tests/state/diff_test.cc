@@ -79,6 +79,13 @@ std::vector<Case> AllFields() {
        "resources.memory_mb: 512 -> 768 [restart; memory is part of the domain definition]\n"},
       {"resources.disk", [](Config* c) { c->mutable_resources()->set_disk(uint64_t{30} << 30); },
        "resources.disk: 20G -> 30G [restart; the root disk grows while the machine is off]\n"},
+      {"resources.max_cpus", [](Config* c) { c->mutable_resources()->set_max_cpus(4); },
+       "resources.max_cpus:  -> 4 [restart; how many vCPUs a machine has room for is fixed when it "
+       "starts]\n"},
+      {"resources.max_memory_mb",
+       [](Config* c) { c->mutable_resources()->set_max_memory_mb(4096); },
+       "resources.max_memory_mb:  -> 4096 [restart; how much memory a machine has room for is "
+       "fixed when it starts]\n"},
       {"network.nat", [](Config* c) { c->mutable_network()->set_nat(false); },
        "network.nat: true -> false [restart; " + card + "]\n"},
       {"network.hostname", [](Config* c) { c->mutable_network()->set_hostname("box"); },
@@ -103,7 +110,7 @@ std::vector<Case> AllFields() {
        "provision.system.script:  -> true [live, opt-in; a system script is meant to run once and "
        "may destroy data]\n"},
       {"provision.timeout_s", [](Config* c) { c->mutable_provision()->set_timeout_s(60); },
-       "provision.timeout_s: 0 -> 60 [none]\n"},
+       "provision.timeout_s:  -> 60 [none]\n"},
       {"provision.boot.script",
        [](Config* c) { c->mutable_provision()->mutable_boot()->set_script("true"); },
        "provision.boot.script:  -> true [live]\n"},
@@ -166,6 +173,8 @@ std::vector<Case> AllFields() {
        "boots]\n"},
       {"reconcile.auto", [](Config* c) { c->mutable_reconcile()->set_auto_(false); },
        "reconcile.auto: true -> false [none]\n"},
+      {"reconcile.live", [](Config* c) { c->mutable_reconcile()->set_live(false); },
+       "reconcile.live: true -> false [none]\n"},
       {"reconcile.restart", [](Config* c) { c->mutable_reconcile()->set_restart("never"); },
        "reconcile.restart: on-crash -> never [none]\n"},
   };

@@ -170,7 +170,7 @@ TEST_P(ListenerSetContract, WhatCanNeverBeBoundIsInvalidAndStopsNoOther) {
 }
 
 TEST_P(ListenerSetContract, AnAddressThatNoInterfaceHasMayComeUp) {
-  const auto states = set_->Apply({{"192.0.2.1", Port(), 80}});
+  const auto states = set_->Apply({{"198.51.100.1", Port(), 80}});
   EXPECT_TRUE(absl::IsUnavailable(states[0].bound)) << states[0].bound;
   EXPECT_THAT(std::string(states[0].bound.message()), HasSubstr("no interface has this address"));
 }

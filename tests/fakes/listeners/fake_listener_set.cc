@@ -26,7 +26,7 @@ int FindPlace(const Forward& forward, Place* place) {
   const auto address = boost::asio::ip::make_address(forward.bind, error);
   *place = {address.to_string(), forward.host};
   if (error || forward.host == 0) return EINVAL;
-  return absl::StartsWith(place->first, "192.0.2.") ? EADDRNOTAVAIL : 0;
+  return absl::StartsWith(place->first, "198.51.100.") ? EADDRNOTAVAIL : 0;
 }
 
 // Whether two of one machine's, or of several, cannot be there at once.

@@ -17,7 +17,7 @@ namespace rum {
 
 class FakeListenerSet;
 
-// A host's ports in memory. It has every address but those of 192.0.2.0/24.
+// A host's ports in memory. It has every address but those of 198.51.100.0/24.
 struct FakeHost {
   // An address in one spelling and its port, or a unix socket's "unix:PATH" and 0.
   using Place = std::pair<std::string, uint16_t>;
