@@ -82,6 +82,10 @@ std::string Disk(const Action::ChangeDisk& change) {
 
 }  // namespace
 
+std::string ItemOf(const Action::AdoptFilesystems& adopt) {
+  return adopt.changed().empty() ? "fs" : *adopt.changed().rbegin();
+}
+
 std::string WouldDo(const Action& action) {
   switch (action.kind_case()) {
     case Action::kDefineDomain:
@@ -116,8 +120,8 @@ std::string WouldDo(const Action& action) {
     case Action::kChangeDisk:
       return Disk(action.change_disk());
     case Action::kAdoptFilesystems:
-      return absl::StrCat("change what the machine mounts (",
-                          *action.adopt_filesystems().changed().rbegin(), ")");
+      return absl::StrCat("change what the machine mounts (", ItemOf(action.adopt_filesystems()),
+                          ")");
     case Action::kRunScript:
       return absl::StrCat(action.run_script().rerun() ? "re-run " : "run ",
                           action.run_script().kind(), " provisioning script");

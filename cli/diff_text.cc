@@ -106,7 +106,7 @@ void AddAction(const Action& action, Differences* all) {
     case Action::kChangeDisk:
       return AddDisk(action.change_disk(), all);
     case Action::kAdoptFilesystems:
-      return Add(*action.adopt_filesystems().changed().rbegin(), "", WouldDo(action), all);
+      return Add(ItemOf(action.adopt_filesystems()), "", WouldDo(action), all);
     case Action::kForgetBootScript:
       return Add(action.field(), "set in the guest", "", all);
     default:

@@ -120,7 +120,7 @@ TEST_F(CompletionTest, KnowsWhatTheParserKnows) {
   EXPECT_THAT(Complete({"status", "--col"}), ElementsAre("--color")) << "of rum itself";
   EXPECT_THAT(Complete({"status", "--wait", "S"}), ElementsAre("Synced"));
   EXPECT_THAT(Complete({"status", "--wait=S"}), ElementsAre("--wait=Synced"));
-  EXPECT_THAT(Complete({"-o", ""}), ElementsAre("text", "json"));
+  EXPECT_THAT(Complete({"-o", ""}), ElementsAre("text", "json", "plain"));
   EXPECT_THAT(Complete({"up", "--trust", "-"}), Contains("--detach"));
   EXPECT_THAT(Complete({"check", ""}), ElementsAre(":files"));
   EXPECT_THAT(Complete({"completion", "f"}), ElementsAre("fish"));
@@ -134,7 +134,7 @@ TEST_F(CompletionTest, KnowsMachinesFieldsAndRuns) {
   EXPECT_THAT(Complete({"status", "-m", "d"}), ElementsAre("dev", "ddddeeeeffff"));
   EXPECT_THAT(Complete({"--machine=de"}), ElementsAre("--machine=dev"));
   EXPECT_THAT(Complete({"adopt", "aaaa"}), ElementsAre("aaaabbbbcccc"));
-  EXPECT_THAT(Complete({"explain", "resources.m"}), ElementsAre("resources.memory_mb"));
+  EXPECT_THAT(Complete({"explain", "resources.me"}), ElementsAre("resources.memory_mb"));
   EXPECT_THAT(Complete({"explain", "po"}), ElementsAre("ports"));
   EXPECT_THAT(Complete({"trust", "im"}), ElementsAre("image.base"));
   EXPECT_THAT(Complete({"up", "--trust=mou"}), ElementsAre("--trust=mounts"));
