@@ -236,8 +236,10 @@ std::vector<Failure> FailuresOfLibvirt() {
       {"more vCPUs than a machine can have",
        "good ../disk.img | sed 's/cpus = 1/cpus = 1000/' >rum.toml", "rum up -d --trust",
        "such a machine has not that many vCPUs", "definition", "lower resources.cpus"},
-      {"libvirt has no network default", "good ../disk.img >rum.toml", "rum up -d --trust",
-       "libvirt has no network default", "which network.nat needs",
+      {"libvirt has no network default",
+       "good ../disk.img >rum.toml; virsh -q net-destroy default >/dev/null 2>&1 || true\n"
+       "virsh -q net-undefine default >/dev/null",
+       "rum up -d --trust", "libvirt has no network default", "which network.nat needs",
        "`rum doctor` says how it is made"},
   };
 }
