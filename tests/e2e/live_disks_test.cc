@@ -40,7 +40,9 @@ bool Contains(const std::string& text, const std::string& part) {
 std::string Drive(const std::string& name, const std::string& size, const std::string& type = "") {
   const std::string table = "[drives." + name + "]\nsize = \"" + size + "\"\n";
   if (type.empty()) return table;
-  return table + "[[fs." + type + "]]\ndrive = \"" + name + "\"\ntarget = \"/" + name + "\"\n";
+  const std::string on =
+      type == "btrfs" ? "drives = [\"" + name + "\"]" : "drive = \"" + name + "\"";
+  return table + "[[fs." + type + "]]\n" + on + "\ntarget = \"/" + name + "\"\n";
 }
 
 // One VM for all cases: they run in the order of this file and each leaves the machine in sync.
@@ -74,7 +76,8 @@ class LiveDisks : public testing::Test {
     return result.out + result.err;
   }
   static void ExpectSilence() {
-    for (const Item& item : world_->Status().items()) {
+    const MachineStatus status = world_->Status();
+    for (const Item& item : status.items()) {
       EXPECT_EQ(item.state(), Item::HOLDS) << item.ShortDebugString();
     }
   }
