@@ -100,9 +100,13 @@ void RemoveDevice(xml_node domain) {
   devices.remove_child(device);
   if (devices.child("memory")) return;  // somebody else's needs the rest
   domain.remove_child("maxMemory");
-  xml_node numa = domain.child("cpu").child("numa");
-  if (numa && !numa.first_child().next_sibling() && !numa.first_child().first_child())
+  // One cell that says no more than its CPUs and memory is what a machine without any has.
+  const xml_node numa = domain.child("cpu").child("numa");
+  const xml_node cell = numa.child("cell");
+  if (cell && !cell.next_sibling("cell") && !cell.attribute("memAccess") &&
+      !cell.find_child([](xml_node node) { return node.type() == pugi::node_element; })) {
     domain.child("cpu").remove_child(numa);
+  }
 }
 
 void EditMemory(xml_node domain, const DomainParts& parts) {
