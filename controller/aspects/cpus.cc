@@ -1,6 +1,7 @@
 // resources.cpus: how many CPUs the guest uses. Live as far as the machine was started with room
 // for: libvirt plugs them, and the agent brings them online, or takes them offline again. QEMU may
-// die of a vCPU that is unplugged, so that what was plugged stays until the next start.
+// die of a vCPU that is unplugged, so that what was plugged stays until the next start; and where
+// it emulates them, of one that is plugged, so that there more come with the next start.
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +15,8 @@ namespace {
 
 constexpr char kCpus[] = "resources.cpus";
 
+constexpr char kMayDie[] = "QEMU may die of a vCPU that is plugged into an emulated machine";
+
 std::string VCpus(uint32_t cpus) { return absl::StrCat(cpus, cpus == 1 ? " vCPU" : " vCPUs"); }
 
 uint32_t Plugged(const Scene& scene) { return scene.observed.domain.live.resources().cpus(); }
@@ -24,6 +27,8 @@ std::optional<Way> WayOfCpus(const Scene& scene, const FieldChange& change) {
   const uint32_t room = scene.observed.domain.room.cpus;
   if (wanted > room)
     return Way{Way::kRestart, absl::StrCat("room for ", VCpus(room), " (resources.max_cpus)")};
+  if (wanted > Plugged(scene) && !scene.observed.domain.room.plugs_cpus)
+    return Way{Way::kRestart, kMayDie};
   if (IsOldAgent(scene)) return Way{Way::kRestart, kAgentSetsNoResources};
   const agent::Resources* const guest = ResourcesInGuest(scene);
   const bool holds = guest != nullptr && guest->cpus() == wanted && wanted <= Plugged(scene);

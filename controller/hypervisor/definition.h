@@ -12,6 +12,8 @@ namespace rum {
 // What a running machine can be given or give back, as it was started, and how it stands with that.
 struct Room {
   uint32_t cpus = 0;  // that can be plugged
+  // False: QEMU emulates them, and may die of one that is plugged while it runs.
+  bool plugs_cpus = true;
   // Memory, MiB: that it booted with, of which its balloon leaves it so much; and that can be added
   // by a device, was asked to be, and is. `gives_back`: a guest in need gets back what the balloon
   // took.

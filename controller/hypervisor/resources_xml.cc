@@ -227,6 +227,7 @@ Room ReadRoom(xml_node domain) {
   const xml_node current = target.child("current");  // of a running machine
   Room room;
   room.cpus = domain.child("vcpu").text().as_uint();
+  room.plugs_cpus = !Is(domain, "type", "qemu");
   room.addable_mb = SizeOf(device);
   room.asked_mb = MemoryMib(target.child("requested"));
   room.added_mb = current ? MemoryMib(current) : room.asked_mb;

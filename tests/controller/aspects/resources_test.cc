@@ -88,6 +88,17 @@ TEST_F(InRoom, CpusGoLiveBothWaysAndThoseThatWerePluggedStay) {
   ApplyAll();
 }
 
+TEST_F(InRoom, AnEmulatedMachineUsesMoreCpusThanItStartedWithFromTheNextStart) {
+  Domain().room.plugs_cpus = false;
+  Wanted()->set_cpus(1);
+  ApplyAll();
+  Wanted()->set_cpus(2);
+  ApplyAll();
+  Wanted()->set_cpus(3);
+  EXPECT_THAT(Reasons(), testing::Contains(HasSubstr("resources.cpus: QEMU may die of a vCPU")));
+  EXPECT_EQ(ItemOf("resources.cpus").state(), Item::NEEDS_RESTART);
+}
+
 TEST_F(InRoom, CpusBeyondItWaitForARestartThatNamesTheRoom) {
   Wanted()->set_max_cpus(0);  // the machine has what it was started with
   Wanted()->set_cpus(5);
