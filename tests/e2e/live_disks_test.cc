@@ -100,7 +100,8 @@ class LiveDisks : public testing::Test {
     return std::atoi(world_->Guest("df -BM --output=size " + target + " | tail -1").c_str());
   }
   static std::string Serials() {
-    return world_->Guest("cat /sys/block/vd*/serial | sort | tr '\\n' ' '");
+    return world_->Guest(
+        "for f in /sys/block/vd*/serial; do cat $f; echo; done | LC_ALL=C sort | tr '\\n' ' '");
   }
   static int Volumes(const std::string& part) {
     int count = 0;
