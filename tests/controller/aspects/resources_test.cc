@@ -93,6 +93,7 @@ TEST_F(InRoom, AnEmulatedMachineUsesMoreCpusThanItStartedWithFromTheNextStart) {
   Wanted()->set_cpus(1);
   ApplyAll();
   Wanted()->set_cpus(2);
+  model_.Apply(model_.MakePlan());  // the definition alone: what runs has two
   ApplyAll();
   Wanted()->set_cpus(3);
   EXPECT_THAT(Reasons(), testing::Contains(HasSubstr("resources.cpus: QEMU may die of a vCPU")));
