@@ -15,8 +15,6 @@ namespace {
 
 constexpr char kCpus[] = "resources.cpus";
 
-constexpr char kMayDie[] = "QEMU may die of a vCPU that is plugged into an emulated machine";
-
 std::string VCpus(uint32_t cpus) { return absl::StrCat(cpus, cpus == 1 ? " vCPU" : " vCPUs"); }
 
 uint32_t Plugged(const Scene& scene) { return scene.observed.domain.live.resources().cpus(); }
@@ -28,7 +26,7 @@ std::optional<Way> WayOfCpus(const Scene& scene, const FieldChange& change) {
   if (wanted > room)
     return Way{Way::kRestart, absl::StrCat("room for ", VCpus(room), " (resources.max_cpus)")};
   if (wanted > Plugged(scene) && !scene.observed.domain.room.plugs_cpus)
-    return Way{Way::kRestart, kMayDie};
+    return Way{Way::kRestart, Room::kPlugMayKill};
   if (IsOldAgent(scene)) return Way{Way::kRestart, kAgentSetsNoResources};
   const agent::Resources* const guest = ResourcesInGuest(scene);
   const bool holds = guest != nullptr && guest->cpus() == wanted && wanted <= Plugged(scene);

@@ -14,6 +14,9 @@ struct Room {
   uint32_t cpus = 0;  // that can be plugged
   // False: QEMU emulates them, and may die of one that is plugged while it runs.
   bool plugs_cpus = true;
+  // Why one that may not be plugged is not.
+  static constexpr char kPlugMayKill[] =
+      "QEMU may die of a vCPU that is plugged into an emulated machine";
   // Memory, MiB: that it booted with, of which its balloon leaves it so much; and that can be added
   // by a device, was asked to be, and is. `gives_back`: a guest in need gets back what the balloon
   // took.

@@ -146,8 +146,8 @@ class Hypervisor {
   // or that is shutting down. Ok when it runs already.
   virtual absl::Status Start(const MachineIdentity& machine) = 0;
   // Both of a machine that runs, and of nothing but that: its next start is as it was defined.
-  // Twice is once. FailedPrecondition: it is off, or has no room for that. Plugs vCPUs until it has
-  // so many. Takes none out: QEMU may die of it.
+  // Twice is once. FailedPrecondition: it is off, has no room for that, or is one whose QEMU may die
+  // of it (Room::plugs_cpus). Plugs vCPUs until it has so many. Takes none out: QEMU may die of it.
   virtual absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) = 0;
   // Asks its guest to take or give memory until it has so much, in MiB, and waits for that while it
   // goes on. Where the guest stops is no failure, and told by Inspect().

@@ -67,6 +67,7 @@ absl::Status LibvirtHypervisor::PlugCpusNow(const MachineIdentity& machine, uint
         absl::StrCat("the machine was started with room for ", found->live->room.cpus, " vCPUs"));
   }
   if (cpus <= found->live->config.resources().cpus()) return absl::OkStatus();
+  if (!found->live->room.plugs_cpus) return absl::FailedPreconditionError(Room::kPlugMayKill);
   if (virDomainSetVcpusFlags(found->domain.get(), cpus, VIR_DOMAIN_AFFECT_LIVE) == 0)
     return absl::OkStatus();
   return LibvirtError("plugging vCPUs");

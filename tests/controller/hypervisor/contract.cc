@@ -303,17 +303,20 @@ TEST_P(Suite, ChangesTheDisksOfAMachineThatRuns) {
 }
 
 // Its next start is as it was defined.
-TEST_P(Suite, PlugsVCpusIntoARunningMachineAsFarAsItHasRoomAndTakesNoneOut) {
+TEST_P(Suite, PlugsVCpusIntoARunningMachineAsFarAsItHasRoomAndCanTakeItAndTakesNoneOut) {
   Config config = SomeConfig();
   config.mutable_resources()->set_max_cpus(4);
   ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr), absl::OkStatus());
   EXPECT_EQ(hypervisor_->PlugCpus(machine_, 2).code(), absl::StatusCode::kFailedPrecondition);
   ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
   EXPECT_EQ(Look(machine_).room.cpus, 4u);
+  const bool plugs = Look(machine_).room.plugs_cpus;
   for (const uint32_t cpus : {3, 3, 2}) {
-    ASSERT_EQ(hypervisor_->PlugCpus(machine_, cpus), absl::OkStatus());
-    EXPECT_EQ(Look(machine_).live.resources().cpus(), 3u);
+    EXPECT_EQ(hypervisor_->PlugCpus(machine_, cpus).code(),
+              plugs ? absl::StatusCode::kOk : absl::StatusCode::kFailedPrecondition);
+    EXPECT_EQ(Look(machine_).live.resources().cpus(), plugs ? 3u : 1u);
   }
+  EXPECT_EQ(hypervisor_->PlugCpus(machine_, 1), absl::OkStatus());
   EXPECT_EQ(hypervisor_->PlugCpus(machine_, 5).code(), absl::StatusCode::kFailedPrecondition);
   ExpectEqual(Look(machine_).persistent, DefinitionFor(config, std::nullopt));
   ASSERT_EQ(hypervisor_->Stop(machine_, kNoGrace), absl::OkStatus());

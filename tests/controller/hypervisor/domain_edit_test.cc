@@ -496,6 +496,7 @@ TEST(DomainEdit, RoomForMoreVCpusIsWrittenAsTheFileAsksForIt) {
               ElementsAre("<vcpu placement=\"static\" current=\"2\">4</vcpu>"));
   ExpectSays(edited, parts);
   EXPECT_EQ(Read(edited).room.cpus, 4u);
+  EXPECT_FALSE(Read(edited).room.plugs_cpus) << "it is emulated";
   parts.config.mutable_resources()->set_cpus(3);
   EXPECT_EQ(At(Edit(edited, parts), "/domain/vcpu/@current"), "3");
   parts.config.mutable_resources()->set_cpus(4);
@@ -524,6 +525,7 @@ TEST(DomainEdit, WithKvmThereIsRoomForAsManyVCpusAsTheHostHasUnlessSomebodyDoesN
   EXPECT_THAT(ElementsAt(edited, "/domain/vcpu"),
               ElementsAre("<vcpu placement=\"static\" current=\"2\">16</vcpu>"));
   EXPECT_EQ(Read(edited).config.resources().max_cpus(), 0u) << "no word of the file's";
+  EXPECT_TRUE(Read(edited).room.plugs_cpus);
   const std::string gone = With(edited, " current=\"2\">16</vcpu>", ">2</vcpu>");
   EXPECT_EQ(At(Edit(gone, parts), "/domain/vcpu"), "2");
   parts.host_cpus = 1;

@@ -271,6 +271,7 @@ absl::Status FakeHypervisor::PlugCpus(const MachineIdentity& machine, uint32_t c
   if (cpus > domain.room.cpus) return absl::FailedPreconditionError("no room for so many vCPUs");
   Resources* const resources = domain.live.mutable_resources();
   if (cpus <= resources->cpus()) return absl::OkStatus();
+  if (!domain.room.plugs_cpus) return absl::FailedPreconditionError(Room::kPlugMayKill);
   resources->set_cpus(cpus);
   changes_.push_back("plug");
   return absl::OkStatus();
