@@ -44,9 +44,13 @@ class Machine:
                     "LC_ALL": "C.UTF-8"}
         self.port = free_port()
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", home + "/key"], check=True)
+        try:  # in the project, which asks for no consent
+            os.link(image, self.project + "/disk.qcow2")
+        except OSError:
+            shutil.copy(image, self.project + "/disk.qcow2")
         key = open(home + "/key.pub", encoding="utf-8").read().strip()
         with open(self.project + "/rum.toml", "w", encoding="utf-8") as file:
-            file.write(f'[image]\nbase = "{image}"\n\n[resources]\ncpus = 1\nmemory_mb = 512\n\n[network]\nhostname = "{name}"\n\n'
+            file.write(f'[image]\nbase = "disk.qcow2"\n\n[resources]\ncpus = 1\nmemory_mb = 512\n\n[network]\nhostname = "{name}"\n\n'
                        f'[advanced]\nlibvirt_uri = "qemu:///system"\n\n[[ports]]\nhost = {self.port}\nguest = {SERVER_PORT}\n\n'
                        f'[ssh]\nauthorized_keys = ["{key}"]\n')
         self.ssh = ["ssh", "-F", "/dev/null", "-i", home + "/key"]
@@ -54,7 +58,7 @@ class Machine:
                        "ControlPath=" + home + "/ssh"):
             self.ssh += ["-o", option]
         self.run("up", "-d")
-        self.run("exec", "--", "systemctl", "start", "qemu-guest-agent", "ssh")
+        self.run("exec", "--", "systemctl", "start", "ssh")
         subprocess.run([self.rum, "exec", "--", "systemctl", "is-system-running", "--wait"], cwd=self.project, env=self.env, check=False,
                        capture_output=True)
         with open(in_guest, "rb") as program:
@@ -128,7 +132,7 @@ class Machine:
 
     def end(self):
         subprocess.run(self.ssh + ["-O", "exit", self.target], check=False, capture_output=True)
-        self.run("destroy", "--force")
+        self.run("destroy")
         self.run("controller", "stop")
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -1,0 +1,261 @@
+// Random edits of all that goes live within the machine's room: at rest the machine is as its file
+// says, or says why it is not; and after a restart it is the machine that the last file makes.
+// $RUM_TEST_EDITS says how many (default 20), $RUM_TEST_SEED which (default: 1).
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <optional>
+#include <pugixml.hpp>
+#include <random>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/e2e/world.h"
+
+namespace rum::e2e {
+namespace {
+
+constexpr uint32_t kStartedCpus = 3, kMaxCpus = 4;
+constexpr uint64_t kStartedMb = 512, kMaxMb = 1024;
+
+// What an item may say that does not hold once rum is done.
+const char* const kReasons[] = {
+    "QEMU may die of a vCPU that is plugged into an emulated machine",
+    "room for \\d+ vCPUs? \\(resources\\.max_cpus\\)",
+    "started with room for \\d+ MiB \\(resources\\.max_memory_mb\\)",
+    "the guest uses \\d+ MiB of it: \\d+ MiB are left to it",
+};
+
+int Setting(const char* name, int otherwise) {
+  const char* value = std::getenv(name);
+  return value == nullptr || *value == '\0' ? otherwise : std::atoi(value);
+}
+
+// A file by the few things that an edit moves.
+struct Wanted {
+  uint32_t cpus = kStartedCpus;
+  uint64_t memory_mb = kStartedMb;
+  int disk_mb = 4096;
+  int hostname = 0;
+  bool forwards = false;
+  // By drive; 0: it has none. None is ever smaller than it was, which would need a new one.
+  std::map<std::string, int> drives_mb = {{"first", 0}, {"second", 0}, {"third", 0}};
+  std::map<std::string, bool> has_fs = {{"first", true}, {"second", true}, {"third", true}};
+};
+
+const std::map<std::string, std::string> kFilesystems = {
+    {"first", "ext4"}, {"second", "xfs"}, {"third", "btrfs"}};
+
+class Editor {
+ public:
+  explicit Editor(uint32_t seed) : random_(seed) {
+    for (const auto& [drive, type] : kFilesystems) largest_mb_[drive] = 300;
+  }
+
+  void Edit(Wanted* wanted) {
+    for (int i = Pick(1, 3); i > 0; --i) Once(wanted);
+  }
+
+ private:
+  int Pick(int least, int most) { return std::uniform_int_distribution<>(least, most)(random_); }
+
+  void Once(Wanted* wanted) {
+    switch (Pick(0, 7)) {
+      case 0:
+        wanted->cpus = static_cast<uint32_t>(Pick(1, kMaxCpus + 1));
+        break;
+      case 1:
+        // Beyond its room once in a while; any number, as blocks and pages are not the file's.
+        wanted->memory_mb = static_cast<uint64_t>(Pick(384, kMaxMb + 64));
+        break;
+      case 2:
+        wanted->disk_mb += Pick(1, 300);
+        break;
+      case 3:
+        wanted->hostname = Pick(0, 9);
+        break;
+      case 4:
+        wanted->forwards = !wanted->forwards;
+        break;
+      default:
+        EditDrive(std::next(wanted->drives_mb.begin(), Pick(0, 2))->first, wanted);
+    }
+  }
+
+  void EditDrive(const std::string& drive, Wanted* wanted) {
+    int& size = wanted->drives_mb[drive];
+    if (size == 0) {
+      size = largest_mb_[drive] += Pick(0, 50);
+      wanted->has_fs[drive] = true;
+    } else if (Pick(0, 2) == 0) {
+      size = 0;
+    } else if (Pick(0, 2) == 0) {
+      wanted->has_fs[drive] = !wanted->has_fs[drive];
+    } else {
+      size = largest_mb_[drive] += Pick(1, 200);
+    }
+  }
+
+  std::mt19937 random_;
+  std::map<std::string, int> largest_mb_;  // that a drive ever was
+};
+
+void Write(const Wanted& wanted, uint16_t port, FileSpec* file) {
+  file->cpus = wanted.cpus;
+  file->memory_mb = wanted.memory_mb;
+  // The maxima stay, so that a larger value is beyond the room of the machine that runs.
+  file->resources = "max_cpus = " + std::to_string(std::max(wanted.cpus, kMaxCpus)) +
+                    "\nmax_memory_mb = " + std::to_string(std::max(wanted.memory_mb, kMaxMb)) +
+                    "\n";
+  file->disk = std::to_string(wanted.disk_mb) + "M";
+  file->hostname = "edited-" + std::to_string(wanted.hostname);
+  file->ports.clear();
+  if (wanted.forwards) file->ports.push_back({port, 7000});
+  file->more.clear();
+  for (const auto& [drive, size] : wanted.drives_mb) {
+    if (size == 0) continue;
+    file->more += "[drives." + drive + "]\nsize = \"" + std::to_string(size) + "M\"\n";
+    if (!wanted.has_fs.at(drive)) continue;
+    const std::string& type = kFilesystems.at(drive);
+    file->more += "[[fs." + type + "]]\n" +
+                  (type == "btrfs" ? "drives = [\"" + drive + "\"]" : "drive = \"" + drive + "\"") +
+                  "\ntarget = \"/" + drive + "\"\n";
+  }
+}
+
+// What the guest sees of all that, without the names that depend on the order of arrival.
+std::string InGuest(const World& world) {
+  return world.Guest(
+      "nproc; hostname\n"
+      "for f in /sys/block/vd*; do [ -s $f/serial ] && echo $(cat $f/serial) $(cat $f/size); done |"
+      " LC_ALL=C sort\n"
+      "findmnt -rno TARGET,FSTYPE -t ext4,xfs,btrfs | LC_ALL=C sort\n"
+      "grep -c ' /first \\| /second \\| /third ' /etc/fstab");
+}
+uint64_t MemoryMb(const World& world) {
+  return std::strtoull(
+      world.Guest("awk '/^MemTotal:/ {print int($2 / 1024)}' /proc/meminfo").c_str(), nullptr, 10);
+}
+
+// The definition for the next start, without what is each machine's own (names, addresses, files)
+// and without the order of its devices.
+std::multiset<std::string> Definition(const World& world) {
+  pugi::xml_document document;
+  document.load_string(world.Virsh({"dumpxml", "--inactive", world.DomainName()}).out.c_str());
+  std::multiset<std::string> parts;
+  const auto add = [&](pugi::xml_node node) {
+    for (const char* own : {"address", "source", "mac", "backingStore"}) {
+      while (node.remove_child(own)) {
+      }
+    }
+    node.child("target").remove_attribute("dev");
+    node.remove_attribute("index");
+    node.child("target").remove_attribute("chassis");
+    node.child("target").remove_attribute("port");
+    std::ostringstream text;
+    node.print(text, "", pugi::format_raw);
+    parts.insert(text.str());
+  };
+  for (const char* own : {"name", "uuid", "metadata", "description", "title"}) {
+    document.child("domain").remove_child(own);
+  }
+  for (pugi::xml_node device : document.child("domain").child("devices").children()) add(device);
+  document.child("domain").remove_child("devices");
+  for (pugi::xml_node node : document.child("domain").children()) {
+    std::ostringstream text;
+    node.print(text, "", pugi::format_raw);
+    parts.insert(text.str());
+  }
+  return parts;
+}
+
+bool IsReason(const Item& item) {
+  return std::any_of(std::begin(kReasons), std::end(kReasons), [&](const char* reason) {
+    return std::regex_search(item.text() + "\n" + item.reason(), std::regex(reason));
+  });
+}
+
+TEST(LiveEdits, AtRestTheMachineIsAsItsFileSaysOrSaysWhyNotAndARestartMakesTheRestTrue) {
+  const int seed = Setting("RUM_TEST_SEED", 1);
+  const int edits = Setting("RUM_TEST_EDITS", 20);
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  World world(std::getenv("RUM_TEST_URI"), FirstBoot::kShort);
+  const uint16_t port = FreePort();
+  Wanted wanted;
+  Write(wanted, port, &world.file);
+  world.Save();
+  ASSERT_EQ(world.Rum({"up", "-d"}).exit_status, 0);
+  const std::string boot = world.Guest("cat /proc/sys/kernel/random/boot_id");
+  const uint64_t kernel_mb = kStartedMb - MemoryMb(world);  // that it keeps to itself
+
+  Editor editor(static_cast<uint32_t>(seed));
+  for (int i = 0; i < edits; ++i) {
+    editor.Edit(&wanted);
+    Write(wanted, port, &world.file);
+    SCOPED_TRACE("edit " + std::to_string(i) + ":\n" + world.file.Toml());
+    world.Save();
+    const Result reload = world.Rum({"reload"});
+    ASSERT_EQ(reload.exit_status, 0) << reload.out << reload.err;
+    std::set<std::string> waits;
+    const MachineStatus status = world.Status();
+    for (const Item& item : status.items()) {
+      if (item.state() == Item::HOLDS) continue;
+      waits.insert(item.field());
+      EXPECT_EQ(item.state(), Item::NEEDS_RESTART) << item.ShortDebugString();
+      // The room itself moves with the field that is beyond it.
+      EXPECT_TRUE(IsReason(item) || item.field() == "resources.max_cpus" ||
+                  item.field() == "resources.max_memory_mb")
+          << item.ShortDebugString();
+    }
+    std::string expected;
+    if (waits.count("resources.cpus") == 0) {
+      EXPECT_EQ(world.Guest("nproc"), std::to_string(wanted.cpus));
+    } else {
+      EXPECT_GT(wanted.cpus, kStartedCpus);
+    }
+    if (waits.count("resources.memory_mb") == 0) {
+      EXPECT_NEAR(static_cast<double>(MemoryMb(world) + kernel_mb),
+                  static_cast<double>(wanted.memory_mb), 4);
+    }
+    for (const auto& [drive, size] : wanted.drives_mb) {
+      const std::string there =
+          world.Guest("cat /sys/block/vd*/serial | grep -c rum-" + drive + " || true");
+      EXPECT_EQ(there == "0", size == 0) << drive << ": " << there;
+      const std::string mounted = world.Guest("findmnt -no FSTYPE /" + drive + " || true");
+      EXPECT_EQ(mounted, size > 0 && wanted.has_fs[drive] ? kFilesystems.at(drive) : "") << drive;
+    }
+    EXPECT_EQ(world.Rum({"apply", "--exit-code"}).exit_status, waits.empty() ? 0 : 5)
+        << "nothing is left to do but what waits";
+    if (HasFailure()) return;
+  }
+  EXPECT_EQ(world.Guest("cat /proc/sys/kernel/random/boot_id"), boot);
+
+  ASSERT_EQ(world.Rum({"restart"}).exit_status, 0);
+  const MachineStatus status = world.Status();
+  for (const Item& item : status.items()) {
+    EXPECT_EQ(item.state(), Item::HOLDS) << item.ShortDebugString();
+  }
+  World fresh(world.file.uri, FirstBoot::kShort);
+  const std::string image = fresh.file.image;
+  fresh.file = world.file;
+  fresh.file.image = image;
+  if (wanted.forwards) fresh.file.ports[0].host = FreePort();
+  fresh.Save();
+  ASSERT_EQ(fresh.Rum({"up", "-d"}).exit_status, 0);
+  EXPECT_EQ(InGuest(world), InGuest(fresh));
+  EXPECT_NEAR(static_cast<double>(MemoryMb(world)), static_cast<double>(MemoryMb(fresh)), 4);
+  const std::multiset<std::string> ours = Definition(world), theirs = Definition(fresh);
+  for (const std::string& part : ours)
+    EXPECT_EQ(ours.count(part), theirs.count(part)) << "edited: " << part;
+  for (const std::string& part : theirs)
+    EXPECT_EQ(ours.count(part), theirs.count(part)) << "fresh: " << part;
+}
+
+}  // namespace
+}  // namespace rum::e2e
