@@ -6,6 +6,11 @@
 namespace rum {
 
 // NOLINTNEXTLINE(performance-unnecessary-value-param): others keep it
+std::function<absl::StatusOr<agent::Observation>()> GuestAgent::BeginObserve(
+    const agent::ObserveRequest& request) {
+  return [this, request] { return Observe(request); };
+}
+
 void GuestAgent::DialOn(uint16_t, int socket, std::function<void(absl::Status)> done) {
   close(socket);
   done(absl::UnimplementedError("an agent that dials on no given socket"));

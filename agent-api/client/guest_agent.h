@@ -23,6 +23,10 @@ class GuestAgent {
   // Blocks until a session is there; DeadlineExceeded when none came in `timeout`.
   virtual absl::Status WaitConnected(absl::Duration timeout) = 0;
   virtual absl::StatusOr<agent::Observation> Observe(const agent::ObserveRequest& request) = 0;
+  // Asks the same and does not wait: what it returns waits for the answer, once. Who drops that
+  // instead waits for nothing. It must not outlive this. Here nobody is asked before he waits.
+  virtual std::function<absl::StatusOr<agent::Observation>()> BeginObserve(
+      const agent::ObserveRequest& request);
   virtual absl::Status SetHostname(const std::string& hostname) = 0;
   virtual absl::Status SetGroups(const agent::SetGroupsRequest& request) = 0;
   virtual absl::Status SetAuthorizedKeys(const agent::SetAuthorizedKeysRequest& request) = 0;

@@ -283,6 +283,24 @@ absl::Status MakeTrue(const agent::DriveWish& wish, std::string* disk) {
   return wish.grow() ? GrowOnDisk(*disk) : absl::OkStatus();
 }
 
+agent::DriveState LookAtDisk(const std::string& disk, bool leaving,
+                             const std::vector<MountEntry>& mounts) {
+  agent::DriveState state;
+  const std::vector<BlockPart> parts = PartsOf(disk);
+  if (parts.empty()) return state;
+  state.set_size(parts.front().size);
+  if (leaving) {
+    const Uses uses = UsesOf(parts, mounts);
+    state.set_used(absl::StrJoin(uses.all, "; "));
+    state.set_idle(!uses.all.empty() && uses.idle);
+  }
+  const std::optional<Ground> ground = GroundOf(parts, mounts);
+  if (!ground.has_value()) return state;
+  state.set_cannot_grow(WhyNot(parts.front(), *ground));
+  state.set_grows(HasRoom(parts.front(), *ground));
+  return state;
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> DeviceOf(const std::string& serial) {
@@ -304,7 +322,9 @@ std::vector<BlockPart> PartsOf(const std::string& disk) {
       {disk, FirstLine(ReadFile(folder / "dev")), 0, 0, NumberIn(folder / "size") * kSector});
   for (const auto& entry : fs::directory_iterator(folder, none)) {
     const fs::path& part = entry.path();
-    if (!fs::exists(part / "partition")) continue;
+    // Of thirty attributes none begins with the disk's name.
+    if (!absl::StartsWith(part.filename().native(), disk) || !fs::exists(part / "partition"))
+      continue;
     parts.push_back({part.filename().string(), FirstLine(ReadFile(part / "dev")),
                      static_cast<int>(NumberIn(part / "partition")),
                      NumberIn(part / "start") * kSector, NumberIn(part / "size") * kSector});
@@ -337,21 +357,7 @@ std::optional<Ground> GroundOf(const std::vector<BlockPart>& parts,
 }
 
 agent::DriveState LookAtDisk(const std::string& disk, bool leaving) {
-  agent::DriveState state;
-  const std::vector<BlockPart> parts = PartsOf(disk);
-  if (parts.empty()) return state;
-  state.set_size(parts.front().size);
-  const std::vector<MountEntry> mounts = MountsOfNow();
-  if (leaving) {
-    const Uses uses = UsesOf(parts, mounts);
-    state.set_used(absl::StrJoin(uses.all, "; "));
-    state.set_idle(!uses.all.empty() && uses.idle);
-  }
-  const std::optional<Ground> ground = GroundOf(parts, mounts);
-  if (!ground.has_value()) return state;
-  state.set_cannot_grow(WhyNot(parts.front(), *ground));
-  state.set_grows(HasRoom(parts.front(), *ground));
-  return state;
+  return LookAtDisk(disk, leaving, MountsOfNow());
 }
 
 absl::Status GrowOnDisk(const std::string& disk) {
@@ -378,16 +384,21 @@ std::vector<agent::DriveState> ObserveDrives(const std::set<std::string>& leavin
   std::error_code none;
   for (const auto& entry : fs::directory_iterator("/sys/block", none)) {
     const std::string serial = FirstLine(ReadFile(entry.path() / "serial"));
-    if (absl::StartsWith(serial, "rum-")) disks[serial] = entry.path().filename().string();
+    if (absl::StartsWith(serial, "rum-") || serial == kRootSerial)
+      disks[serial] = entry.path().filename().string();
   }
+  const auto named = disks.find(kRootSerial);
+  const absl::StatusOr<std::string> root =
+      named != disks.end() ? absl::StatusOr<std::string>(named->second) : DiskOf(kRootSerial);
+  disks.erase(kRootSerial);
+  const std::vector<MountEntry> mounts = MountsOfNow();
   std::vector<agent::DriveState> states;
-  const absl::StatusOr<std::string> root = DiskOf(kRootSerial);
-  states.push_back(root.ok() ? LookAtDisk(*root, false) : agent::DriveState());
+  states.push_back(root.ok() ? LookAtDisk(*root, false, mounts) : agent::DriveState());
   states.back().set_serial(kRootSerial);
   if (!root.ok()) states.back().set_cannot_grow(std::string(root.status().message()));
   for (const auto& [serial, disk] : disks) {
     if (states.size() == static_cast<size_t>(kMostDrives)) break;
-    states.push_back(LookAtDisk(disk, leaving.count(serial) > 0));
+    states.push_back(LookAtDisk(disk, leaving.count(serial) > 0, mounts));
     states.back().set_serial(serial);
   }
   return states;

@@ -153,10 +153,17 @@ absl::Status ActOnMemory(const Action& action, const Worlds& worlds, Deed* deed)
   deed->message = absl::StrCat("Set memory ", set.before_mb(), " → ", set.after_mb(), " MiB");
   if (absl::Status written = WriteDefinition(worlds); !written.ok()) return written;
   Failpoint("memory:defined");
-  const absl::Status resized = worlds.hypervisor.ResizeMemory(worlds.machine, set.after_mb());
-  if (!resized.ok()) return WithContext("memory", resized);
+  const absl::StatusOr<Room> room = worlds.hypervisor.ResizeMemory(worlds.machine, set.after_mb());
+  if (!room.ok()) return WithContext("memory", room.status());
   Failpoint("memory:resized");
-  return WithContext("memory", worlds.agent->SetResources(agent::SetResourcesRequest()));
+  absl::Status online = worlds.agent->SetResources(agent::SetResourcesRequest());
+  if (!online.ok()) return WithContext("memory", online);
+  // What a device was asked for is known to the look that follows; a balloon tells only where it
+  // is.
+  if (room->balloon_mb <= std::min(set.after_mb(), room->boot_mb)) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("the guest was asked for all but ",
+                                             Mib(set.after_mb()), " and still has ",
+                                             Mib(room->balloon_mb + room->added_mb)));
 }
 
 }  // namespace

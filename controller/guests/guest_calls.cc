@@ -55,11 +55,14 @@ absl::Status GuestProcess::Refuse(const absl::Status& said) {
 absl::Status GuestProcess::Unary(guests::Method method, const Message& request, Message* reply,
                                  absl::Duration patience) {
   absl::StatusOr<std::shared_ptr<PendingCall>> call = Call(method, request);
-  if (!call.ok()) return call.status();
+  return call.ok() ? Await(call->get(), reply, patience) : call.status();
+}
+
+absl::Status GuestProcess::Await(PendingCall* call, Message* reply, absl::Duration patience) {
   absl::Status status;
   std::string bytes;
-  const bool answered = (*call)->Await(patience + kLater, &status, &bytes);
-  calls_.Forget(**call);
+  const bool answered = call->Await(patience + kLater, &status, &bytes);
+  calls_.Forget(*call);
   if (!answered) {
     link_.sender()->Refuse("the process that listens to the guest does not answer");
     return absl::DeadlineExceededError("the agent in the guest did not answer in time");
@@ -74,8 +77,31 @@ absl::Status GuestProcess::Unary(guests::Method method, const Message& request, 
 }
 
 absl::StatusOr<agent::Observation> GuestProcess::Observe(const agent::ObserveRequest& request) {
+  return BeginObserve(request)();
+}
+
+std::function<absl::StatusOr<agent::Observation>()> GuestProcess::BeginObserve(
+    const agent::ObserveRequest& request) {
+  absl::StatusOr<std::shared_ptr<PendingCall>> call = Call(guests::OBSERVE, request);
+  if (!call.ok()) return [status = call.status()] { return status; };
+  struct Asked {
+    ~Asked() {
+      if (call != nullptr) process->Cancel(*call);
+    }
+    GuestProcess* const process;
+    std::shared_ptr<PendingCall> call;  // null: it was waited for
+  };
+  const std::shared_ptr<Asked> asked(new Asked{this, *std::move(call)});
+  return [this, request, asked] {
+    const std::shared_ptr<PendingCall> call = std::exchange(asked->call, nullptr);
+    return TakeObservation(request, call.get());
+  };
+}
+
+absl::StatusOr<agent::Observation> GuestProcess::TakeObservation(
+    const agent::ObserveRequest& request, PendingCall* call) {
   agent::Observation reply;
-  const absl::Status status = Unary(guests::OBSERVE, request, &reply, kUnaryPatience);
+  const absl::Status status = Await(call, &reply, kUnaryPatience);
   if (!status.ok()) return status;
   if (absl::Status said = CheckReply(request, reply); !said.ok()) return Refuse(said);
   if (reply.not_replaced().size() > 2 * kMostReasonBytes) {

@@ -41,6 +41,8 @@ class GuestProcess : public GuestAgent {
 
   absl::Status WaitConnected(absl::Duration timeout) override;
   absl::StatusOr<agent::Observation> Observe(const agent::ObserveRequest& request) override;
+  std::function<absl::StatusOr<agent::Observation>()> BeginObserve(
+      const agent::ObserveRequest& request) override;
   absl::Status SetHostname(const std::string& hostname) override;
   absl::Status SetGroups(const agent::SetGroupsRequest& request) override;
   absl::Status SetAuthorizedKeys(const agent::SetAuthorizedKeysRequest& request) override;
@@ -93,6 +95,9 @@ class GuestProcess : public GuestAgent {
   absl::StatusOr<std::shared_ptr<PendingCall>> Call(guests::Method method, const Message& request);
   absl::Status Unary(guests::Method method, const Message& request, Message* reply,
                      absl::Duration patience);
+  absl::Status Await(PendingCall* call, Message* reply, absl::Duration patience);
+  absl::StatusOr<agent::Observation> TakeObservation(const agent::ObserveRequest& request,
+                                                     PendingCall* call);
   absl::Status Refuse(const absl::Status& said);
   absl::StatusOr<agent::ScriptRun> Follow(
       guests::Method method, const Message& request, const std::string& run_id,

@@ -21,6 +21,16 @@ std::string ImageMark(const std::string& path) {
   return absl::StrCat(file.st_size, ":", file.st_mtim.tv_sec, ".", file.st_mtim.tv_nsec);
 }
 
+std::optional<uint64_t> VirtualSizeOf(const std::string& path) {
+  std::error_code none;
+  if (!std::filesystem::is_regular_file(path, none)) return std::nullopt;
+  std::string bytes(kQcow2HeadBytes, 0);
+  std::ifstream file(path, std::ios::binary);
+  file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  const std::optional<Qcow2Head> head = ReadQcow2Head(bytes);
+  return head.has_value() ? std::make_optional(head->virtual_size) : std::nullopt;
+}
+
 absl::StatusOr<BaseImage> ProbeBaseImage(const std::string& base) {
   BaseImage image;
   image.path = base;

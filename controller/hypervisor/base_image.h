@@ -2,6 +2,7 @@
 #define RUM_CONTROLLER_HYPERVISOR_BASE_IMAGE_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -18,6 +19,9 @@ struct BaseImage {
   bool world_readable = true;  // any user of this host can open it
   std::string mark;            // changes when the file does: size and time of its last change
 };
+
+// As a guest sees the disk in a qcow2 file; none: it is no such file, or this user cannot read it.
+std::optional<uint64_t> VirtualSizeOf(const std::string& path);
 
 // The mark of a file as it is now; empty when there is none.
 std::string ImageMark(const std::string& path);

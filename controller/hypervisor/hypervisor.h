@@ -146,12 +146,13 @@ class Hypervisor {
   // or that is shutting down. Ok when it runs already.
   virtual absl::Status Start(const MachineIdentity& machine) = 0;
   // Both of a machine that runs, and of nothing but that: its next start is as it was defined.
-  // Twice is once. FailedPrecondition: it is off, has no room for that, or is one whose QEMU may die
-  // of it (Room::plugs_cpus). Plugs vCPUs until it has so many. Takes none out: QEMU may die of it.
+  // Twice is once. FailedPrecondition: it is off, has no room for that, or is one whose QEMU may
+  // die of it (Room::plugs_cpus). Plugs vCPUs until it has so many. Takes none out: QEMU may die of
+  // it.
   virtual absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) = 0;
   // Asks its guest to take or give memory until it has so much, in MiB, and waits for that while it
-  // goes on. Where the guest stops is no failure, and told by Inspect().
-  virtual absl::Status ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) = 0;
+  // goes on. Where the guest stops is no failure: how it stands then is returned.
+  virtual absl::StatusOr<Room> ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) = 0;
   // ACPI first, after `grace` force. Ok when it is off already.
   virtual absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) = 0;
   // Undefines the domain, with its snapshots, and deletes what rum made for the machine and nobody

@@ -72,7 +72,7 @@ class LibvirtHypervisor : public Hypervisor {
   absl::Status ChangeDisk(const MachineIdentity& machine, const DiskChange& change) override;
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) override;
-  absl::Status ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) override;
+  absl::StatusOr<Room> ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) override;
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override;
   absl::StatusOr<Removal> Remove(const MachineIdentity& machine) override;
   absl::StatusOr<int> OpenChannel(const MachineIdentity& machine, GuestChannel channel) override;

@@ -15,10 +15,11 @@
 namespace rum {
 namespace {
 
-// An idle guest takes or gives a gibibyte in three seconds; one that does not move for so long has
-// stopped.
-constexpr absl::Duration kStandstill = absl::Seconds(3);
-constexpr absl::Duration kMostResize = absl::Seconds(60);
+// An idle guest takes or gives a gibibyte in three seconds. One that does not begin in so long has
+// no driver for it, and one that began and does not move has stopped, also on a busy host.
+constexpr absl::Duration kBegins = absl::Seconds(5);
+constexpr absl::Duration kStandstill = absl::Seconds(15);
+constexpr absl::Duration kMostResize = absl::Minutes(2);
 constexpr absl::Duration kBetweenLooks = absl::Milliseconds(100);
 
 // How much of the memory comes by the device.
@@ -100,22 +101,24 @@ absl::StatusOr<Room> LibvirtHypervisor::AskForMemory(const MachineIdentity& mach
   return room;
 }
 
-absl::Status LibvirtHypervisor::ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) {
+absl::StatusOr<Room> LibvirtHypervisor::ResizeMemory(const MachineIdentity& machine,
+                                                     uint64_t memory_mb) {
   absl::StatusOr<Room> room = AskForMemory(machine, memory_mb);
   if (!room.ok()) return connection_.Judge(room.status());
   const uint64_t added = AddedFor(memory_mb, *room);
   const uint64_t balloon = std::min(memory_mb, room->boot_mb);
-  const absl::Time limit = SteadyNow() + kMostResize;
-  for (absl::Time moved = SteadyNow(); SteadyNow() < limit && SteadyNow() < moved + kStandstill;) {
+  const absl::Time begin = SteadyNow();
+  for (absl::Time until = begin + kBegins;;) {
     absl::StatusOr<FoundDomain> found = FindRunning(machine);
     if (!found.ok()) return connection_.Judge(found.status());
     const Room now = found->live->room;
-    if (now.added_mb == added && now.balloon_mb == balloon) break;
-    if (now.added_mb != room->added_mb || now.balloon_mb != room->balloon_mb) moved = SteadyNow();
+    const bool there = now.added_mb == added && now.balloon_mb == balloon;
+    if (now.added_mb != room->added_mb || now.balloon_mb != room->balloon_mb)
+      until = std::min(SteadyNow() + kStandstill, begin + kMostResize);
+    if (there || SteadyNow() >= until) return now;
     room = now;
     absl::SleepFor(kBetweenLooks);
   }
-  return absl::OkStatus();
 }
 
 }  // namespace rum

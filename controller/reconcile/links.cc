@@ -161,7 +161,7 @@ absl::StatusOr<Observed> MachineLinks::LookOnce(const Config& desired,
     listeners = listeners_;
   }
   absl::StatusOr<Observed> observed =
-      Observe(machine(), **hypervisor, agent().get(), listeners.get(), desired, record);
+      Observe(machine(), **hypervisor, agent().get(), listeners.get(), desired, record, &usual_);
   if (!observed.ok()) return observed;
   FitAgent(observed->domain, *hypervisor);
   if (observed->guest.has_value()) agent_was_here_ = true;

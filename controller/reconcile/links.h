@@ -15,6 +15,7 @@
 #include "agent-api/client/guest_agent.h"
 #include "controller/aspects/run_store.h"
 #include "controller/decide/plan.h"
+#include "controller/reconcile/observe.h"
 
 namespace rum {
 
@@ -115,6 +116,7 @@ class MachineLinks {
   const std::shared_ptr<AgentSlot> slot_;  // shared with dialers, which may outlive this
   mutable std::mutex mutex_;
   std::shared_ptr<ListenerSet> listeners_;
+  UsualQuestion usual_;
   std::atomic<bool> agent_was_here_ = false;
   std::atomic<bool> stopping_ = false;
   std::atomic<int> interruptions_ = 0;

@@ -105,7 +105,7 @@ class GatedHypervisor : public Hypervisor {
   absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) override {
     return real_->PlugCpus(machine, cpus);
   }
-  absl::Status ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) override {
+  absl::StatusOr<Room> ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) override {
     return real_->ResizeMemory(machine, memory_mb);
   }
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override {

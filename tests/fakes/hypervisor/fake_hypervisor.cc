@@ -277,17 +277,23 @@ absl::Status FakeHypervisor::PlugCpus(const MachineIdentity& machine, uint32_t c
   return absl::OkStatus();
 }
 
-absl::Status FakeHypervisor::ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) {
+void FakeHypervisor::HoldMemory(uint64_t memory_mb) {
+  Lock lock(mutex_);
+  guest_holds_mb_ = memory_mb;
+}
+
+absl::StatusOr<Room> FakeHypervisor::ResizeMemory(const MachineIdentity& machine,
+                                                  uint64_t memory_mb) {
   Lock lock(mutex_);
   if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
   auto found = domains_.find(machine.domain_name());
   if (found == domains_.end() || !found->second.running)
     return absl::FailedPreconditionError("the machine is off");
   DomainState& domain = found->second;
-  if (!FakeResize(memory_mb, &domain))
+  if (!FakeResize(std::max(memory_mb, guest_holds_mb_), &domain))
     return absl::FailedPreconditionError("no room for so much memory");
   changes_.push_back("resize");
-  return absl::OkStatus();
+  return domain.room;
 }
 
 absl::Status FakeHypervisor::Stop(const MachineIdentity& machine, absl::Duration grace) {

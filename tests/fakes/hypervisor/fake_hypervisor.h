@@ -45,6 +45,8 @@ class FakeHypervisor : public Hypervisor {
   void PowerOff(const MachineIdentity& machine, DomainCause cause = DomainCause::kDestroyed);
   // The same of what runs: virsh setvcpus --live.
   void EditLive(const MachineIdentity& machine, const std::function<void(DomainState*)>& edit);
+  // No guest's balloon leaves it less from now on, in MiB.
+  void HoldMemory(uint64_t memory_mb);
   // The vCPUs and the MiB of memory that a guest finds; 0: it is off.
   std::pair<uint32_t, uint64_t> Given(const MachineIdentity& machine);
   void MakeSnapshot(const MachineIdentity& machine, const std::string& name);
@@ -65,7 +67,7 @@ class FakeHypervisor : public Hypervisor {
   absl::Status ChangeDisk(const MachineIdentity& machine, const DiskChange& change) override;
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) override;
-  absl::Status ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) override;
+  absl::StatusOr<Room> ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) override;
   absl::Status Stop(const MachineIdentity& machine, absl::Duration grace) override;
   absl::StatusOr<Removal> Remove(const MachineIdentity& machine) override;
   absl::StatusOr<int> OpenChannel(const MachineIdentity& machine, GuestChannel channel) override;
@@ -91,6 +93,7 @@ class FakeHypervisor : public Hypervisor {
   std::set<std::string> networks_;  // of others
   std::optional<PlugPorts> ports_ = PlugPorts{8, 14};
   std::vector<std::string> changes_;
+  uint64_t guest_holds_mb_ = 0;
   std::string uri_;
   absl::Status fail_next_;
   absl::Status fail_all_;
