@@ -48,24 +48,38 @@ class Machine:
             os.link(image, self.project + "/disk.qcow2")
         except OSError:
             shutil.copy(image, self.project + "/disk.qcow2")
-        key = open(home + "/key.pub", encoding="utf-8").read().strip()
-        with open(self.project + "/rum.toml", "w", encoding="utf-8") as file:
-            file.write(f'[image]\nbase = "disk.qcow2"\n\n[resources]\ncpus = 1\nmemory_mb = 512\n\n[network]\nhostname = "{name}"\n\n'
-                       f'[advanced]\nlibvirt_uri = "qemu:///system"\n\n[[ports]]\nhost = {self.port}\nguest = {SERVER_PORT}\n\n'
-                       f'[ssh]\nauthorized_keys = ["{key}"]\n')
+        with open(home + "/key.pub", encoding="utf-8") as key:
+            self.key = key.read().strip()
+        self.save(self.first_text(name))
         self.ssh = ["ssh", "-F", "/dev/null", "-i", home + "/key"]
         for option in ("BatchMode=yes", "LogLevel=ERROR", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null",
                        "ControlPath=" + home + "/ssh"):
             self.ssh += ["-o", option]
         self.run("up", "-d")
+        with open(in_guest, "rb") as program:
+            self.run("exec", "--", "sh", "-c", "cat >/var/tmp/in_guest && chmod +x /var/tmp/in_guest", stdin=program)
+        self.warm_up()
+
+    def first_text(self, name):
+        return (f'[image]\nbase = "disk.qcow2"\n\n[resources]\ncpus = 1\nmemory_mb = 512\n\n[network]\nhostname = "{name}"\n\n'
+                f'[advanced]\nlibvirt_uri = "qemu:///system"\n\n[[ports]]\nhost = {self.port}\nguest = {SERVER_PORT}\n\n'
+                f'[ssh]\nauthorized_keys = ["{self.key}"]\n')
+
+    def save(self, text):
+        """By a rename, as editors do."""
+        with open(self.project + "/rum.toml.new", "w", encoding="utf-8") as file:
+            file.write(text)
+        os.rename(self.project + "/rum.toml.new", self.project + "/rum.toml")
+
+    def warm_up(self):
+        """After a start: the guest's services, the server that the forward leads to, and an open ssh."""
         self.run("exec", "--", "systemctl", "start", "ssh")
         subprocess.run([self.rum, "exec", "--", "systemctl", "is-system-running", "--wait"], cwd=self.project, env=self.env, check=False,
                        capture_output=True)
-        with open(in_guest, "rb") as program:
-            self.run("exec", "--", "sh", "-c", "cat >/tmp/in_guest && chmod +x /tmp/in_guest", stdin=program)
-        self.run("exec", "--", "sh", "-c", f"setsid /tmp/in_guest serve {SERVER_PORT} </dev/null >/dev/null 2>&1 &")
+        self.run("exec", "--", "sh", "-c", f"setsid /var/tmp/in_guest serve {SERVER_PORT} </dev/null >/dev/null 2>&1 &")
         addresses = json.loads(self.run("exec", "--", "ip", "-j", "-4", "addr", "show", "scope", "global"))
         self.target = "rum@" + addresses[0]["addr_info"][0]["local"]
+        subprocess.run(self.ssh + ["-O", "exit", self.target], check=False, capture_output=True)
         subprocess.run(self.ssh + ["-f", "-N", "-M", self.target], check=True)
         self.connect_and_echo()
 
