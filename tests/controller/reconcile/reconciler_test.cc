@@ -125,13 +125,15 @@ TEST_F(ReconcilerTest, AnEditedFileIsAppliedAndTheRestIsListed) {
 }
 
 TEST_F(ReconcilerTest, AGuestThatGivesMemoryBackTooSlowlyIsSaidToAndAskedAgain) {
+  const auto libvirt = std::make_shared<FakeHypervisor>();
+  world_.libvirt = libvirt;
   GoUp();
   world_.file.memory_mb = 512;
   world_.Save();
-  world_.libvirt->HoldMemory(700);
+  libvirt->HoldMemory(700);
   EXPECT_THAT(std::string(Apply(*machine_).outcome.status.message()),
               HasSubstr("the guest was asked for all but 512 MiB and still has 700 MiB"));
-  world_.libvirt->HoldMemory(0);
+  libvirt->HoldMemory(0);
   const Seen seen = Apply(*machine_);
   EXPECT_FALSE(seen.outcome.failed) << seen.outcome.error;
   EXPECT_THAT(seen.done, ElementsAre("Set memory 700 → 512 MiB"));
