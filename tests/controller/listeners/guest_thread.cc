@@ -21,6 +21,7 @@ void GuestThread::Start() {
         usleep(1000);
       } else {
         end.Run(20);
+        last_heard_ = end.last_heard();
       }
     }
     end.Vanish();
