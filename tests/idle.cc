@@ -18,8 +18,6 @@ namespace {
 // Longer than any pause between the looks of something that waits by looking again and again.
 constexpr std::chrono::milliseconds kBetweenLooks{50};
 
-constexpr char kTasks[] = "/proc/self/task";
-
 // Empty: the thread has ended.
 std::string ReadAnew(int status) {
   char text[4096];
@@ -53,12 +51,12 @@ ThreadLook ReadThreadLook(const std::string& status) {
 }
 
 ThreadLook LookAtThread(int tid) {
-  std::ifstream status(std::string(kTasks) + "/" + std::to_string(tid) + "/status");
+  std::ifstream status("/proc/self/task/" + std::to_string(tid) + "/status");
   return ReadThreadLook({std::istreambuf_iterator<char>(status), {}});
 }
 
-OtherThreads::OtherThreads() {
-  for (const auto& thread : std::filesystem::directory_iterator(kTasks)) {
+OtherThreads::OtherThreads(const std::string& process) {
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/" + process + "/task")) {
     if (thread.path().filename() == std::to_string(gettid())) continue;
     const int status = open((thread.path() / "status").c_str(), O_RDONLY | O_CLOEXEC);
     if (status >= 0) statuses_.push_back(status);

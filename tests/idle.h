@@ -17,11 +17,11 @@ ThreadLook ReadThreadLook(const std::string& status);
 // Looks at one of this process; one that has ended does not sleep.
 ThreadLook LookAtThread(int tid);
 
-// The threads of this process but for the one that makes this, from then on.
+// The threads that a process has when this is made, but for the one that makes it.
 class OtherThreads {
  public:
-  // Opens what it will read, so that no descriptor is needed later.
-  OtherThreads();
+  // Opens what it will read, so that no descriptor is needed later. `process`: its number.
+  explicit OtherThreads(const std::string& process = "self");
   ~OtherThreads();
   OtherThreads(const OtherThreads&) = delete;
   OtherThreads& operator=(const OtherThreads&) = delete;
