@@ -12,7 +12,6 @@
 #include <fstream>
 
 #include "absl/time/clock.h"
-#include "controller/base/utf8.h"
 #include "controller/service/launch.h"
 #include "tests/controller/service/service_world.h"
 #include "tests/eventually.h"
@@ -177,36 +176,6 @@ TEST_F(SocketTest, APathThatCannotBeASocketsIsAnError) {
   EXPECT_THAT(std::string(too_long.status().message()), HasSubstr("RUM_RUNTIME_DIR"));
   const auto nowhere = ControlServer::Listen(folder_ + "/no/sock", controller_.get(), [] {});
   EXPECT_THAT(std::string(nowhere.status().message()), HasSubstr("No such file or directory"));
-}
-
-TEST(Utf8, KnowsWhatIsACharacter) {
-  EXPECT_TRUE(IsUtf8(""));
-  EXPECT_TRUE(IsUtf8("aé漢😀\x7F\n"));
-  for (const char* bad :
-       {"\x80", "\xC3", "\xC0\xAF", "\xE0\x80\xAF", "\xED\xA0\x80", "\xE2\x86", "\xF0\x80\x80\xAF",
-        "\xF4\x90\x80\x80", "\xF8\x88\x80\x80\x80", "a\xFF"}) {
-    EXPECT_FALSE(IsUtf8(bad)) << bad;
-  }
-  EXPECT_EQ(CharacterAt("x😀", 1).code, 0x1F600u);
-  EXPECT_EQ(CharacterAt("x😀", 1).size, 4u);
-}
-
-TEST(Utf8, MakesEveryStringOfAMessageReadable) {
-  control::Outcome outcome;
-  outcome.set_error("a\xFFz");
-  outcome.add_removed("fine");
-  outcome.add_removed("\xC3");
-  Action* action = outcome.mutable_plan()->add_actions();
-  action->mutable_set_groups()->add_add("\xE2\x86gone");
-  MakeUtf8(&outcome);
-  EXPECT_EQ(outcome.error(), "a\\xffz");
-  EXPECT_EQ(outcome.removed(0), "fine");
-  EXPECT_EQ(outcome.removed(1), "\\xc3");
-  EXPECT_EQ(action->set_groups().add(0), "\\xe2\\x86gone");
-  ActionResult result;
-  result.set_output_tail("\xFF");  // bytes may be anything
-  MakeUtf8(&result);
-  EXPECT_EQ(result.output_tail(), "\xFF");
 }
 
 }  // namespace
