@@ -18,6 +18,8 @@ namespace rum {
 class Ledger {
  public:
   Ledger(const std::string& machine_id, const std::string& uri);
+  // That of a libvirt in which nothing is made: it learns nothing and writes nothing down.
+  Ledger() : there_(things_.add_there()) {}
 
   // Ok, or why it cannot be read now. Nothing is to be decided by it then, and nothing is written:
   // it would be in the place of what is there.
