@@ -34,7 +34,8 @@ std::string CopyProgress::Next(const agent::CopyMessage& message, absl::Time now
 }
 
 std::string CopyProgress::Summary() const {
-  return absl::StrCat(files_, files_ == 1 ? " file, " : " files, ", BytesText(static_cast<double>(bytes_)),
+  return absl::StrCat(files_, files_ == 1 ? " file, " : " files, ",
+                      BytesText(static_cast<double>(bytes_)),
                       kept_ > 0 ? absl::StrCat(", ", kept_, " there already") : "");
 }
 

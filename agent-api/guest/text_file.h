@@ -22,7 +22,7 @@ std::string ReadFile(const std::string& path, size_t most = kMostOfAFile);
 absl::StatusOr<std::string> ReadFileToEdit(const std::string& path, size_t most = kMostOfAFile);
 // So many links of a path are followed, as the kernel does: path_resolution(7).
 inline constexpr int kMostLinks = 40;
-// Where links lead from `path`, also when there is nothing yet.
+// Returns where links lead from `path`, also when there is nothing yet.
 absl::StatusOr<std::string> ThroughLinks(const std::string& path);
 // Writes beside the file, flushes to disk, renames: a reader sees the old or the new text. A link
 // stays and what it leads to is replaced, with the owner, mode, ACL and extended attributes that it

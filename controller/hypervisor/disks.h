@@ -58,8 +58,9 @@ class Disks {
   Disks& operator=(const Disks&) = delete;
   Ledger* ledger() { return ledger_.get(); }
 
-  // Whether a root disk is to be made from an image: `fresh` asks for one, or there is none.
-  // `defined`: a definition has one. FailedPrecondition: it has none, and somebody uses the disk.
+  // Returns whether a root disk is to be made from an image: `fresh` asks for one, or there is
+  // none. `defined`: a definition has one. FailedPrecondition: it has none, and somebody uses the
+  // disk.
   virtual absl::StatusOr<bool> NeedsImage(bool defined, Fresh fresh) = 0;
   // Makes what `config` asks for and is not there; sizes in `config` become true ones where a disk
   // is larger. For Fresh::kDiskAndDrives all drives are made anew, under other names.

@@ -122,8 +122,8 @@ absl::StatusOr<bool> PoolDisks::NeedsImage(bool defined, Fresh fresh) {
   return !*has;
 }
 
-absl::StatusOr<DiskSet> PoolDisks::Make(const PresentDisks& present, const std::string& agent_binary,
-                                    Config* config) {
+absl::StatusOr<DiskSet> PoolDisks::Make(const PresentDisks& present,
+                                        const std::string& agent_binary, Config* config) {
   if (absl::Status open = Open(true); !open.ok()) return open;
   absl::StatusOr<std::vector<VolumeFacts>> all = volumes_->List();
   if (!all.ok()) return all.status();
@@ -201,7 +201,7 @@ absl::StatusOr<const VolumeFacts*> PoolDisks::OrphanRoot() {
 }
 
 absl::Status PoolDisks::Fit(const PresentDisks& present, const std::string& what,
-                        const std::string& remedy, const std::string& path, uint64_t* size) {
+                            const std::string& remedy, const std::string& path, uint64_t* size) {
   const VolumeFacts* volume = ByPath(all_, path);
   const uint64_t there = volume != nullptr ? volume->capacity : present.size_of(path);
   if (volume == nullptr && there == 0) {
@@ -237,7 +237,7 @@ absl::Status PoolDisks::MakeRoot(const PresentDisks& present, Config* config, Di
 }
 
 absl::Status PoolDisks::TakeUpRoot(const PresentDisks& present, const VolumeFacts& root,
-                               DiskSet* disks) {
+                                   DiskSet* disks) {
   disks->root_path = root.path;
   disks->base_path = BottomOf(all_, root);
   if (!disks->base_path.empty() && present.image_files.count(disks->base_path) == 0) {
@@ -288,7 +288,7 @@ absl::Status PoolDisks::NewRoot(const PresentDisks& present, const Config& confi
       layer ? MakeVolume(name, disks,
                          [&] {
                            return volumes_->Create(name, "qcow2", DiskSize(size),
-                                                  Backing{base->path, base->format});
+                                                   Backing{base->path, base->format});
                          })
             : CopyOf(*base, DiskSize(size), name, disks);
   if (!path.ok()) return path.status();
@@ -297,7 +297,7 @@ absl::Status PoolDisks::NewRoot(const PresentDisks& present, const Config& confi
 }
 
 absl::StatusOr<std::string> PoolDisks::CopyOf(const BaseImage& base, uint64_t capacity,
-                                          const std::string& root, DiskSet* disks) {
+                                              const std::string& root, DiskSet* disks) {
   if (base.has_backing) {
     return absl::InvalidArgumentError(absl::StrCat(
         "image.base ", base.path, ": it is a layer over another file and cannot be copied alone"));
@@ -316,7 +316,7 @@ absl::StatusOr<std::string> PoolDisks::CopyOf(const BaseImage& base, uint64_t ca
 }
 
 absl::Status PoolDisks::MakeSeed(const PresentDisks& present, const std::string& agent_binary,
-                             const Config& config, DiskSet* disks) {
+                                 const Config& config, DiskSet* disks) {
   absl::StatusOr<std::string> agent = ReadAgent(agent_binary);
   if (!agent.ok()) return agent.status();
   const std::map<std::string, std::string> files =
@@ -360,7 +360,7 @@ absl::Status PoolDisks::NoteOldDrives(const PresentDisks& present) {
 
 // Where the image of a drive is; empty: it has none.
 absl::StatusOr<std::string> PoolDisks::DrivePlace(const PresentDisks& present,
-                                              const std::string& drive) {
+                                                  const std::string& drive) {
   if (present.fresh == Fresh::kDiskAndDrives) return "";
   const auto now = present.places.drives.find(drive);
   if (now != present.places.drives.end()) return now->second;

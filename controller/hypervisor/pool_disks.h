@@ -30,7 +30,7 @@ class PoolDisks : public Disks {
   Removal RemoveAll() override;
 
  private:
-  // As the pool is now. NotFound: there is none, and `make` is false.
+  // Opens the pool as it is now. NotFound: there is none, and `make` is false.
   absl::Status Open(bool make);
   absl::StatusOr<bool> HasRoot();
   absl::StatusOr<const VolumeFacts*> OrphanRoot();

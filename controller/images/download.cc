@@ -214,15 +214,15 @@ std::string LeftText(int64_t seconds) {
 
 void Tell(const DownloadRequest& request, const Part& part, int64_t speed, Progress* progress) {
   if (!part.begun() || !progress->Due()) return;
-  const std::string done =
-      part.end() > 0
-          ? absl::StrFormat("%d %% of %s", part.offset() * 100 / part.end(), BytesText(static_cast<double>(part.end())))
-          : BytesText(static_cast<double>(part.offset()));
+  const std::string done = part.end() > 0
+                               ? absl::StrFormat("%d %% of %s", part.offset() * 100 / part.end(),
+                                                 BytesText(static_cast<double>(part.end())))
+                               : BytesText(static_cast<double>(part.offset()));
   const std::string left = part.end() > 0 && speed > 0
                                ? absl::StrCat(", ", LeftText((part.end() - part.offset()) / speed))
                                : "";
-  progress->Update(
-      absl::StrCat("downloading ", request.name, ": ", done, ", ", BytesText(static_cast<double>(speed)), "/s", left));
+  progress->Update(absl::StrCat("downloading ", request.name, ": ", done, ", ",
+                                BytesText(static_cast<double>(speed)), "/s", left));
 }
 
 // What a status means for whoever named the URL.

@@ -170,11 +170,9 @@ struct ControlServer::Parts {
 
 ControlServer::ControlServer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
-absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Listen(const std::string& path,
-                                                                     Controller* controller,
-                                                                     std::function<void()> on_stop,
-                                                                     absl::Duration idle_limit,
-                                                                     std::function<absl::Time()> now) {
+absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Listen(
+    const std::string& path, Controller* controller, std::function<void()> on_stop,
+    absl::Duration idle_limit, std::function<absl::Time()> now) {
   auto parts = std::make_unique<Parts>(controller, std::move(on_stop), idle_limit, std::move(now));
   const absl::StatusOr<int> listening = ListenOn(path);
   if (!listening.ok()) return listening.status();

@@ -18,14 +18,14 @@ namespace rum {
 // decides.
 class ControlServer {
  public:
-  // `on_stop`: a client asked the controller to stop; or, for `idle_limit` by the clock `now`, there
-  // was no connection and no machine to look after. Then nobody can connect any more. `controller` outlives the
-  // server.
+  // `on_stop`: a client asked the controller to stop; or, for `idle_limit` by the clock `now`,
+  // there was no connection and no machine to look after. Then nobody can connect any more.
+  // `controller` outlives the server.
   static absl::StatusOr<std::unique_ptr<ControlServer>> Listen(
       const std::string& path, Controller* controller, std::function<void()> on_stop,
       absl::Duration idle_limit = absl::InfiniteDuration(),
       std::function<absl::Time()> now = SteadyNow);
-  // For a successor: lets nobody in any more, and leaves the socket, and whoever waits in it, open.
+  // Lets nobody in any more, for a successor, and leaves the socket, and whoever waits in it, open.
   Fd GiveUpListening();
   // Calls that are under way get a moment to end, then they are cancelled.
   ~ControlServer();

@@ -155,8 +155,8 @@ TEST_F(FleetTest, TheHalfOfAFileThatIsBeingWrittenIsNotApplied) {
   Type("typed");
   const auto answered = [&] { return asked.wait_for(0s) == std::future_status::ready; };
   // It looks again and again whether the file is whole.
-  EXPECT_TRUE(Eventually(
-      [&] { return answered() || (asks != 0 && LookAtThread(asks).sleeps_begun > 5); }));
+  EXPECT_TRUE(
+      Eventually([&] { return answered() || (asks != 0 && LookAtThread(asks).sleeps_begun > 5); }));
   EXPECT_FALSE(answered());
   file << text.substr(half);
   file.close();
