@@ -56,7 +56,7 @@ class Disks {
   virtual ~Disks() = default;
   Disks(const Disks&) = delete;
   Disks& operator=(const Disks&) = delete;
-  Ledger* ledger() { return ledger_.get(); }
+  Ledger* ledger() const { return ledger_.get(); }
 
   // Returns whether a root disk is to be made from an image: `fresh` asks for one, or there is
   // none. `defined`: a definition has one. FailedPrecondition: it has none, and somebody uses the
