@@ -139,7 +139,7 @@ TEST_F(SocketTest, AConnectionOrAMachineKeepsItUp) {
   std::atomic<int> hours = 0, looks = 0;
   const auto server = ControlServer::Listen(
       path, controller_.get(), [&] { ++stops; }, absl::Milliseconds(20),
-      [&] { return ++looks, absl::UnixEpoch() + absl::Hours(hours); });
+      [&] { return ++looks, absl::UnixEpoch() + absl::Hours(hours.load()); });
   ASSERT_TRUE(server.ok()) << server.status();
   socket_ = path;
   auto client = NewClient();
