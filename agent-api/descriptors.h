@@ -31,7 +31,7 @@ class SpareDescriptors {
   int Accept(int listening);
   // Closes them: somebody else needs them.
   void GiveUp();
-  // As far as there are any.
+  // Opens as many as there are to be had.
   void Refill();
 
  private:

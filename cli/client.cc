@@ -65,6 +65,15 @@ absl::StatusOr<Connection> TryConnect() {
   return absl::UnavailableError(WhyItFailed(status));
 }
 
+bool IsOfService(const absl::StatusOr<Connection>& connection) {
+  return connection.ok() && IsService(connection->info.pid());
+}
+
+// `service`: systemd runs the one that is there, and so the next one.
+absl::Status StartNext(bool service, bool replace) {
+  return service ? RestartService() : StartController(replace);
+}
+
 }  // namespace
 
 Fd LockReplacing() {
@@ -78,9 +87,9 @@ absl::Status ReplaceController() {
   grpc_init();  // as below
   const Fd replacing = LockReplacing();
   absl::StatusOr<Connection> connection = TryConnect();
-  const bool service = connection.ok() && IsService(connection->info.pid());
+  const bool service = IsOfService(connection);
   connection = absl::UnavailableError("");  // the old one waits a moment for connections to end
-  return service ? RestartService() : StartController(true);
+  return StartNext(service, true);
 }
 
 absl::Status StopController(std::unique_ptr<control::Control::Stub> stub) {
@@ -125,8 +134,8 @@ absl::StatusOr<std::unique_ptr<control::Control::Stub>> ConnectController(bool s
     }
     // One of another version, or whose program was replaced, hands over to its successor; one that
     // is too old for that is stopped.
-    const bool service = connection.ok() && IsService(connection->info.pid());
-    absl::Status started = service ? RestartService() : StartController(connection.ok());
+    const bool service = IsOfService(connection);
+    absl::Status started = StartNext(service, connection.ok());
     if (service && !started.ok()) started = StartController(true);
     if (connection.ok() && !usable && absl::IsAlreadyExists(started) &&
         StopController(std::move(connection->stub)).ok()) {

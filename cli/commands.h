@@ -24,7 +24,7 @@ struct Globals {
   int exit_status = 0;  // of the command that ran
 };
 
-// As text is shown on standard output.
+// Says how text is shown on standard output.
 Style StyleOf(const Globals& globals);
 
 // Each adds its commands to `app`; their callbacks set globals->exit_status.

@@ -22,8 +22,8 @@ void AddTrustOption(CLI::App* command, TrustWords* words);
 // What the machine's file asks, after `request`. Says what is wrong.
 grpc::Status AskTrust(const MachineClient& client, control::TrustRequest request,
                       control::TrustReply* reply);
-// Of what is asked, what the words or the person at the terminal consent to. False: the words are
-// wrong, and that was said. Nobody is asked where there are words. `interrupts` may be null.
+// Adds what the words or the person at the terminal consent to of what is asked. False: the words
+// are wrong, and that was said. Nobody is asked where there are words. `interrupts` may be null.
 bool Consented(const control::TrustReply& asked, const TrustWords& words, Globals* globals,
                Interrupts* interrupts,
                google::protobuf::RepeatedPtrField<ConsentedValue>* consented);

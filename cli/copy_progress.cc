@@ -1,10 +1,10 @@
 #include "cli/copy_progress.h"
 
 #include <algorithm>
-#include <cstdio>
 
 #include "absl/strings/str_cat.h"
 #include "cli/terminal_text.h"
+#include "controller/base/bytes_text.h"
 
 namespace rum {
 namespace {
@@ -13,20 +13,6 @@ constexpr char kLineStart[] = "\r\033[K";
 constexpr size_t kMostName = 40;
 
 }  // namespace
-
-std::string BytesText(uint64_t bytes) {
-  if (bytes < 1000) return absl::StrCat(bytes, " B");
-  double value = static_cast<double>(bytes);
-  const char* unit = "";
-  for (const char* next : {"kB", "MB", "GB", "TB"}) {
-    if (value < 999.95) break;
-    value /= 1000;
-    unit = next;
-  }
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f %s", value, unit);
-  return text;
-}
 
 std::string CopyProgress::Next(const agent::CopyMessage& message, absl::Time now) {
   if (message.has_item() && message.item().kind() != agent::CopyItem::FOLDER) {
@@ -48,7 +34,8 @@ std::string CopyProgress::Next(const agent::CopyMessage& message, absl::Time now
 }
 
 std::string CopyProgress::Summary() const {
-  return absl::StrCat(files_, files_ == 1 ? " file, " : " files, ", BytesText(bytes_),
+  return absl::StrCat(files_, files_ == 1 ? " file, " : " files, ",
+                      BytesText(static_cast<double>(bytes_)),
                       kept_ > 0 ? absl::StrCat(", ", kept_, " there already") : "");
 }
 

@@ -17,7 +17,7 @@ class CopyProgress {
 
   // What to write after this message; empty: nothing now.
   std::string Next(const agent::CopyMessage& message, absl::Time now);
-  // The line that stays: "3 files, 1.2 MB, 2 there already".
+  // The line that stays: "3 files, 1.2 MiB, 2 there already".
   std::string Summary() const;
   // Takes the line away, so that something else can be written.
   std::string Clear();
@@ -33,9 +33,6 @@ class CopyProgress {
   absl::Time shown_ = absl::InfinitePast();
   bool is_there_ = false;
 };
-
-// "999 B", "1.2 MB".
-std::string BytesText(uint64_t bytes);
 
 }  // namespace rum
 

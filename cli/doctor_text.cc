@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "agent-api/first_line.h"
 #include "cli/host_cures.h"
 #include "cli/host_judgement.h"
 #include "cli/mark.h"
@@ -128,8 +129,7 @@ void AddMachineFindings(const MachineStatus& status, bool file_gone, doctor::Rep
     AddFinding(Ails("machine " + status.name(), Finding::BROKEN, status.error(), "", {}), report);
   }
   if (!status.config_error().empty() && !file_gone) {
-    const std::string first = status.config_error().substr(0, status.config_error().find('\n'));
-    AddFinding(Ails("its file", Finding::BROKEN, first,
+    AddFinding(Ails("its file", Finding::BROKEN, FirstLine(status.config_error()),
                     "the machine goes on with the last good configuration",
                     {"rum check " + ShortShellWord(status.config_path())}),
                report);

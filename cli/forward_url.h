@@ -14,8 +14,8 @@ namespace rum {
 absl::StatusOr<ForwardFacts> PickForward(const std::vector<ForwardFacts>& forwards,
                                          const std::string& said);
 
-// Where a browser of this host finds it. Made of numbers and an address alone, whatever a file or a
-// guest says: InvalidArgument where the host's end is no address.
+// Says where a browser of this host finds it. Is made of numbers and an address alone, whatever a
+// file or a guest says: InvalidArgument where the host's end is no address.
 absl::StatusOr<std::string> UrlOf(const ForwardFacts& forward);
 
 // The words that show `url`: $BROWSER as browsers' manuals have it (programs between colons, %s for

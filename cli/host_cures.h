@@ -12,7 +12,7 @@ namespace rum {
 // How findings are put together, and the commands that several of them share.
 
 doctor::Finding Fine(const std::string& check, const std::string& seen);
-// Of a level that asks for something.
+// Makes a finding of a level that asks for something.
 doctor::Finding Ails(const std::string& check, doctor::Finding::Level level,
                      const std::string& seen, const std::string& breaks,
                      std::initializer_list<std::string> cures);

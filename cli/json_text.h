@@ -16,7 +16,7 @@ inline constexpr int kJsonVersion = 1;
 // said is null; a time in ms since 1970 also stands in ISO 8601 under its name without "Ms"; bytes
 // are base64. ASCII only, so that no terminal is moved by a text of others.
 std::string ToJson(const google::protobuf::Message& message);
-// In one line: of a command that prints several of them, which together are JSON Lines.
+// Writes it in one line, for a command that prints several of them, which together are JSON Lines.
 std::string ToJsonLine(const google::protobuf::Message& message);
 inline std::string ToJson(const google::protobuf::Message& message, bool line) {
   return line ? ToJsonLine(message) : ToJson(message);

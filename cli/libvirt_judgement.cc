@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "cli/host_cures.h"
 #include "cli/host_judgement.h"
+#include "controller/base/bytes_text.h"
 
 namespace rum {
 namespace {
@@ -126,7 +127,8 @@ std::vector<Finding> JudgeDiskSpace(const LibvirtFacts& libvirt, const FolderFac
   std::vector<Finding> findings;
   const auto judge = [&](const std::string& check, const std::string& folder, uint64_t free_bytes,
                          const std::string& cure) {
-    const std::string seen = absl::StrCat(free_bytes / kGib, " GiB are free for ", folder);
+    const std::string seen =
+        absl::StrCat(BytesText(static_cast<double>(free_bytes)), " are free for ", folder);
     if (free_bytes >= 10 * kGib) {
       findings.push_back(Fine(check, seen));
       return;

@@ -27,7 +27,7 @@ struct Page {
   std::vector<Section> sections;
 };
 
-// For man(1); clean by `mandoc -W warning` and groff's warnings.
+// Writes it for man(1), clean by `mandoc -W warning` and groff's warnings.
 std::string ManText(const Page& page);
 
 // A heading of `level` #, and the sections below it, entries as tables.

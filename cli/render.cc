@@ -17,6 +17,7 @@
 #include "cli/action_text.h"
 #include "cli/mark.h"
 #include "cli/terminal_text.h"
+#include "controller/base/bytes_text.h"
 #include "state/diff.h"
 
 namespace rum {
@@ -327,7 +328,7 @@ std::string RenderEvent(const Event& event, const Style& style) {
 std::string RenderImages(const control::ImagesReply& images, const Style& style) {
   std::vector<std::vector<std::string>> rows = {{"NAME", "SIZE", "FETCHED", "IN USE", "URL"}};
   for (const control::CachedImage& image : images.images()) {
-    rows.push_back({image.name(), absl::StrCat((image.bytes() + 999999) / 1000000, " MB"),
+    rows.push_back({image.name(), BytesText(static_cast<double>(image.bytes())),
                     image.whole() ? absl::FormatTime("%Y-%m-%d %H:%M",
                                                      absl::FromUnixMillis(image.fetched_ms()),
                                                      absl::LocalTimeZone())

@@ -11,8 +11,8 @@
 
 namespace rum {
 
-// For standard output: the locale's character set; `color` is auto, always or never (NO_COLOR:
-// https://no-color.org).
+// Says what standard output takes: the locale's character set; `color` is auto, always or never
+// (NO_COLOR: https://no-color.org).
 Style StyleOf(const std::string& color);
 
 // Lines for a person, each with its mark and its end of line. Pure.

@@ -10,7 +10,7 @@
 
 namespace rum {
 
-// One word for a POSIX shell, whatever is in it.
+// Writes one word for a POSIX shell, whatever is in it.
 std::string ShellWord(const std::string& word);
 // The same, without quotes around a word that needs none: for commands that people are to type.
 std::string ShortShellWord(const std::string& word);
@@ -32,7 +32,7 @@ absl::StatusOr<SshOptions> OptionsFor(const control::SshReply& machine,
 // where it names the same program. FailedPrecondition says what to do.
 absl::StatusOr<std::string> SshProgram(const std::string& in_file, const char* environment);
 
-// Where a program is: a path as it stands, a name in the folders of `path` ($PATH). Not in "." and
+// Finds a program: a path as it stands, a name in the folders of `path` ($PATH). Not in "." and
 // other folders that depend on where we are: a project must not bring an ssh of its own. Empty:
 // nowhere.
 std::string FindProgram(const std::string& program, const char* path);

@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
 #include "cli/terminal_text.h"
+#include "controller/base/bytes_text.h"
 
 namespace rum {
 namespace {
@@ -132,15 +133,6 @@ std::vector<std::string> Row(const control::MachineStats& machine, bool rates) {
 }
 
 }  // namespace
-
-std::string BytesText(double bytes) {
-  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
-  size_t unit = 0;
-  // 1023.96 would be shown as 1024.0.
-  while (bytes >= 1023.95 && unit + 1 < std::size(kUnits)) bytes /= 1024, ++unit;
-  const bool whole = unit == 0 || bytes >= 99.95;
-  return absl::StrFormat("%.*f %s", whole ? 0 : 1, bytes, kUnits[unit]);
-}
 
 void AddRates(const control::StatsReply& before, control::StatsReply* now) {
   std::map<std::string, const control::MachineStats*> known;

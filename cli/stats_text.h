@@ -15,9 +15,6 @@ void AddRates(const control::StatsReply& before, control::StatsReply* now);
 // start. Pure.
 std::string RenderStats(const control::StatsReply& stats, const Style& style);
 
-// "1.5 GiB", "812 B"; the unit is chosen so that there are at most four digits.
-std::string BytesText(double bytes);
-
 }  // namespace rum
 
 #endif  // RUM_CLI_STATS_TEXT_H_

@@ -9,20 +9,14 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "controller/base/utf8.h"
 
 namespace rum {
 namespace {
 
 // How many bytes at the end may be the beginning of something longer: a character, or CR LF.
 size_t Unfinished(const std::string& bytes) {
-  if (!bytes.empty() && bytes.back() == '\r') return 1;
-  for (size_t back = 1; back <= std::min<size_t>(3, bytes.size()); ++back) {
-    const auto byte = static_cast<unsigned char>(bytes[bytes.size() - back]);
-    if ((byte & 0xC0) == 0x80) continue;
-    const size_t wanted = byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : byte >= 0xC0 ? 2 : 1;
-    return wanted > back ? back : 0;
-  }
-  return 0;
+  return !bytes.empty() && bytes.back() == '\r' ? 1 : BytesOfBegunCharacter(bytes);
 }
 
 constexpr size_t kBetweenColumns = 2;   // columns
@@ -30,15 +24,10 @@ constexpr size_t kNarrowestColumn = 8;  // that a column is cut to
 
 // The character at `i`, which goes behind it; a byte that begins none is one.
 char32_t NextCharacter(const std::string& text, size_t* i) {
-  const auto byte = [&](size_t at) {
-    return static_cast<unsigned char>(at < text.size() ? text[at] : 0);
-  };
-  const unsigned char first = byte((*i)++);
-  const int more = first >= 0xF0 ? 3 : first >= 0xE0 ? 2 : first >= 0xC0 ? 1 : 0;
-  char32_t character = more == 0 ? first : first & (0x3F >> more);
-  for (int k = 0; k < more && (byte(*i) & 0xC0) == 0x80; ++k)
-    character = character << 6 | (byte((*i)++) & 0x3F);
-  return character;
+  const Utf8Character character = CharacterAt(text, *i);
+  if (character.size == 0) return static_cast<unsigned char>(text[(*i)++]);
+  *i += character.size;
+  return character.code;
 }
 
 // As terminals have it, but for scripts whose letters join.

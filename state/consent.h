@@ -13,8 +13,8 @@
 
 namespace rum {
 
-// By which values a file may reach beyond its own guest. Whoever clones a project did not write its
-// file, and a guest with the project's folder can rewrite it: values of the fields with
+// Knows by which values a file may reach beyond its own guest. Whoever clones a project did not
+// write its file, and a guest with the project's folder can rewrite it: values of the fields with
 // `reaches_host` (config.proto) count when they reach nothing that is not the project's, or when
 // the user has consented to them. Values, not files: whatever else a file says goes on as always.
 

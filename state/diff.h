@@ -27,7 +27,7 @@ std::vector<FieldChange> Diff(const Config& before, const Config& after);
 // an annotation.
 Effect EffectOf(const std::string& field);
 std::string ReasonOf(const std::string& field);
-// Within what it is live all the same; see config.proto. Empty: nowhere.
+// Says within what it is live all the same; see config.proto. Empty: nowhere.
 std::string RoomOf(const std::string& field);
 // The command that brings a RECREATE change of `field`. A drive is kept by all others.
 std::string RecreateCommand(const std::string& field);

@@ -27,7 +27,7 @@ struct FieldRule {
   std::string form;
 };
 
-// That of a field of rum.toml; of one without, a rule that anything fulfils.
+// Returns that of a field of rum.toml; of one without, a rule that anything fulfils.
 const FieldRule& RuleOf(const google::protobuf::FieldDescriptor& field);
 
 // The same for a dotted path ("ports[1].host") that is one.

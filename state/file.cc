@@ -16,6 +16,8 @@
 namespace rum {
 namespace {
 
+// Not absl's codes: with us Unavailable is another try, and PermissionDenied somebody else's
+// machine.
 absl::Status ErrnoStatus(int error) {
   return error == ENOENT ? absl::NotFoundError(std::strerror(error))
                          : absl::InternalError(std::strerror(error));

@@ -19,10 +19,12 @@ bool IsUserName(const std::string& text);  // as useradd(8) of every distributio
 // systemd's.
 bool IsSystemAccount(const std::string& name);
 const std::set<std::string>& SystemAccounts();
-// As /etc/group may have it and groupadd of some distribution takes it ("Debian-exim"), but no word
-// that usermod(8) reads as a number, and nothing that separates names somewhere.
+// Returns true for what /etc/group may have and groupadd of some distribution takes it
+// ("Debian-exim"), but no word that usermod(8) reads as a number, and nothing that separates names
+// somewhere.
 bool IsGroupName(const std::string& text);
-// Of any account, for ssh's "User": no option, no white space, nothing that a shell obeys.
+// Returns true for a name of any account, for ssh's "User": no option, no white space, nothing that
+// a shell obeys.
 bool IsLoginName(const std::string& text);
 bool IsMachineName(const std::string& text);
 bool IsPoolName(const std::string& text);    // as zpool-create(8) takes it

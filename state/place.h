@@ -9,7 +9,7 @@ namespace rum {
 
 // Where a machine's file is, and what tells a folder that was moved from one that was copied.
 
-// Of the folder of the file at `config_path`; an empty mark: it cannot be looked at.
+// Marks the folder of the file at `config_path`; an empty mark: it cannot be looked at.
 FolderMark FolderMarkOf(const std::string& config_path);
 // Whether both are the same folder. False of an empty mark.
 bool SameFolder(const FolderMark& a, const FolderMark& b);

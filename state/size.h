@@ -7,9 +7,9 @@
 
 namespace rum {
 
-// Bytes of "20G", "20GB", "20GiB" or "20 GiB": an integer and K, M, G or T (binary, whichever of
-// these spellings), any case; a bare number is bytes. nullopt: not a size, or more than 64 bits
-// hold.
+// Returns the bytes of "20G", "20GB", "20GiB" or "20 GiB": an integer and K, M, G or T (binary,
+// whichever of these spellings), any case; a bare number is bytes. nullopt: not a size, or more
+// than 64 bits hold.
 std::optional<uint64_t> ParseSize(const std::string& text);
 
 // What to say of a text that ParseSize does not take, after "resources.disk ".

@@ -17,7 +17,7 @@ Surroundings LookAround(const std::string& config_path, const std::vector<const 
 // Whether `path` is the folder or inside it; both absolute and without links. False of an empty
 // folder.
 bool IsInside(const std::string& path, const std::string& folder);
-// Of an absolute path: all before its last component.
+// Returns all before the last component of an absolute path.
 std::string FolderOfPath(const std::string& path);
 // Whether image.base names a file of this host.
 bool IsLocalImage(const std::string& base);

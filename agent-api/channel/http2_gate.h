@@ -38,14 +38,14 @@ struct Http2Head {
 // guest takes it. Not thread-safe.
 class Http2Gate {
  public:
-  // For whoever knows more of what the guest may say: asked about each frame that passes.
+  // Is asked about each frame that passes, by whoever knows more of what the guest may say.
   using Judge = std::function<bool(const Http2Head&)>;
   explicit Http2Gate(std::function<Pace::Time()> now = std::chrono::steady_clock::now,
                      Judge judge = nullptr)
       : now_(std::move(now)), judge_(std::move(judge)) {}
 
-  // Bytes of the stream, however it is cut. False: no agent sends that, and the stream is of no
-  // more use.
+  // Takes bytes of the stream, however it is cut. False: no agent sends that, and the stream is of
+  // no more use.
   bool Feed(const char* data, size_t size);
 
   static constexpr size_t kMostHeaders = 64 * 1024;  // with all that continues them

@@ -40,7 +40,7 @@ class AgentSessions {
 
   std::shared_ptr<AgentSession> Current();  // nullptr: none
   absl::Status None() const;                // why there is none
-  // As of GuestAgent.
+  // Do what GuestAgent says.
   absl::Status WaitConnected(absl::Duration timeout);
   bool Pushes() const;
   bool Arriving() const;

@@ -18,8 +18,8 @@ inline constexpr char kNoAgent[] = "the guest says what no agent says: ";
 // Whether `status` is of here.
 bool SaysWhatNoAgentSays(const absl::Status& status);
 
-// Who the agent is. Its lists are not looked at: those of an older agent, which is about to be
-// replaced, may be longer.
+// Checks who the agent is. Its lists are not looked at: those of an older agent, which is about to
+// be replaced, may be longer.
 absl::Status CheckGreeting(const agent::Observation& seen);
 absl::Status CheckReply(const agent::ObserveRequest& request, const agent::Observation& seen);
 absl::Status CheckReply(const agent::SetStorageRequest& request,

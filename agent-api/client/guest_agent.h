@@ -35,8 +35,8 @@ class GuestAgent {
   // What Observation.resources tells can be set: so many CPUs online (0: as they are), and all
   // memory that is there.
   virtual absl::Status SetResources(const agent::SetResourcesRequest& request) = 0;
-  // Formatting may take minutes. The states of the volumes in the order of the request, also those
-  // that could not be made.
+  // Makes volumes hold; formatting may take minutes. Returns the states of the volumes in the order
+  // of the request, also those that could not be made.
   virtual absl::StatusOr<agent::SetStorageReply> SetStorage(
       const agent::SetStorageRequest& request) = 0;
   // `output` gets every chunk of output, from the calling thread; the result is the ended run, also

@@ -15,8 +15,8 @@ struct Destination {
   std::string path;  // of the item, for messages
 };
 
-// As cp(1) has it: a folder that is there gets the item under `name` (empty: only what the item
-// holds); otherwise `path` is the item's own, and only its parent must be there. With
+// Finds it as cp(1) does: a folder that is there gets the item under `name` (empty: only what the
+// item holds); otherwise `path` is the item's own, and only its parent must be there. With
 // `must_be_folder`, or a slash at its end, it must be a folder that is there.
 absl::StatusOr<Destination> FindDestination(const std::string& path, const std::string& name,
                                             bool must_be_folder);

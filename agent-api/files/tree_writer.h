@@ -66,7 +66,7 @@ class TreeWriter {
   void DropFile();
   void RemovePart() const;
   void LeaveFile();  // it broke off
-  // Of the item at `name_` in `parent_`: what is in its place may be replaced.
+  // Returns Ok if what is in the place of the item, `name_` in `parent_`, may be replaced.
   absl::Status MayReplace(struct stat* there, bool* is_there) const;
   bool GiveAway(const struct stat* there, uid_t* uid, gid_t* gid) const;
   absl::Status Problem(int error);

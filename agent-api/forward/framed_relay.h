@@ -20,7 +20,8 @@ namespace rum {
 class FramedRelay : public std::enable_shared_from_this<FramedRelay> {
  public:
   struct Events {
-    // Once, when both sockets are closed: "" after both ends were said, else why it was reset.
+    // Is called once, when both sockets are closed: "" after both ends were said, else why it was
+    // reset.
     std::function<void(const std::string& why)> on_over;
     int64_t* sent = nullptr;  // bytes from the TCP connection, and to it; may be null
     int64_t* received = nullptr;

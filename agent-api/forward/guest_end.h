@@ -19,10 +19,11 @@ class GuestEnd : public ForwardEnd {
   std::string Serve();
   Clock::time_point deadline() const override;
   bool gone() const { return gone_ != 0; }
-  // On a CPU that QEMU emulates about as long as the host takes to answer, for there it takes as
-  // long again to fall asleep and to be woken; else 0.
+  // Returns about as long as the host takes to answer on a CPU that QEMU emulates, for there it
+  // takes as long again to fall asleep and to be woken; else 0.
   static Clock::duration DefaultLookout();
-  // For tests: resets all connections and says nothing to the host, as the end of the process does.
+  // Resets, for tests, all connections and says nothing to the host, as the end of the process
+  // does.
   void Vanish();
 
  private:

@@ -12,8 +12,8 @@ namespace rum {
 struct CarryEvents {
   // The guest's port took the connection. May be empty.
   std::function<void()> on_connected;
-  // Once: the client's socket is closed now. "": both ends said all they had to say, else why it
-  // was reset.
+  // Is called once: the client's socket is closed now. "": both ends said all they had to say, else
+  // why it was reset.
   std::function<void(const std::string& why)> on_over;
   int64_t* to_guest = nullptr;  // counts bytes; valid until on_over
   int64_t* to_client = nullptr;
@@ -21,14 +21,14 @@ struct CarryEvents {
 
 // How long the host's end waits, so that tests need not.
 struct HostEndTimes {
-  // For the guest to take up a session. QEMU may stay throttled after an abrupt end of an earlier
-  // client; only a new connection to it clears that.
+  // The guest takes up a session within it. QEMU may stay throttled after an abrupt end of an
+  // earlier client; only a new connection to it clears that.
   std::chrono::milliseconds hello = std::chrono::seconds(2);
   // While connections are open: for any byte before the guest is asked for one, and then before it
   // counts as gone. An emulated guest on a busy host takes its time.
   std::chrono::milliseconds quiet = std::chrono::seconds(5);
   std::chrono::milliseconds silent = std::chrono::seconds(20);
-  // For the answer to a probe.
+  // A probe is answered within it.
   std::chrono::milliseconds probe = std::chrono::seconds(10);
 };
 

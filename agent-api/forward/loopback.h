@@ -18,7 +18,8 @@ class LoopbackConnect {
   void Failed(int error);
   int error() const { return error_; }
 
-  // Of a socket that became writable: 0, or an errno. One that is connected to itself is refused.
+  // Returns how a socket that became writable got on: 0, or an errno. One that is connected to
+  // itself is refused.
   static int Outcome(int socket);
 
  private:

@@ -16,8 +16,9 @@ namespace rum {
 class Splice : public Mux::Stream {
  public:
   struct Events {
-    // Once, when both ends are done with ("") or one of them broke (why). The socket is closed
-    // then, and the splice may go when the call has returned to whoever called into the splice.
+    // Is called once, when both ends are done with ("") or one of them broke (why). The socket is
+    // closed then, and the splice may go when the call has returned to whoever called into the
+    // splice.
     std::function<void(const std::string& why)> on_over;
     std::function<void(int error)> on_answer;
     int64_t* sent = nullptr;  // bytes towards the peer, and from it; may be null

@@ -24,7 +24,7 @@ std::string HostProof(const std::string& secret, const std::string& request);
 // What the agent's answer ends with: only who knows the secret has answered this very request.
 std::string AgentProof(const std::string& secret, const std::string& nonce,
                        const std::string& answer);
-// In a time that tells nothing of where they differ.
+// Compares in a time that tells nothing of where they differ.
 bool IsProof(const std::string& proof, const std::string& wanted);
 
 // The secret that the agent was told last; empty: none yet. Thread-safe.

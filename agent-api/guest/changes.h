@@ -34,7 +34,7 @@ class Changes {
 
   // The host was given this answer.
   void Told(const agent::ObserveRequest& request, const agent::Observation& answer);
-  // Whom the host asked about last; empty: nobody.
+  // Names whom the host asked about last; empty: nobody.
   std::string User() const;
   // Something happened that no file tells of.
   void Notice();

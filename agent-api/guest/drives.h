@@ -41,7 +41,7 @@ struct Ground {
   bool last = false;          // nothing of the disk lies behind it
 };
 
-// Of several, the one at "/", else the one that lies last.
+// Returns, of several, the one at "/", else the one that lies last.
 std::optional<Ground> GroundOf(const std::vector<BlockPart>& parts,
                                const std::vector<MountEntry>& mounts);
 

@@ -33,7 +33,7 @@ class ExecInputQueue {
   bool HasInput();                    // that in() of the streams has to take, its end counted
   void Feed();                        // writes what the command takes now, and closes at the end
   uint64_t taken();
-  // To the process group, unless the command has ended: then its number may be another's.
+  // Signals the process group, unless the command has ended: then its number may be another's.
   void Signal(int number);
   void SetEnded();
 

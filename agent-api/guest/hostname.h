@@ -7,8 +7,8 @@
 
 namespace rum::guest {
 
-// Of /etc/hostname: its first line, as far as a name may be long and a bit further. Empty: there is
-// none.
+// Reads the first line of /etc/hostname, as far as a name may be long and a bit further. Empty:
+// there is none.
 std::string StaticHostname();
 
 // The kernel's, /etc/hostname and the machine's own names in /etc/hosts (sudo looks its own host up

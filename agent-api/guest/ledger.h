@@ -10,11 +10,11 @@
 
 namespace rum::guest {
 
-// Which scripts ran in this guest, how often and how they ended: one file, a line as protobuf JSON
-// for each thing that became known of a run; of a run_id the last line counts. Lines are appended,
-// and the file is replaced as a whole when most of them are old. A run that has no end and belongs
-// to an earlier boot was interrupted. Where lines are damaged the file is kept beside it, in
-// FILE.damaged. Not thread-safe.
+// Knows which scripts ran in this guest, how often and how they ended: one file, a line as protobuf
+// JSON for each thing that became known of a run; of a run_id the last line counts. Lines are
+// appended, and the file is replaced as a whole when most of them are old. A run that has no end
+// and belongs to an earlier boot was interrupted. Where lines are damaged the file is kept beside
+// it, in FILE.damaged. Not thread-safe.
 class Ledger {
  public:
   explicit Ledger(std::string path);

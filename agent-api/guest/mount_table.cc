@@ -15,7 +15,8 @@ namespace {
 constexpr char kBegin[] = "# rum: begin (written by rum-agent; edit rum.toml instead)\n";
 constexpr char kEnd[] = "# rum: end\n";
 
-// Both tables write white space, '#' and backslashes as three octal digits.
+// Both tables write white space, '#' and backslashes as three octal digits. getmntent(3) reads
+// neither a mountinfo, whose fields are others, nor a text.
 std::string Unescaped(const std::string& text) {
   const auto octal = [](char c) { return c >= '0' && c <= '7'; };
   std::string out;

@@ -23,7 +23,7 @@ namespace rum::guest {
 // outlive the process's other threads.
 class Scripts {
  public:
-  // Of one who follows a run: output and at last the outcome; false stops.
+  // Takes what one who follows a run hears: output and at last the outcome; false stops.
   using Sink = std::function<bool(const agent::RunScriptEvent&)>;
   // Asked now and then while there is no output: whether who follows has gone.
   using Gone = std::function<bool()>;
@@ -52,7 +52,7 @@ class Scripts {
   absl::Status Keep(const std::string& kind, const std::function<int(std::string* output)>& work);
 
   std::vector<agent::ScriptRun> Runs();
-  // To be called whenever a script has ended, on a thread of its own.
+  // Has `on_end` called whenever a script has ended, on a thread of its own.
   void OnEnd(std::function<void()> on_end);
 
  private:

@@ -39,7 +39,6 @@
 #include "agent-api/guest/memory.h"
 #include "agent-api/guest/mount_users.h"
 #include "agent-api/guest/setting.h"
-#include "agent-api/guest/spawn.h"
 #include "agent-api/guest/staged_program.h"
 #include "agent-api/guest/storage.h"
 #include "agent-api/guest/text_file.h"
@@ -308,18 +307,6 @@ class Service final : public agent::Agent::Service {
     if (status.ok()) status = staged.Replace();
     if (status.ok()) eventfd_write(replaced_, 1);
     return ToGrpc(status);
-  }
-
-  grpc::Status PowerOff(grpc::ServerContext*, const agent::PowerOffRequest*,
-                        agent::PowerOffReply*) override {
-    SpawnRequest spawn;
-    spawn.argv = {"poweroff"};
-    spawn.environment = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
-    const auto child = Spawn(spawn);
-    if (!child.ok()) return ToGrpc(child.status());
-    const Exit end = Reap(*child);
-    if (end.well()) return grpc::Status::OK;
-    return {grpc::StatusCode::INTERNAL, absl::StrCat("poweroff ended with ", end.exit_status)};
   }
 
  private:

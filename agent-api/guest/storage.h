@@ -9,12 +9,12 @@
 
 namespace rum::guest {
 
-// At the start of the agent, before anybody can ask for anything: drives on which a filesystem was
-// being made when the guest died are blank again.
+// Makes drives blank again on which a filesystem was being made when the guest died; at the start
+// of the agent, before anybody can ask for anything.
 void BlankUnfinishedDrives();
 
-// One state for each volume, in the same order. One that should have the home of `user` and has not
-// does not hold. Starts no process.
+// Returns a state for each volume, in the same order. One that should have the home of `user` and
+// has not does not hold. Starts no process.
 std::vector<agent::VolumeState> ObserveStorage(const std::vector<agent::Volume>& volumes,
                                                const std::string& user);
 

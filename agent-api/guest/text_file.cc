@@ -120,8 +120,6 @@ std::string ReadFile(const std::string& path, size_t most) {
   return ReadFileToEdit(path, most).value_or("");
 }
 
-std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
-
 absl::StatusOr<std::string> ThroughLinks(const std::string& path) {
   std::filesystem::path place = path;
   for (int links = 0; links < kMostLinks; ++links) {

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "agent-api/first_line.h"
 
 namespace rum::guest {
 
@@ -19,11 +20,9 @@ std::string ReadFile(const std::string& path, size_t most = kMostOfAFile);
 // The same for whoever writes it back: NotFound when there is none, else why it cannot be read.
 // What is no regular file, or has more than `most` bytes, is never read.
 absl::StatusOr<std::string> ReadFileToEdit(const std::string& path, size_t most = kMostOfAFile);
-// The first line without its end.
-std::string FirstLine(const std::string& text);
 // So many links of a path are followed, as the kernel does: path_resolution(7).
 inline constexpr int kMostLinks = 40;
-// Where links lead from `path`, also when there is nothing yet.
+// Returns where links lead from `path`, also when there is nothing yet.
 absl::StatusOr<std::string> ThroughLinks(const std::string& path);
 // Writes beside the file, flushes to disk, renames: a reader sees the old or the new text. A link
 // stays and what it leads to is replaced, with the owner, mode, ACL and extended attributes that it

@@ -15,7 +15,7 @@ class UnfinishedDrives {
  public:
   explicit UnfinishedDrives(std::string path) : path_(std::move(path)) {}
 
-  // On disk when they return Ok.
+  // Are on the disk when they return Ok.
   absl::Status Note(const std::vector<std::string>& serials);
   absl::Status Forget(const std::vector<std::string>& serials);
   // Serials noted in an earlier boot: the guest died meanwhile, and nobody has used the drive

@@ -41,8 +41,8 @@ struct Scene {
   const Observed& observed;
   const PlanOptions& options;
   const std::vector<FieldChange> file_changes;  // from `applied` to `desired`; none without it
-  // From the definition for the next start, and from the one that counts now, which is the running
-  // machine's where it runs; none without it. No ports and scripts.
+  // Go from the definition for the next start, and from the one that counts now, which is the
+  // running machine's where it runs; none without it. No ports and scripts.
   const std::vector<FieldChange> next_changes;
   const std::vector<FieldChange> now_changes;
 };
@@ -83,7 +83,7 @@ struct Verdict {
   Finding& Add(const std::string& field, Item::State state, Item::Author moved_by,
                const std::string& observed, const std::string& wanted, const std::string& what,
                const std::string& outlook = "");
-  // Of what the action of `remedy` puts right: pending when the file moved it, drifted otherwise.
+  // Adds what the action of `remedy` puts right: pending when the file moved it, drifted otherwise.
   Finding& AddCurable(const std::string& field, const std::string& remedy, Item::Author moved_by,
                       const std::string& observed, const std::string& wanted,
                       const std::string& what, const std::string& outlook);
@@ -122,8 +122,8 @@ struct Aspect {
   void (*done)(const Action& action, MachineRecord* record) = nullptr;
 };
 
-// Who moved `field` away from `wanted`: whoever did when it was first seen; else the file, when it
-// says something else than what was applied; else `other`, who owns the other end.
+// Says who moved `field` away from `wanted`: whoever did when it was first seen; else the file,
+// when it says something else than what was applied; else `other`, who owns the other end.
 Item::Author MovedBy(const Scene& scene, const std::string& field, const std::string& wanted,
                      Item::Author other);
 
@@ -137,8 +137,8 @@ const FieldChange* FindChange(const std::vector<FieldChange>& changes, const std
 // "will be restored", unless the loop only reports.
 std::string Outlook(const Scene& scene, const std::string& will);
 
-// Of a list whose end the guest could not tell; what the file is about is told before all else, so
-// that the items themselves are right.
+// Returns whether the guest could not tell the end of a list; what the file is about is told before
+// all else, so that the items themselves are right.
 bool IsCut(const Scene& scene, const std::string& list);
 void AddCut(const std::string& field, const std::string& what, Verdict* verdict);
 

@@ -17,7 +17,7 @@ bool GoesLive(const Scene& scene, const FieldChange& change);
 // Whether the walk over the definition reports that field, so that no aspect has to.
 bool IsReportedByDefinition(const Scene& scene, const std::string& field);
 
-// In the order of the report, which is that of their actions as well.
+// Lists them in the order of the report, which is that of their actions as well.
 const std::vector<Aspect>& Aspects();
 
 // The one whose actions are called `action_field`; null: there is none.

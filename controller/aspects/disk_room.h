@@ -21,7 +21,7 @@ struct FsItem {
   Fs fs;
   std::vector<std::string> Drives() const;
 };
-// By their items: "fs.ext4[/data]". A change of "fs.ext4" is one of all in it.
+// Lists them by their items: "fs.ext4[/data]". A change of "fs.ext4" is one of all in it.
 std::map<std::string, FsItem> FsItemsOf(const Config& config);
 bool IsOfItem(const std::string& changed, const std::string& item);
 // The filesystems of `running` with those that changed as in `desired`.
@@ -34,7 +34,7 @@ google::protobuf::Map<std::string, FsList> AdoptedFs(
 class DiskRoom {
  public:
   explicit DiskRoom(const Scene& scene);
-  // Of a change from the running definition, of disks.
+  // Finds the way of a change of disks from the running definition.
   Way Of(const FieldChange& change) const;
   // Null: the guest does not see it.
   const agent::DriveState* Seen(const std::string& serial) const;

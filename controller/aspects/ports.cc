@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "controller/aspects/aspects.h"
 #include "controller/aspects/worlds.h"
+#include "controller/base/bytes_text.h"
 #include "state/item_name.h"
 
 namespace rum {
@@ -35,13 +36,6 @@ Port MakePort(const PortKey& key) {
   return port;
 }
 
-std::string BytesText(int64_t bytes) {
-  if (bytes < 1000) return absl::StrCat(bytes, " B");
-  if (bytes < 1000 * 1000) return absl::StrCat(bytes / 1000, " kB");
-  if (bytes < 1000LL * 1000 * 1000) return absl::StrCat(bytes / 1000 / 1000, " MB");
-  return absl::StrCat(bytes / 1000 / 1000 / 1000, " GB");
-}
-
 std::string PortItem(const std::string& bind, uint32_t host) {
   return ItemName(kPorts, {bind, absl::StrCat(host)});
 }
@@ -51,7 +45,8 @@ std::string TrafficText(const ForwardState& state) {
   if (state.bytes_in + state.bytes_out == 0) {
     absl::StrAppend(&text, "0 B");
   } else {
-    absl::StrAppend(&text, BytesText(state.bytes_in), " in, ", BytesText(state.bytes_out), " out");
+    absl::StrAppend(&text, BytesText(static_cast<double>(state.bytes_in)), " in, ",
+                    BytesText(static_cast<double>(state.bytes_out)), " out");
   }
   const bool down = state.health == ForwardHealth::kDown;
   const bool once = state.bytes_out > 0;

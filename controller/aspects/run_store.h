@@ -43,7 +43,7 @@ class RunStore {
   uint64_t End(const std::string& machine_id, const std::string& run_id);
   // The run is over and nothing is left to fetch.
   bool Whole(const std::string& machine_id, const std::string& run_id) const;
-  // For a RunLogReader.
+  // Returns the folder for a RunLogReader.
   std::string FolderOf(const std::string& machine_id, const std::string& run_id) const;
   void Remove(const std::string& machine_id);
 

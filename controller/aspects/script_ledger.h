@@ -34,7 +34,7 @@ ScriptVerdict JudgeScript(const std::string& kind, const std::string& script,
 bool Succeeded(const agent::ScriptRun& run);
 // It has an end, or will never have one.
 bool IsOver(const agent::ScriptRun& run);
-// Of one that is over and did not succeed: "failed with exit status 3".
+// Says of one that is over and did not succeed: "failed with exit status 3".
 std::string FailureText(const agent::ScriptRun& run);
 
 }  // namespace rum

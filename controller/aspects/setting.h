@@ -19,7 +19,7 @@ struct Setting {
 // What the guest is asked to make `field` that value: the setting has the field's last name.
 agent::Settings RequestFor(const std::string& field, const std::string& value);
 
-// Of a guest that is there.
+// Judges by a guest that is there.
 Verdict JudgeSetting(const Scene& scene, const Setting& setting);
 
 absl::Status ActOnSetting(const Action& action, const Worlds& worlds, Deed* deed);

@@ -12,7 +12,7 @@ namespace rum {
 // does nothing.
 void Failpoint(const std::string& name);
 
-// For tests in one process: `hook` is called instead, and may throw. Empty: back to the above.
+// Has `hook` called instead, for tests in one process; it may throw. Empty: back to the above.
 void SetFailpointHook(std::function<void(const std::string& name)> hook);
 
 }  // namespace rum

@@ -8,7 +8,7 @@
 
 namespace rum {
 
-// Who waits for long work, and may lose patience. Both may be empty; both are called on the thread
+// Waits for long work, and may lose patience. Both may be empty; both are called on the thread
 // of the work.
 struct Onlooker {
   using Say = std::function<void(const std::string& text)>;
@@ -16,7 +16,7 @@ struct Onlooker {
   Onlooker() = default;
   Onlooker(Say say, std::function<bool()> gave_up)
       : say(std::move(say)), gave_up(std::move(gave_up)) {}
-  // Who only listens, or is nobody.
+  // Only listens, or is nobody.
   template <std::convertible_to<Say> T>
   Onlooker(T&& say)  // NOLINT(google-explicit-constructor,bugprone-forwarding-reference-overload)
       : say(std::forward<T>(say)) {}

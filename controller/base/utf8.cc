@@ -1,5 +1,8 @@
 #include "controller/base/utf8.h"
 
+#include <algorithm>
+#include <boost/locale/utf.hpp>
+#include <iterator>
 #include <vector>
 
 namespace rum {
@@ -8,6 +11,8 @@ namespace {
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
+
+using Decoder = boost::locale::utf::utf_traits<char>;
 
 void MakeFieldUtf8(const FieldDescriptor* field, Message* message) {
   const Reflection* reflection = message->GetReflection();
@@ -33,23 +38,21 @@ void MakeFieldUtf8(const FieldDescriptor* field, Message* message) {
 }  // namespace
 
 Utf8Character CharacterAt(const std::string& text, size_t at) {
-  const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
-  const uint8_t first = byte(at);
-  if (first < 0x80) return {first, 1};
-  const size_t size = first >= 0xC2 && first <= 0xDF   ? 2
-                      : first >= 0xE0 && first <= 0xEF ? 3
-                      : first >= 0xF0 && first <= 0xF4 ? 4
-                                                       : 0;
-  if (size == 0 || text.size() - at < size) return {};
-  uint32_t code = first & (0xFF >> (size + 1));
-  for (size_t i = 1; i < size; ++i) {
-    if ((byte(at + i) & 0xC0) != 0x80) return {};
-    code = code << 6 | (byte(at + i) & 0x3F);
+  const auto begin = text.begin() + static_cast<std::ptrdiff_t>(at);
+  auto end = begin;
+  const boost::locale::utf::code_point code = Decoder::decode(end, text.end());
+  if (!boost::locale::utf::is_valid_codepoint(code)) return {};
+  return {code, static_cast<size_t>(std::distance(begin, end))};
+}
+
+size_t BytesOfBegunCharacter(const std::string& bytes) {
+  constexpr size_t kMostMissingOne = Decoder::max_width - 1;
+  for (size_t back = 1; back <= std::min(kMostMissingOne, bytes.size()); ++back) {
+    const char byte = bytes[bytes.size() - back];
+    if (Decoder::is_trail(byte)) continue;
+    return Decoder::trail_length(byte) >= static_cast<int>(back) ? back : 0;
   }
-  const bool overlong = (size == 3 && code < 0x800) || (size == 4 && code < 0x10000);
-  const bool surrogate = code >= 0xD800 && code <= 0xDFFF;
-  if (overlong || surrogate || code > 0x10FFFF) return {};
-  return {code, size};
+  return 0;
 }
 
 bool IsUtf8(const std::string& text) {

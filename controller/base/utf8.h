@@ -16,10 +16,13 @@ struct Utf8Character {
 };
 Utf8Character CharacterAt(const std::string& text, size_t at);
 
+// Counts the bytes at the end that begin a character whose other bytes are not there.
+size_t BytesOfBegunCharacter(const std::string& bytes);
+
 bool IsUtf8(const std::string& text);
 
-// Text of what may be anything, a name in a guest or what a tool said: each byte that is not UTF-8
-// becomes "\xe4".
+// Makes text of what may be anything, a name in a guest or what a tool said: each byte that is not
+// UTF-8 becomes "\xe4".
 std::string ToUtf8(const std::string& bytes);
 
 // A `string` field that is not UTF-8 makes the whole message unreadable for whoever gets it. Does

@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
+#include "agent-api/first_line.h"
 #include "controller/base/utf8.h"
 
 namespace rum {
@@ -15,8 +16,6 @@ struct Answer {
   std::string reason;
   std::string message;
 };
-
-std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 // Of the items that `wanted` picks, their fields, each once.
 template <typename Wanted>

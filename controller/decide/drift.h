@@ -15,7 +15,7 @@ namespace rum {
 // The item of a machine that is wanted up and went by itself.
 inline constexpr char kRunItem[] = "machine";
 
-// Who can tell whether `drift` holds: as the report said, or, of a record that an older build
+// Says who can tell whether `drift` holds: as the report said, or, of a record that an older build
 // wrote, by the table that it is of.
 Item::Author KnownBy(const Drift& drift);
 

@@ -19,12 +19,11 @@ using google::protobuf::util::MessageDifferencer;
 constexpr size_t kMostBytes = 200;
 constexpr MachineStatus::Phase kPhasesThatRun = MachineStatus::UNREACHABLE;  // and those before it
 
-// At the end of a UTF-8 character.
+// Cuts at the end of a character.
 void Cut(std::string* text) {
   if (text->size() <= kMostBytes) return;
-  size_t end = kMostBytes;
-  while (end > 0 && (static_cast<unsigned char>((*text)[end]) & 0xC0) == 0x80) --end;
-  text->resize(end);
+  text->resize(kMostBytes);
+  text->resize(kMostBytes - BytesOfBegunCharacter(*text));
   *text += "…";
 }
 

@@ -11,8 +11,8 @@
 
 namespace rum {
 
-// Of the last reconcile: the errors of the actions that failed, by their field, and when it is
-// tried again (Unix time, ms; 0: not by itself).
+// Holds, of the last reconcile, the errors of the actions that failed, by their field, and when it
+// is tried again (Unix time, ms; 0: not by itself).
 struct Failures {
   std::map<std::string, std::string> errors;
   int64_t next_try_ms = 0;

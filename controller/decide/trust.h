@@ -13,7 +13,7 @@ namespace rum {
 
 // What a record knows of the user's consent (state/consent.h). Pure.
 
-// As Withhold() wants it; points into the record.
+// Returns it as Withhold() wants it; points into the record.
 Consent ConsentOf(const MachineRecord& record);
 
 // Those of `config` that may be open.
@@ -27,7 +27,7 @@ Item AskItem(const Ask& ask);
 std::string WaitsForWord(const std::vector<Ask>& asks, const std::vector<std::string>& fields);
 
 void Give(const std::vector<ConsentedValue>& values, int64_t now_ms, MachineRecord* record);
-// By what Means(); true: something was taken back.
+// Takes back what Means() finds; true: something was.
 bool Revoke(const std::vector<std::string>& words, bool all, MachineRecord* record);
 
 // A machine of a build that asked nobody goes on: what it was made by counts as consented, and its

@@ -16,12 +16,12 @@ struct FilePlace {
   bool operator==(const FilePlace&) const = default;
 };
 
-// Where a change changes what is read at `path`: at the path itself, and where it or what it leads
-// to is a link, at each link of the chain and at its end. Links in the path's own folder are not
-// followed.
+// Lists where a change changes what is read at `path`: at the path itself, and where it or what it
+// leads to is a link, at each link of the chain and at its end. Links in the path's own folder are
+// not followed.
 std::vector<FilePlace> PlacesOf(const std::string& path);
 
-// Which folder is at a path now; all 0: none.
+// Tells which folder is at a path now; all 0: none.
 struct FolderId {
   dev_t device = 0;
   ino_t inode = 0;
@@ -29,7 +29,7 @@ struct FolderId {
 };
 FolderId FolderAt(const std::string& path);
 
-// By what a file that was written or exchanged differs from the one before, its bytes apart.
+// Tells a file that was written or exchanged from the one before, but for its bytes.
 struct FileLook {
   int error = 0;
   dev_t device = 0;

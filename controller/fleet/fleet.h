@@ -37,8 +37,8 @@ struct ControllerParts {
   std::function<absl::Time()> now;  // of reconcile.restart; empty: absl::Now
   // How often a machine is looked at whose file or guest cannot tell of a change.
   absl::Duration poll = absl::Seconds(10);
-  // Of machines that say none and were made by a build that did not record it; empty: libvirt's
-  // own.
+  // Counts for machines that say none and were made by a build that did not record it; empty:
+  // libvirt's own.
   std::string default_uri;
 };
 
@@ -84,7 +84,7 @@ class Controller {
   // All machines that were made, by name. A libvirt that does not answer holds it up for `patience`
   // at most; `brief`: no libvirt is asked.
   std::vector<ListedMachine> List(bool brief, absl::Duration patience = absl::Seconds(5));
-  // That of a path, made or not.
+  // Looks at the one of a path, made or not.
   absl::StatusOr<ListedMachine> ListOne(const std::string& config_path);
   // Takes over the machine `id`, whose file is gone, or without one the only one that looks like
   // the file at `config_path`: that is its file from now on. Returns where it was before.
@@ -100,8 +100,8 @@ class Controller {
   // The machine of a path, for what is asked of it alone: its access(), its archive(). Fails where
   // there is none and another one may be meant.
   absl::StatusOr<std::shared_ptr<Machine>> FindMade(const std::string& config_path);
-  // Of that machine, or of all that were made, by name: one question to each libvirt, all at the
-  // same time. One that does not answer within `patience` holds up no other.
+  // Asks for that machine, or for all that were made, by name: one question to each libvirt, all at
+  // the same time. One that does not answer within `patience` holds up no other.
   absl::StatusOr<std::vector<MachineUsage>> Usages(const std::string& config_path,
                                                    absl::Duration patience = absl::Seconds(5));
   // The user's base images; see ImageCache. What a disk stands on, in any libvirt that a machine of

@@ -24,7 +24,7 @@ class Controller::Looks {
   };
 
   ~Looks();  // waits for all looks
-  // By id, of those that answered within `patience`.
+  // Returns, by id, what those say that answered within `patience`.
   std::map<std::string, Seen> Ask(const std::vector<std::shared_ptr<Machine>>& machines,
                                   absl::Duration patience);
 

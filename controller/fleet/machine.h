@@ -112,14 +112,14 @@ class Machine {
  private:
   static constexpr int64_t kNoStart = std::numeric_limits<int64_t>::max();
 
-  // To be held by whatever changes the machine; says when it has to wait.
+  // Is to be held by whatever changes the machine; says when it has to wait.
   std::unique_lock<std::timed_mutex> Turn(const EventSink& sink);
   // The same for who wants the machine off: an apply that is under way ends at its next step, and
   // where that takes long, as in a script, the guest is told to shut down already.
   std::unique_lock<std::timed_mutex> TurnToStop(const EventSink& sink, absl::Duration grace);
 
   absl::Status TakeWord(const std::vector<ConsentedValue>& values);
-  // Forwards that nobody consents to any more.
+  // Closes forwards that nobody consents to any more.
   void CloseWithheld(const MachineRecord& record);
   // `status` with what is to be known of the file's place.
   MachineStatus WithNotes(MachineStatus status, const MachineRecord& record) const;

@@ -14,14 +14,14 @@
 
 namespace rum {
 
-// For work inside a guest.
+// Is for work inside a guest.
 struct GuestAccess {
   std::shared_ptr<GuestAgent> agent;
   std::string folder;  // where commands start: the target of the default mount; empty: anywhere
   std::vector<Mount> mounts;  // folders of the host that it has, with their targets
 };
 
-// For an ssh to it.
+// Is for an ssh to it.
 struct SshAccess {
   GuestAccess guest;
   MachineIdentity machine;
@@ -37,7 +37,8 @@ class MachineAccess {
   MachineAccess(MachineLinks* links, RecordBox* record, const DesiredFile* file, MachineKeys keys)
       : links_(links), record_(record), file_(file), keys_(std::move(keys)) {}
 
-  // To the running machine, with a session. Unavailable: it is off, or nobody answers in it.
+  // Returns the way into the running machine, with a session. Unavailable: it is off, or nobody
+  // answers in it.
   absl::StatusOr<GuestAccess> Guest();
   absl::StatusOr<SshAccess> SshToGuest();
   // A socket to its serial console; the caller owns it. See Hypervisor.

@@ -15,6 +15,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "agent-api/first_line.h"
 #include "state/file.h"
 
 extern char** environ;
@@ -28,10 +30,10 @@ constexpr char kPrivate[] = "id_ed25519";
 constexpr char kPublic[] = "id_ed25519.pub";
 
 // The first line of what a program wrote there.
-std::string FirstLine(int fd) {
+std::string ReadFirstLine(int fd) {
   std::string text(512, '\0');
   text.resize(std::max<ssize_t>(pread(fd, text.data(), text.size(), 0), 0));
-  return text.substr(0, text.find_first_of("\r\n"));
+  return std::string(absl::StripSuffix(FirstLine(text), "\r"));
 }
 
 absl::Status Generate(const std::string& path, const std::string& comment) {
@@ -52,7 +54,7 @@ absl::Status Generate(const std::string& path, const std::string& comment) {
   int status = 0;
   while (failed == 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
-  const std::string why = words_of_it < 0 ? "" : FirstLine(words_of_it);
+  const std::string why = words_of_it < 0 ? "" : ReadFirstLine(words_of_it);
   if (words_of_it >= 0) close(words_of_it);
   if (failed != 0) {
     return absl::InternalError(absl::StrCat("ssh-keygen: ", std::strerror(failed),
@@ -79,7 +81,7 @@ std::string MachineKeys::PrivatePath(const MachineIdentity& machine) const {
 absl::StatusOr<std::string> MachineKeys::Read(const MachineIdentity& machine) const {
   const fs::path path = fs::path(folder_) / machine.id / kPublic;
   const absl::StatusOr<std::string> text = ReadFile(path);
-  if (text.ok()) return text->substr(0, text->find('\n'));
+  if (text.ok()) return FirstLine(*text);
   if (absl::IsNotFound(text.status())) return "";
   return absl::InternalError(
       absl::StrCat("ssh key: ", path.string(), ": ", std::string(text.status().message())));

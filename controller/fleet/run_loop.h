@@ -71,8 +71,8 @@ class RunLoop {
   // The same for what somebody waits for, and for what may cure past failures (a new file): ahead
   // of all others, without back-off.
   void WakeFirst(const std::string& key);
-  // For who has just done a run's work himself: only a key is woken that never ran, or whose last
-  // run did not end well.
+  // Wakes, for who has just done a run's work himself, only a key that never ran, or whose last run
+  // did not end well.
   void WakeUnlessSettled(const std::string& key);
   void Forget(const std::string& key);
   RunLoopStats Stats();

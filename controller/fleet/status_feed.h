@@ -48,7 +48,7 @@ class StatusFeed {
   // `read_at`: when the machine's file was read for it. A report of an older file than a watcher
   // could know is not for him: what he waits for speaks of the file as it is now.
   void Publish(const MachineStatus& status, Clock::time_point read_at);
-  // Of `record`, the events that were not published yet.
+  // Publishes the events of `record` that were not yet.
   void PublishEvents(const MachineRecord& record);
   void End();
 

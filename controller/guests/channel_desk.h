@@ -12,7 +12,7 @@
 
 namespace rum {
 
-// In a guest's process: asks the controller, who may connect, for the guest's channels.
+// Asks the controller, who may connect, for the guest's channels, from the guest's process.
 // Thread-safe; one thread wants a channel at a time.
 class ChannelDesk {
  public:

@@ -29,7 +29,7 @@ class ChannelOpening {
   bool Want();
   // Whatever was wanted, nobody waits for it.
   void Forget();
-  // From now on by another way; empty: there is none.
+  // Goes on by another way; empty: there is none.
   void Become(ChannelOpener open);
 
  private:

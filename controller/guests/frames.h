@@ -14,9 +14,9 @@
 // and whether a descriptor comes with it.
 namespace rum {
 
-// Of a message's bytes: the guest's largest, and what is around them.
+// Bounds a message's bytes: the guest's largest, and what is around them.
 inline constexpr size_t kMostFrameBytes = (1 << 20) + (64 << 10);
-// To a process, which believes the controller: scripts may be large.
+// Bounds those to a process, which believes the controller: scripts may be large.
 inline constexpr size_t kMostFrameBytesToProcess = 256 << 20;
 
 // Takes frames from a socket. Not thread-safe.

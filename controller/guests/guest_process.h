@@ -36,7 +36,7 @@ class GuestProcess : public GuestAgent {
   // connected to the guest, as one for each client, or -1 with errno; empty: the machine has no
   // such way. Close() it before this goes.
   std::shared_ptr<ProcessCarrier> Forwards(ChannelOpener open, std::function<int()> connect);
-  // Of the process; -1: there is none.
+  // Returns the process's; -1: there is none.
   pid_t pid() const { return link_.pid(); }
 
   absl::Status WaitConnected(absl::Duration timeout) override;

@@ -46,7 +46,7 @@ class ProcessSender {
   std::string refused_;
 };
 
-// As SpawnGuestProcess(), which is the one but for tests.
+// Does what SpawnGuestProcess() does, which is the one but for tests.
 using ProcessMaker = std::function<absl::StatusOr<Leashed>(const std::string& machine, Fd socket)>;
 
 // Keeps a process for one guest: makes it, listens to it, and makes another one when it has ended,
@@ -67,7 +67,7 @@ class ProcessLink {
   ProcessLink(const ProcessLink&) = delete;
   ProcessLink& operator=(const ProcessLink&) = delete;
 
-  // Once, but again where it is not ok: there was no thread.
+  // Is called once, but again where it is not ok: there was no thread.
   absl::Status Begin();
   void Stop();  // lets the process say goodbye; nothing is called any more
   const std::shared_ptr<ProcessSender>& sender() const { return sender_; }

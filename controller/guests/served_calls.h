@@ -15,7 +15,7 @@
 
 namespace rum {
 
-// In a guest's process: makes the controller's calls to the agent, each on a thread of its own.
+// Makes the controller's calls to the agent, in the guest's process, each on a thread of its own.
 // What the controller says about one that is over is for nobody. Thread-safe.
 class ServedCalls {
  public:

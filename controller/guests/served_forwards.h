@@ -19,7 +19,7 @@
 
 namespace rum {
 
-// In a guest's process: carries clients' sockets to ports of the guest, by whichever way there is:
+// Carries, in a guest's process, clients' sockets to ports of the guest, by whichever way there is:
 // a socket each, the forward channel, the agent's gRPC. One thread calls it.
 class ServedForwards {
  public:
@@ -59,7 +59,7 @@ class ServedForwards {
   uint64_t generation_ = 0;
   std::unique_ptr<ForwardPath> path_;
   std::shared_ptr<StreamCarrier> streams_;
-  // Of the io thread.
+  // Belongs to the io thread.
   std::shared_ptr<Carrier> carrier_;
   std::map<uint64_t, One> ones_;
   boost::asio::steady_timer count_;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "agent-api/first_line.h"
 #include "controller/base/fd.h"
 
 namespace rum {
@@ -100,7 +101,7 @@ absl::StatusOr<std::set<std::string>> FilesBelow(const std::string& path) {
       OutputOf({"qemu-img", "info", "--output=json", "-U", "--", path}, &exit_status);
   if (!output.ok()) return output.status();
   if (exit_status != 0) {
-    const std::string first = output->substr(0, output->find('\n'));
+    const std::string first = FirstLine(*output);
     return absl::FailedPreconditionError(
         first.empty() ? absl::StrCat(path, ": qemu-img ended with ", exit_status) : first);
   }

@@ -10,7 +10,7 @@
 
 namespace rum {
 
-// Where this user's base images are kept: CacheDir()/base.
+// Returns where this user's base images are kept: CacheDir()/base.
 std::string BaseImageFolder();
 
 // The images that rum.toml files name, on this host. Thread-safe.

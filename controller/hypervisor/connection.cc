@@ -76,6 +76,7 @@ ConnectionFacts FactsOf(virConnectPtr connection) {
   const char* driver = virConnectGetType(connection);
   if (driver != nullptr && absl::EqualsIgnoreCase(driver, "test")) {
     facts.kind = ConnectionKind::kTest;
+    facts.has_files = false;
   } else if (!absl::EndsWith(facts.uri.substr(0, facts.uri.find('?')), "/session")) {
     facts.kind = ConnectionKind::kSystem;
   }

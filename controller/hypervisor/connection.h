@@ -23,8 +23,9 @@ struct ConnectionFacts {
   std::string uri;
   ConnectionKind kind = ConnectionKind::kSession;
   bool remote = false;
-  std::string auto_type;    // what domain_type "auto" means there: "kvm" or "qemu"
-  unsigned host_cpus = 0;   // that the host has; 0: it does not say
+  bool has_files = true;   // disks are files and have sizes; libvirt's test driver makes up numbers
+  std::string auto_type;   // what domain_type "auto" means there: "kvm" or "qemu"
+  unsigned host_cpus = 0;  // that the host has; 0: it does not say
   bool free_pages = false;  // a definition may have guests tell of pages that they do not use
   bool tcg_cache = false;   // a definition may say how much translated code QEMU keeps
 };

@@ -16,8 +16,8 @@ namespace rum {
 void EditDevices(pugi::xml_node domain, const DomainParts& parts, const OwnMetadata& said,
                  bool fresh);
 
-// By which the guest's kernel tells that it gave up, where the machine has a place for it and
-// nothing of the kind.
+// Adds the device by which the guest's kernel tells that it gave up, where the machine has a place
+// for it and nothing of the kind.
 void AddPanic(pugi::xml_node domain);
 
 // The first name of a disk that is none of `taken`: "vdb" for "vd" and 1.

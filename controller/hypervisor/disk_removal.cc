@@ -1,11 +1,11 @@
-// Of Disks: what deletes volumes.
+// Of PoolDisks: what deletes volumes.
 #include <algorithm>
 #include <filesystem>
 #include <map>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "controller/hypervisor/disks.h"
+#include "controller/hypervisor/pool_disks.h"
 #include "controller/hypervisor/standing.h"
 
 namespace rum {
@@ -18,19 +18,20 @@ const char* NameOf(std::optional<OwnVolume> volume) {
 
 }  // namespace
 
-void Disks::TakeBack(const DiskSet& disks) {
+void PoolDisks::TakeBack(const DiskSet& disks) {
+  if (!Open(false).ok()) return;
   std::vector<VolumeFacts> made;
   for (const std::string& name : disks.made) {
     VolumeFacts volume;
     volume.name = name;
-    volume.path = volumes_.PathOf(name);
+    volume.path = volumes_->PathOf(name);
     made.push_back(std::move(volume));
   }
   // What cannot be deleted now goes with a later RemoveUnused() or RemoveAll().
   RemoveThese(made);
 }
 
-Removal Disks::RemoveThese(const std::vector<VolumeFacts>& wanted) {
+Removal PoolDisks::RemoveThese(const std::vector<VolumeFacts>& wanted) {
   Removal removal;
   if (wanted.empty()) return removal;
   std::map<std::string, const VolumeFacts*> volumes;
@@ -40,8 +41,8 @@ Removal Disks::RemoveThese(const std::vector<VolumeFacts>& wanted) {
     volumes[Real(volume.path)] = &volume;
     paths.insert(Real(volume.path));
   }
-  for (const std::string& path : ledger_->volumes()) own.insert(Real(path));
-  Uses uses = volumes_.AskUses(connection_.remote);
+  for (const std::string& path : ledger()->volumes()) own.insert(Real(path));
+  Uses uses = volumes_->AskUses(connection_.remote);
   for (;;) {
     const Removable judged = JudgeRemoval(paths, own, uses);
     for (const auto& [path, why] : judged.stay) {
@@ -54,12 +55,12 @@ Removal Disks::RemoveThese(const std::vector<VolumeFacts>& wanted) {
     const std::string path = judged.go.front();
     paths.erase(path);
     const VolumeFacts& volume = *volumes[path];
-    absl::Status deleted = volumes_.Delete(volume.name);
+    absl::Status deleted = volumes_->Delete(volume.name);
     if (!deleted.ok()) {
       removal.kept.push_back(absl::StrCat(volume.path, ": ", std::string(deleted.message())));
       continue;
     }
-    ledger_->ForgetVolume(volume.path).IgnoreError();  // it names what is not there: no harm
+    ledger()->ForgetVolume(volume.path).IgnoreError();  // it names what is not there: no harm
     removal.removed.push_back(
         absl::StrCat(NameOf(ParseVolumeName(machine_.domain_name(), volume.name)), volume.path));
     std::vector<Use>* all = &uses.all;
@@ -69,8 +70,9 @@ Removal Disks::RemoveThese(const std::vector<VolumeFacts>& wanted) {
   }
 }
 
-void Disks::RemoveUnused(const std::set<std::string>& used, bool drives) {
-  absl::StatusOr<std::vector<VolumeFacts>> all = volumes_.List();
+void PoolDisks::RemoveUnused(const std::set<std::string>& used, bool drives) {
+  if (!Open(false).ok()) return;
+  absl::StatusOr<std::vector<VolumeFacts>> all = volumes_->List();
   if (!all.ok()) return;  // the next time
   std::vector<VolumeFacts> wanted;
   for (const VolumeFacts& volume : *all) {
@@ -82,15 +84,24 @@ void Disks::RemoveUnused(const std::set<std::string>& used, bool drives) {
   RemoveThese(wanted);
 }
 
-Removal Disks::RemoveAll() {
+Removal PoolDisks::RemoveAll() {
   Removal removal;
-  absl::StatusOr<std::vector<VolumeFacts>> all = volumes_.List();
+  if (const absl::Status open = Open(false); !open.ok()) {
+    const std::string why(open.message());
+    const std::set<std::string> left = ledger()->volumes();
+    for (const std::string& path : left) removal.kept.push_back(absl::StrCat(path, ": ", why));
+    if (left.empty() && !absl::IsNotFound(open)) {
+      removal.kept.push_back(absl::StrCat("its disks: ", why));
+    }
+    return removal;
+  }
+  absl::StatusOr<std::vector<VolumeFacts>> all = volumes_->List();
   if (!all.ok()) {
     removal.kept.push_back(absl::StrCat("its disks: ", std::string(all.status().message())));
     return removal;
   }
   std::vector<VolumeFacts> wanted;
-  std::set<std::string> lost = ledger_->volumes();
+  std::set<std::string> lost = ledger()->volumes();
   for (const VolumeFacts& volume : *all) {
     lost.erase(volume.path);
     // What people put beside is named too.
@@ -103,10 +114,10 @@ Removal Disks::RemoveAll() {
     if (!connection_.remote && std::filesystem::exists(path, error)) {
       removal.kept.push_back(absl::StrCat(path, ": it is no volume of the storage pool rum now"));
     } else {
-      ledger_->ForgetVolume(path).IgnoreError();
+      ledger()->ForgetVolume(path).IgnoreError();
     }
   }
-  const absl::StatusOr<bool> gone = volumes_.RemovePoolIfEmpty();
+  const absl::StatusOr<bool> gone = volumes_->RemovePoolIfEmpty();
   if (!gone.ok()) {
     removal.kept.push_back(
         absl::StrCat("storage pool rum: ", std::string(gone.status().message())));

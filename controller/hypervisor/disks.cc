@@ -1,403 +1,77 @@
 #include "controller/hypervisor/disks.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <random>
-#include <sstream>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "controller/hypervisor/base_image.h"
 #include "controller/hypervisor/definition.h"
+#include "controller/hypervisor/pool_disks.h"
 #include "controller/hypervisor/seed.h"
-#include "state/size.h"
+#include "controller/hypervisor/volume_names.h"
 
 namespace rum {
 namespace {
 
-std::string NewNonce() {
-  std::random_device random;
-  return absl::StrFormat("%08x%08x", random(), random());
-}
+// Gives names to what is not there: libvirt's test driver has no files.
+class NominalDisks : public Disks {
+ public:
+  explicit NominalDisks(const MachineIdentity& machine)
+      : Disks(std::make_unique<Ledger>()), machine_(machine) {}
 
-absl::StatusOr<std::string> ReadAgent(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream bytes;
-  if (!file || !(bytes << file.rdbuf())) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("rum-agent at ", path, ": ", std::strerror(errno)));
+  absl::StatusOr<bool> NeedsImage(bool, Fresh) override { return false; }
+  absl::StatusOr<DiskSet> Make(const PresentDisks& present, const std::string& agent_binary,
+                               Config* config) override;
+  void TakeBack(const DiskSet&) override {}
+  void RemoveUnused(const std::set<std::string>&, bool) override {}
+  Removal RemoveAll() override { return {}; }
+
+ private:
+  std::string Path(VolumeKind kind, const std::string& part) const {
+    return absl::StrCat("/rum/", VolumeName(machine_.domain_name(), kind, part));
   }
-  return bytes.str();
-}
 
-ByteSource FromString(const std::string& bytes) {
-  size_t at = 0;
-  return [&bytes, at](size_t max) mutable -> absl::StatusOr<std::string> {
-    std::string chunk = bytes.substr(at, max);
-    at += chunk.size();
-    return chunk;
+  const MachineIdentity machine_;
+};
+
+absl::StatusOr<DiskSet> NominalDisks::Make(const PresentDisks& present, const std::string&,
+                                           Config* config) {
+  const Config before = present.definition.has_value() ? present.definition->config : Config();
+  // What was larger has not become smaller; what runs is as it is.
+  const auto fit = [&](const std::string& path, uint64_t there, uint64_t wanted) {
+    return present.in_use.count(path) > 0 ? wanted : std::max(there, wanted);
   };
-}
-
-ByteSource FromFile(std::ifstream* file, const std::string& path) {
-  return [file, path](size_t max) -> absl::StatusOr<std::string> {
-    std::string chunk(max, 0);
-    file->read(chunk.data(), max);
-    chunk.resize(file->gcount());
-    if (file->bad()) return absl::UnavailableError(absl::StrCat(path, ": cannot be read"));
-    return chunk;
-  };
-}
-
-const VolumeFacts* ByPath(const std::vector<VolumeFacts>& all, const std::string& path) {
-  for (const VolumeFacts& volume : all) {
-    if (volume.path == path) return &volume;
+  DiskSet disks;
+  disks.nonce = present.definition.has_value() ? present.definition->disk_nonce : NewDiskNonce();
+  disks.root_path = present.places.root;
+  if (disks.root_path.empty()) disks.root_path = Path(VolumeKind::kRoot, disks.nonce);
+  Resources* resources = config->mutable_resources();
+  resources->set_disk(fit(disks.root_path, before.resources().disk(), resources->disk()));
+  for (auto& [name, drive] : *config->mutable_drives()) {
+    const auto now = present.places.drives.find(name);
+    std::string& path = disks.drive_paths[name];
+    path = now == present.places.drives.end() ? Path(VolumeKind::kDrive, DriveSerial(name))
+                                              : now->second;
+    const auto there = before.drives().find(name);
+    if (there != before.drives().end())
+      drive.set_size(fit(path, there->second.size(), drive.size()));
   }
-  return nullptr;
-}
-
-const VolumeFacts* ByName(const std::vector<VolumeFacts>& all, const std::string& name) {
-  for (const VolumeFacts& volume : all) {
-    if (volume.name == name) return &volume;
-  }
-  return nullptr;
-}
-
-std::string RandomDigits() {
-  std::random_device random;
-  return absl::StrFormat("%08x", random());
-}
-
-// A name of rum's making, as the builds before the ledger made them too: 16 hex digits.
-bool IsNonce(const std::string& part) {
-  return part.size() == 16 && std::all_of(part.begin(), part.end(),
-                                          [](unsigned char c) { return absl::ascii_isxdigit(c); });
-}
-
-// The file that a volume stands on in the end; empty: none.
-std::string BottomOf(const std::vector<VolumeFacts>& all, const VolumeFacts& volume) {
-  std::string path = volume.backing_path;
-  const VolumeFacts* below = ByPath(all, path);
-  for (size_t i = 0; below != nullptr && !below->backing_path.empty() && i < all.size(); ++i) {
-    path = below->backing_path;
-    below = ByPath(all, path);
-  }
-  return path;
+  disks.seed_path =
+      Path(VolumeKind::kSeed, SeedHash(SeedFiles({machine_, *config, disks.nonce, ""})));
+  return disks;
 }
 
 }  // namespace
 
-Disks::Disks(MachineIdentity machine, ConnectionFacts connection, Volumes volumes, Ledger* ledger)
-    : machine_(std::move(machine)),
-      connection_(std::move(connection)),
-      volumes_(std::move(volumes)),
-      ledger_(ledger) {}
-
-absl::StatusOr<DiskSet> Disks::Make(const PresentDisks& present, const std::string& agent_binary,
-                                    Config* config) {
-  absl::StatusOr<std::vector<VolumeFacts>> all = volumes_.List();
-  if (!all.ok()) return all.status();
-  all_ = *std::move(all);
-  for (const std::string& path : ledger_->volumes()) {
-    const bool here = volumes_.PathOf(std::filesystem::path(path).filename().string()) == path;
-    if (!here || ByPath(all_, path) != nullptr) continue;
-    if (absl::Status gone = ledger_->ForgetVolume(path); !gone.ok()) return gone;
-  }
-  if (absl::Status noted = NoteOldDrives(present); !noted.ok()) return noted;
-  DiskSet disks;
-  absl::Status made = MakeRoot(present, config, &disks);
-  if (made.ok()) made = MakeDrives(present, config, &disks);
-  if (made.ok()) made = MakeSeed(present, agent_binary, *config, &disks);
-  if (made.ok()) return disks;
-  TakeBack(disks);
-  return made;
+std::string NewDiskNonce() {
+  std::random_device random;
+  return absl::StrFormat("%08x%08x", random(), random());
 }
 
-std::string Disks::FreeName(VolumeKind kind, const std::string& part) const {
-  std::string name = VolumeName(machine_.domain_name(), kind, part);
-  while (ByName(all_, name) != nullptr) {
-    name = VolumeName(machine_.domain_name(), kind, absl::StrCat(part, "-", RandomDigits()));
-  }
-  return name;
-}
-
-absl::StatusOr<std::string> Disks::MakeVolume(
-    const std::string& name, DiskSet* disks,
-    const std::function<absl::StatusOr<std::string>()>& make) {
-  const std::string path = volumes_.PathOf(name);
-  if (absl::Status noted = ledger_->AddVolume(path); !noted.ok()) return noted;
-  absl::StatusOr<std::string> made = make();
-  if (made.ok()) {
-    disks->made.push_back(name);
-    return made;
-  }
-  // What is there under that name is somebody else's; or libvirt went, and it may be ours.
-  if (!absl::IsUnavailable(made.status())) ledger_->ForgetVolume(path).IgnoreError();
-  return made;
-}
-
-absl::Status Disks::CheckFree(const std::string& what, const VolumeFacts& volume) {
-  const Uses uses = volumes_.AskUses(connection_.remote);
-  std::string why = WhoStandsOn(Real(volume.path), uses);
-  if (why.empty() && !uses.unknown.empty()) {
-    why = absl::StrCat("it cannot be known what stands on it: ", uses.unknown.front());
-  }
-  if (why.empty()) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      what, " ", volume.path, " is there without a definition of this machine, but ", why,
-      ": rum does not write on it. Define the domain again with that (virsh define), or move the "
-      "file away"));
-}
-
-// A root disk whose definition somebody took away: where it was last, else the newest that rum
-// made, else the newest of a build that did not write down what it made. Null: there is none.
-absl::StatusOr<const VolumeFacts*> Disks::OrphanRoot() {
-  const VolumeFacts* found = ByPath(all_, ledger_->root());
-  for (const bool own : {true, false}) {
-    for (const VolumeFacts& volume : all_) {
-      if (found != nullptr && found->path == ledger_->root()) break;
-      const auto parsed = ParseVolumeName(machine_.domain_name(), volume.name);
-      if (!parsed.has_value() || parsed->kind != VolumeKind::kRoot) continue;
-      if (IsOwn(volume) != own || !IsNonce(parsed->part)) continue;
-      const bool newer =
-          found == nullptr || std::atof(volume.changed.c_str()) > std::atof(found->changed.c_str());
-      if (newer) found = &volume;
-    }
-    if (found != nullptr) break;
-  }
-  if (found == nullptr) return nullptr;
-  if (absl::Status free = CheckFree("the root disk", *found); !free.ok()) return free;
-  return found;
-}
-
-absl::Status Disks::Fit(const PresentDisks& present, const std::string& what,
-                        const std::string& remedy, const std::string& path, uint64_t* size) {
-  const VolumeFacts* volume = ByPath(all_, path);
-  const uint64_t there = volume != nullptr ? volume->capacity : present.size_of(path);
-  if (volume == nullptr && there == 0) {
-    return absl::FailedPreconditionError(absl::StrCat(what, " ", path, " is gone; ", remedy));
-  }
-  if (there == 0) return absl::OkStatus();  // nobody can say
-  // Somebody may have grown it under the machine, whose definition goes on as it began.
-  if (present.in_use.count(path) > 0) return absl::OkStatus();
-  if (there > DiskSize(*size)) *size = there;
-  if (DiskSize(*size) <= there) return absl::OkStatus();
-  return volume != nullptr ? volumes_.Grow(volume->name, DiskSize(*size))
-                           : volumes_.GrowFile(path, DiskSize(*size));
-}
-
-absl::Status Disks::MakeRoot(const PresentDisks& present, Config* config, DiskSet* disks) {
-  if (present.fresh != Fresh::kNothing) return NewRoot(present, *config, disks);
-  if (present.definition.has_value()) {
-    disks->nonce = present.definition->disk_nonce;
-    disks->root_path = present.places.root;
-    disks->base_path = present.definition->base_path;
-    disks->base_mark = present.definition->base_mark;
-  } else {
-    const absl::StatusOr<const VolumeFacts*> root = OrphanRoot();
-    if (!root.ok()) return root.status();
-    if (*root == nullptr) return NewRoot(present, *config, disks);
-    if (absl::Status taken = TakeUpRoot(present, **root, disks); !taken.ok()) return taken;
-  }
-  uint64_t size = config->resources().disk();
-  absl::Status fits =
-      Fit(present, "the root disk", "`rum up --reset` makes a new one", disks->root_path, &size);
-  config->mutable_resources()->set_disk(size);
-  return fits;
-}
-
-absl::Status Disks::TakeUpRoot(const PresentDisks& present, const VolumeFacts& root,
-                               DiskSet* disks) {
-  disks->root_path = root.path;
-  disks->base_path = BottomOf(all_, root);
-  if (!disks->base_path.empty() && present.image_files.count(disks->base_path) == 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("this machine has a root disk on another image, ", root.path,
-                     "; `rum up --reset` replaces it"));
-  }
-  disks->base_mark = ImageMark(disks->base_path);
-  const auto parsed = ParseVolumeName(machine_.domain_name(), root.name);
-  disks->nonce = root.path == ledger_->root() ? ledger_->nonce() : "";
-  if (disks->nonce.empty() && parsed.has_value()) disks->nonce = parsed->part;
-  return absl::OkStatus();
-}
-
-absl::StatusOr<bool> Disks::HasRoot() {
-  absl::StatusOr<std::vector<VolumeFacts>> all = volumes_.List();
-  if (!all.ok()) return all.status();
-  all_ = *std::move(all);
-  const absl::StatusOr<const VolumeFacts*> root = OrphanRoot();
-  if (!root.ok()) return root.status();
-  return *root != nullptr;
-}
-
-absl::Status Disks::NewRoot(const PresentDisks& present, const Config& config, DiskSet* disks) {
-  if (present.image.empty()) {
-    return absl::AbortedError("the root disk went away meanwhile: `rum up` makes a new one");
-  }
-  absl::StatusOr<BaseImage> base = ProbeBaseImage(present.image);
-  if (!base.ok()) return base.status();
-  const uint64_t size =
-      config.resources().disk() == 0 ? base->virtual_size : config.resources().disk();
-  if (size < base->virtual_size) {
-    return absl::InvalidArgumentError(absl::StrCat("resources.disk (", size,
-                                                   " bytes) is smaller than the image ", base->path,
-                                                   " (", base->virtual_size, " bytes)"));
-  }
-  disks->nonce = NewNonce();
-  // A layer is quick and small, but QEMU must be able to read what is below it: a system libvirt
-  // runs it as a user of its own, another host does not have the file.
-  const bool layer =
-      !connection_.remote && (connection_.kind == ConnectionKind::kSession || base->world_readable);
-  if (layer) {
-    disks->base_path = base->path;
-    disks->base_mark = base->mark;
-  }
-  const std::string name = VolumeName(machine_.domain_name(), VolumeKind::kRoot, disks->nonce);
-  absl::StatusOr<std::string> path =
-      layer ? MakeVolume(name, disks,
-                         [&] {
-                           return volumes_.Create(name, "qcow2", DiskSize(size),
-                                                  Backing{base->path, base->format});
-                         })
-            : CopyOf(*base, DiskSize(size), name, disks);
-  if (!path.ok()) return path.status();
-  disks->root_path = *path;
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::string> Disks::CopyOf(const BaseImage& base, uint64_t capacity,
-                                          const std::string& root, DiskSet* disks) {
-  if (base.has_backing) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "image.base ", base.path, ": it is a layer over another file and cannot be copied alone"));
-  }
-  const std::string copy = VolumeName(machine_.domain_name(), VolumeKind::kCopy, disks->nonce);
-  absl::StatusOr<std::string> made = MakeVolume(copy, disks, [&] {
-    return volumes_.Create(copy, base.format, base.virtual_size, std::nullopt);
-  });
-  if (!made.ok()) return made.status();
-  std::ifstream file(base.path, std::ios::binary);
-  absl::Status uploaded = volumes_.Upload(copy, FromFile(&file, base.path));
-  if (!uploaded.ok()) return uploaded;
-  // A root disk is whole once it has its name: the upload may break off, the copy inside libvirt
-  // may not. The upload goes with RemoveUnused().
-  return MakeVolume(root, disks, [&] { return volumes_.CreateFrom(root, capacity, copy); });
-}
-
-absl::Status Disks::MakeSeed(const PresentDisks& present, const std::string& agent_binary,
-                             const Config& config, DiskSet* disks) {
-  absl::StatusOr<std::string> agent = ReadAgent(agent_binary);
-  if (!agent.ok()) return agent.status();
-  const std::map<std::string, std::string> files =
-      SeedFiles({machine_, config, disks->nonce, *std::move(agent)});
-  const std::string hash = SeedHash(files);
-  for (const VolumeFacts& volume : all_) {
-    if (present.used.count(volume.path) == 0) continue;
-    const auto parsed = ParseVolumeName(machine_.domain_name(), volume.name);
-    if (!parsed.has_value() || parsed->kind != VolumeKind::kSeed) continue;
-    if (parsed->part != hash && !absl::StartsWith(parsed->part, hash + "-")) continue;
-    disks->seed_path = volume.path;
-    return absl::OkStatus();
-  }
-  absl::StatusOr<std::string> iso = MakeIso(files);
-  if (!iso.ok()) return iso.status();
-  // One that is there, and nobody points to it, may have been left half-written.
-  const std::string name = FreeName(VolumeKind::kSeed, hash);
-  absl::StatusOr<std::string> path = MakeVolume(
-      name, disks, [&] { return volumes_.Create(name, "raw", iso->size(), std::nullopt); });
-  if (!path.ok()) return path.status();
-  disks->seed_path = *path;
-  return volumes_.Upload(name, FromString(*iso));
-}
-
-// Builds before the ledger knew a drive that had left the file by its name alone. It is written
-// down as long as the definition is one of theirs.
-absl::Status Disks::NoteOldDrives(const PresentDisks& present) {
-  if (!present.definition.has_value() || present.definition->own_volumes.has_value()) {
-    return absl::OkStatus();
-  }
-  std::map<std::string, std::string> drives;
-  for (const VolumeFacts& volume : all_) {
-    const auto parsed = ParseVolumeName(machine_.domain_name(), volume.name);
-    if (!parsed.has_value() || parsed->kind != VolumeKind::kDrive) continue;
-    const std::string name = parsed->part.substr(std::min<size_t>(4, parsed->part.size()));
-    if (DriveSerial(name) == parsed->part) drives[name] = volume.path;
-  }
-  for (const auto& [name, path] : ledger_->drives()) drives.erase(name);
-  return ledger_->SawDisks("", "", drives);
-}
-
-// Where the image of a drive is; empty: it has none.
-absl::StatusOr<std::string> Disks::DrivePlace(const PresentDisks& present,
-                                              const std::string& drive) {
-  if (present.fresh == Fresh::kDiskAndDrives) return "";
-  const auto now = present.places.drives.find(drive);
-  if (now != present.places.drives.end()) return now->second;
-  // One that had left the file, or whose definition somebody took away.
-  const std::map<std::string, std::string> last = ledger_->drives();
-  const auto seen = last.find(drive);
-  const VolumeFacts* volume = seen == last.end() ? nullptr : ByPath(all_, seen->second);
-  if (volume == nullptr) {
-    volume =
-        ByName(all_, VolumeName(machine_.domain_name(), VolumeKind::kDrive, DriveSerial(drive)));
-    // People's copies have such names too: virt-clone's of "data" is that of a drive "data-clone".
-    const bool all_known =
-        present.definition.has_value() && present.definition->own_volumes.has_value();
-    if (volume != nullptr && all_known && !IsOwn(*volume)) volume = nullptr;
-  }
-  if (volume == nullptr) return "";
-  absl::Status free = CheckFree(absl::StrCat("the disk of drive ", drive, ","), *volume);
-  if (!free.ok()) return free;
-  return volume->path;
-}
-
-absl::Status Disks::MakeDrives(const PresentDisks& present, Config* config, DiskSet* disks) {
-  for (auto& [drive_name, drive] : *config->mutable_drives()) {
-    absl::StatusOr<std::string> path = DrivePlace(present, drive_name);
-    if (!path.ok()) return path.status();
-    uint64_t size = drive.size();
-    if (path->empty()) {
-      const std::string name = FreeName(VolumeKind::kDrive, DriveSerial(drive_name));
-      path = MakeVolume(name, disks, [&] {
-        return volumes_.Create(name, "qcow2", DiskSize(size), std::nullopt);
-      });
-      if (!path.ok()) return path.status();
-    } else {
-      absl::Status fits = Fit(present, absl::StrCat("drives.", drive_name, ": its disk"),
-                              "`rum up --reset --drives` makes all drives anew", *path, &size);
-      if (!fits.ok()) return fits;
-    }
-    drive.set_size(size);
-    disks->drive_paths[drive_name] = *path;
-  }
-  return absl::OkStatus();
-}
-
-DiskSet NominalDisks(const MachineIdentity& machine, const PresentDisks& present,
-                     const Config& config) {
-  DiskSet disks;
-  disks.nonce = present.definition.has_value() ? present.definition->disk_nonce : NewNonce();
-  const std::string domain = machine.domain_name();
-  auto path = [&](VolumeKind kind, const std::string& part) {
-    return absl::StrCat("/rum/", VolumeName(domain, kind, part));
-  };
-  disks.root_path = present.places.root;
-  if (disks.root_path.empty()) disks.root_path = path(VolumeKind::kRoot, disks.nonce);
-  disks.seed_path =
-      path(VolumeKind::kSeed, SeedHash(SeedFiles({machine, config, disks.nonce, ""})));
-  for (const auto& [name, drive] : config.drives()) {
-    const auto now = present.places.drives.find(name);
-    disks.drive_paths[name] = now == present.places.drives.end()
-                                  ? path(VolumeKind::kDrive, DriveSerial(name))
-                                  : now->second;
-  }
-  return disks;
+std::unique_ptr<Disks> DisksIn(const MachineIdentity& machine, const ConnectionHandle& connection,
+                               const ConnectionFacts& facts) {
+  if (facts.kind == ConnectionKind::kTest) return std::make_unique<NominalDisks>(machine);
+  return std::make_unique<PoolDisks>(machine, connection, facts);
 }
 
 }  // namespace rum

@@ -3,20 +3,19 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "controller/hypervisor/backing_chain.h"
 #include "controller/hypervisor/connection.h"
 #include "controller/hypervisor/disk_places.h"
 #include "controller/hypervisor/domain_xml.h"
 #include "controller/hypervisor/hypervisor.h"
 #include "controller/hypervisor/ledger.h"
-#include "controller/hypervisor/volume_names.h"
-#include "controller/hypervisor/volumes.h"
 #include "state/identity.h"
 
 namespace rum {
@@ -47,59 +46,47 @@ struct PresentDisks {
   std::function<uint64_t(const std::string& path)> size_of;
 };
 
-// The volumes of one machine.
+// The mark of a new root disk: 16 hex digits.
+std::string NewDiskNonce();
+
+// The disks of one machine in one libvirt, and what is written down of them.
 class Disks {
  public:
-  // `ledger` outlives it.
-  Disks(MachineIdentity machine, ConnectionFacts connection, Volumes volumes, Ledger* ledger);
+  explicit Disks(std::unique_ptr<Ledger> ledger) : ledger_(std::move(ledger)) {}
+  virtual ~Disks() = default;
+  Disks(const Disks&) = delete;
+  Disks& operator=(const Disks&) = delete;
+  Ledger* ledger() const { return ledger_.get(); }
 
-  // Makes what `config` asks for and is not there; sizes in `config` become true ones where a
-  // volume is larger. For Fresh::kDiskAndDrives all drives are made anew, under other names.
-  absl::StatusOr<DiskSet> Make(const PresentDisks& present, const std::string& agent_binary,
-                               Config* config);
+  // Returns whether a root disk is to be made from an image: `fresh` asks for one, or there is
+  // none. `defined`: a definition has one. FailedPrecondition: it has none, and somebody uses the
+  // disk.
+  virtual absl::StatusOr<bool> NeedsImage(bool defined, Fresh fresh) = 0;
+  // Makes what `config` asks for and is not there; sizes in `config` become true ones where a disk
+  // is larger. For Fresh::kDiskAndDrives all drives are made anew, under other names.
+  virtual absl::StatusOr<DiskSet> Make(const PresentDisks& present, const std::string& agent_binary,
+                                       Config* config) = 0;
   // Deletes what Make() made for a definition that did not come about.
-  void TakeBack(const DiskSet& disks);
-  // A root disk is there without a definition. FailedPrecondition: and somebody uses it.
-  absl::StatusOr<bool> HasRoot();
+  virtual void TakeBack(const DiskSet& disks) = 0;
   // Deletes roots, seeds and half-made copies that are none of `used` and that nobody stands on, as
   // far as that is sure; with `drives` also drives, which otherwise stay, as they may hold work.
-  void RemoveUnused(const std::set<std::string>& used, bool drives);
-  // Deletes all of the machine's volumes that nobody stands on, and the pool when it is empty then.
-  Removal RemoveAll();
+  virtual void RemoveUnused(const std::set<std::string>& used, bool drives) = 0;
+  // Deletes all of the machine's that nobody stands on, and the place for them when it is empty
+  // then.
+  virtual Removal RemoveAll() = 0;
 
  private:
-  absl::StatusOr<const VolumeFacts*> OrphanRoot();
-  absl::Status CheckFree(const std::string& what, const VolumeFacts& volume);
-  absl::Status MakeRoot(const PresentDisks& present, Config* config, DiskSet* disks);
-  absl::Status TakeUpRoot(const PresentDisks& present, const VolumeFacts& root, DiskSet* disks);
-  absl::Status NewRoot(const PresentDisks& present, const Config& config, DiskSet* disks);
-  absl::StatusOr<std::string> CopyOf(const struct BaseImage& base, uint64_t capacity,
-                                     const std::string& root, DiskSet* disks);
-  absl::Status MakeSeed(const PresentDisks& present, const std::string& agent_binary,
-                        const Config& config, DiskSet* disks);
-  absl::Status NoteOldDrives(const PresentDisks& present);
-  absl::Status MakeDrives(const PresentDisks& present, Config* config, DiskSet* disks);
-  absl::StatusOr<std::string> DrivePlace(const PresentDisks& present, const std::string& drive);
-  absl::Status Fit(const PresentDisks& present, const std::string& what, const std::string& remedy,
-                   const std::string& path, uint64_t* size);
-  std::string FreeName(VolumeKind kind, const std::string& part) const;
-  // Makes a volume by `make`, which is recorded before.
-  absl::StatusOr<std::string> MakeVolume(const std::string& name, DiskSet* disks,
-                                         const std::function<absl::StatusOr<std::string>()>& make);
-  bool IsOwn(const VolumeFacts& volume) const { return ledger_->HasVolume(volume.path); }
-  std::string Real(const std::string& path) const { return RealPath(path, connection_.remote); }
-  Removal RemoveThese(const std::vector<VolumeFacts>& wanted);
-
-  MachineIdentity machine_;
-  ConnectionFacts connection_;
-  Volumes volumes_;
-  Ledger* ledger_;
-  std::vector<VolumeFacts> all_;  // as Make() found them
+  const std::unique_ptr<Ledger> ledger_;
 };
 
-// Paths that stand for disks with libvirt's test driver, which has no files.
-DiskSet NominalDisks(const MachineIdentity& machine, const PresentDisks& present,
-                     const Config& config);
+// Gives the disks of a machine in the libvirt of a connection.
+using DiskSource = std::function<std::unique_ptr<Disks>(
+    const MachineIdentity& machine, const ConnectionHandle& connection, const ConnectionFacts&)>;
+
+// A DiskSource: volumes of rum's pool; with libvirt's test driver, which has no files, paths that
+// stand for disks, of which nothing is written down.
+std::unique_ptr<Disks> DisksIn(const MachineIdentity& machine, const ConnectionHandle& connection,
+                               const ConnectionFacts& facts);
 
 }  // namespace rum
 

@@ -17,7 +17,7 @@ namespace rum {
 inline constexpr char kAgentChannel[] = "org.rum.agent.0";
 inline constexpr char kForwardChannel[] = "org.rum.forward.0";
 
-// Which kind of libvirt a definition is for; it decides on networks and shared folders.
+// Says which kind of libvirt a definition is for; it decides on networks and shared folders.
 enum class ConnectionKind { kSystem, kSession, kTest };
 
 // All that a domain definition is made of.
@@ -88,13 +88,13 @@ struct DomainFacts {
 // "auto" if it was defined so. InvalidArgument: not a domain's XML.
 absl::StatusOr<DomainFacts> ReadDomainXml(const std::string& xml, const std::string& auto_type);
 
-// Where the channels' sockets have to be, but for "." and a channel's name: empty unless libvirt's
-// own place, below its per-user configuration folder, is too long for a socket's address (unix(7):
-// 107 bytes).
+// Returns where the channels' sockets have to be, but for "." and a channel's name: empty unless
+// libvirt's own place, below its per-user configuration folder, is too long for a socket's address
+// (unix(7): 107 bytes).
 std::string ChannelPath(const MachineIdentity& identity, ConnectionKind connection);
 
-// Where libvirt keeps what a new machine's serial console says, from each start anew and within
-// libvirt's own bound (virtlogd.conf). Empty: nowhere, as we could not read it.
+// Returns where libvirt keeps what a new machine's serial console says, from each start anew and
+// within libvirt's own bound (virtlogd.conf). Empty: nowhere, as we could not read it.
 std::string ConsoleLogPath(const MachineIdentity& identity, ConnectionKind connection);
 
 // How a definition says whose machine it is: the numeric id of the user who runs this, and the

@@ -7,7 +7,7 @@
 #include "absl/strings/str_replace.h"
 #include "controller/hypervisor/connection.h"
 #include "controller/hypervisor/libvirt_handles.h"
-#include "controller/hypervisor/libvirt_hypervisor.h"
+#include "controller/hypervisor/pool_disks.h"
 
 namespace rum {
 namespace {

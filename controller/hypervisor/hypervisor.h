@@ -65,9 +65,9 @@ struct DomainState {
   bool virtiofs = false;  // the live definition shares folders by virtiofs, not by 9p
   // Where this host reaches the running domain by vsock(7); 0: nowhere.
   uint32_t vsock_cid = 0;
-  // Of the running domain; nullopt: its disks cannot be changed while it runs.
+  // Belong to the running domain; nullopt: its disks cannot be changed while it runs.
   std::optional<PlugPorts> ports;
-  // Of its disks those that became larger since it started: drives, and "" for the root disk.
+  // Names those of its disks that became larger since it started: drives, and "" for the root disk.
   std::set<std::string> grown;
   std::vector<std::string> snapshots;  // that people made of it, by name
   std::string uri;  // of the libvirt, as it names itself; also of a machine that is not there
@@ -107,7 +107,7 @@ struct Usage {
   absl::Duration cpu_time;
   uint64_t memory = 0;          // that the guest may have
   uint64_t memory_on_host = 0;  // that QEMU has
-  // By the guest's own word, through its balloon; nothing where it tells none.
+  // Comes from the guest's own word, through its balloon; nothing where it tells none.
   std::optional<uint64_t> memory_in_guest;
   std::optional<uint64_t> memory_available;
   std::vector<DiskUsage> disks;
@@ -137,7 +137,7 @@ class Hypervisor {
   // running; idempotent; the old definition survives a failure.
   virtual absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh,
                               const Onlooker& onlooker) = 0;
-  // Of the running domain, what Define() wrote for its next start: plugs a drive in, or grows a
+  // Gives the running domain what Define() wrote for its next start: plugs a drive in, or grows a
   // disk to the size that it is defined with, and never makes one smaller. Unplugs a drive, which
   // nobody in the guest may use any more; Unavailable: the guest has not let go of it yet. Notes
   // which filesystems it has from now on. Ok when it is so already.
@@ -173,7 +173,7 @@ class Hypervisor {
   // The end of what the serial console said since the machine started last, `most` bytes of it.
   // NotFound: it is not kept, as of machines that an earlier rum made.
   virtual absl::StatusOr<std::string> ConsoleLog(const MachineIdentity& machine, size_t most) = 0;
-  // By id, of those of `machines` that run; one question for all of them, which waits for no
+  // Returns them by id, of those of `machines` that run; one question for all, which waits for no
   // machine that is busy.
   virtual absl::StatusOr<std::map<std::string, Usage>> Usages(
       const std::vector<MachineIdentity>& machines) = 0;

@@ -83,6 +83,7 @@ Ledger::Ledger(const std::string& machine_id, const std::string& uri)
 
 absl::Status Ledger::Learn(const std::string& domain, const DomainFacts& facts,
                            const std::function<bool(const std::string& path)>& is_gone) {
+  if (path_.empty()) return absl::OkStatus();
   const MadeThere before = *there_;
   for (const std::string& path : OwnVolumes(domain, facts)) {
     if (!is_gone(path)) AddName(path, there_->mutable_volumes());
@@ -93,6 +94,7 @@ absl::Status Ledger::Learn(const std::string& domain, const DomainFacts& facts,
 
 absl::Status Ledger::SawDisks(const std::string& root, const std::string& nonce,
                               const std::map<std::string, std::string>& drives) {
+  if (path_.empty()) return absl::OkStatus();
   const MadeThere before = *there_;
   if (!root.empty()) {
     there_->set_root(root);

@@ -18,16 +18,18 @@ namespace rum {
 class Ledger {
  public:
   Ledger(const std::string& machine_id, const std::string& uri);
+  // Makes that of a libvirt in which nothing is made: it learns nothing and writes nothing down.
+  Ledger() : there_(things_.add_there()) {}
 
   // Ok, or why it cannot be read now. Nothing is to be decided by it then, and nothing is written:
   // it would be in the place of what is there.
   const absl::Status& readable() const { return readable_; }
-  // Of what a definition says that rum made; of one that was made before there were ledgers, what
-  // it points to under the names that rum gave.
-  // What is no longer there (`is_gone`) is not learned.
+  // Learns what a definition says that rum made; of one that was made before there were ledgers,
+  // what it points to under the names that rum gave. What is no longer there (`is_gone`) is not
+  // learned.
   absl::Status Learn(const std::string& domain, const DomainFacts& facts,
                      const std::function<bool(const std::string& path)>& is_gone);
-  // Where the disks are now.
+  // Notes where the disks are now.
   absl::Status SawDisks(const std::string& root, const std::string& nonce,
                         const std::map<std::string, std::string>& drives);
   absl::Status AddVolume(const std::string& path);
@@ -38,7 +40,7 @@ class Ledger {
   std::set<std::string> volumes() const;
   std::set<std::string> networks() const;
   bool HasVolume(const std::string& path) const { return volumes().count(path) > 0; }
-  // Where the disks were last; empty: never seen.
+  // Tells where the disks were last; empty: never seen.
   const std::string& root() const { return there_->root(); }
   const std::string& nonce() const { return there_->nonce(); }
   std::map<std::string, std::string> drives() const;

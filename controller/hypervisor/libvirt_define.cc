@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
+#include <memory>
 #include <optional>
 #include <set>
 
@@ -77,13 +77,6 @@ bool HostHasVsock(ConnectionKind kind) {
 
 }  // namespace
 
-std::string DiskFolder(const ConnectionFacts& connection) {
-  if (connection.kind == ConnectionKind::kSystem && std::getenv("RUM_DATA_DIR") == nullptr) {
-    return "/var/lib/libvirt/images/rum";
-  }
-  return DataDir() + "/disks";
-}
-
 absl::Status LibvirtHypervisor::Define(const MachineIdentity& machine, const Config& config,
                                        Fresh fresh, const Onlooker& onlooker) {
   absl::StatusOr<ConnectionHandle> connection = connection_.Get();
@@ -104,20 +97,10 @@ absl::Status LibvirtHypervisor::Define(const MachineIdentity& machine, const Con
 // For a new root disk; one whose definition somebody took away is none.
 absl::StatusOr<bool> LibvirtHypervisor::NeedsImage(const ConnectionHandle& connection,
                                                    const MachineIdentity& machine, Fresh fresh) {
-  if (IsTest()) return false;
-  if (fresh != Fresh::kNothing) return true;
   absl::StatusOr<FoundDomain> found = Find(connection, machine);
   if (!found.ok()) return found.status();
-  if (found->persistent.has_value() || found->live.has_value()) return false;
-  const ConnectionFacts facts = connection_.facts();
-  absl::StatusOr<Volumes> volumes = Volumes::Open(connection, DiskFolder(facts), false);
-  if (absl::IsNotFound(volumes.status())) return true;
-  if (!volumes.ok()) return volumes.status();
-  Ledger ledger(machine.id, facts.uri);
-  if (!ledger.readable().ok()) return ledger.readable();
-  const absl::StatusOr<bool> has = Disks(machine, facts, *std::move(volumes), &ledger).HasRoot();
-  if (!has.ok()) return has.status();
-  return !*has;
+  return disks_(machine, connection, connection_.facts())
+      ->NeedsImage(found->persistent.has_value() || found->live.has_value(), fresh);
 }
 
 absl::StatusOr<std::set<std::string>> LibvirtHypervisor::ImagesInUse() {
@@ -125,7 +108,7 @@ absl::StatusOr<std::set<std::string>> LibvirtHypervisor::ImagesInUse() {
   absl::StatusOr<ConnectionHandle> connection = connection_.Get();
   if (!connection.ok()) return connection.status();
   const ConnectionFacts facts = connection_.facts();
-  if (IsTest() || facts.remote) return images;  // another host has files of its own
+  if (!facts.has_files || facts.remote) return images;  // another host has files of its own
   // People's own machines, snapshots and layers may stand on them too.
   const Uses uses = AskUses(connection->get(), false);
   for (const Use& use : uses.all) images.insert(use.paths.begin(), use.paths.end());
@@ -148,8 +131,9 @@ absl::Status LibvirtHypervisor::DefineNow(const ConnectionHandle& connection,
   }
   const ConnectionFacts facts = connection_.facts();
   if (absl::Status possible = IsPossible(config, facts); !possible.ok()) return possible;
-  Ledger ledger(machine.id, facts.uri);
-  if (!ledger.readable().ok()) return ledger.readable();
+  const std::unique_ptr<Disks> store = disks_(machine, connection, facts);
+  Ledger* const ledger = store->ledger();
+  if (!ledger->readable().ok()) return ledger->readable();
   PresentDisks present;
   if (fresh == Fresh::kNothing) {
     present.definition = found->persistent.has_value() ? found->persistent : found->live;
@@ -158,31 +142,29 @@ absl::Status LibvirtHypervisor::DefineNow(const ConnectionHandle& connection,
   if (found->live.has_value()) present.in_use = DiskPathsOf(*found->live);
   present.fresh = fresh;
   present.image = image;
-  if (!present.definition.has_value() && image.empty() && !IsTest()) {
+  if (!present.definition.has_value() && image.empty()) {
     present.image_files = images_.FilesOf(config.image());
   }
-  absl::Status looked = LookAtDisks(connection, machine, *found, &ledger, &present);
+  absl::Status looked = LookAtDisks(machine, *found, ledger, &present);
   if (!looked.ok()) return looked;
   std::optional<Config> old;
   if (present.definition.has_value()) {
     old = present.definition->config;
     if (found->live.has_value()) {
       old = WithSizesOf(found->live->config, *std::move(old));
-    } else if (!IsTest()) {
-      ClearSizes(&*old);  // volumes tell theirs themselves, to MakeDisks()
+    } else {
+      ClearSizes(&*old);  // disks tell theirs themselves, to Make()
     }
   }
   Config definition = DefinitionFor(config, old);
-  absl::StatusOr<DiskSet> disks = MakeDisks(connection, machine, present, &ledger, &definition);
+  absl::StatusOr<DiskSet> disks = store->Make(present, agent_binary_, &definition);
   absl::Status result =
-      disks.ok() ? WriteDefinition(connection, machine, definition, *disks, *found, &ledger)
+      disks.ok() ? WriteDefinition(connection, machine, definition, *disks, *found, ledger)
                  : disks.status();
-  if (!result.ok() && disks.ok()) TakeBackDisks(connection, machine, *disks, &ledger);
-  if (result.ok() && !IsTest()) {
-    result = ledger.SawDisks(disks->root_path, disks->nonce, disks->drive_paths);
-  }
+  if (!result.ok() && disks.ok()) store->TakeBack(*disks);
+  if (result.ok()) result = ledger->SawDisks(disks->root_path, disks->nonce, disks->drive_paths);
   // What stays is no failure of what was asked for.
-  RemoveUnused(connection, machine, result.ok() && fresh == Fresh::kDiskAndDrives, &ledger);
+  RemoveUnused(connection, machine, result.ok() && fresh == Fresh::kDiskAndDrives, store.get());
   return result;
 }
 
@@ -203,15 +185,13 @@ absl::Status LibvirtHypervisor::Learn(const FoundDomain& found, const MachineIde
 }
 
 // Where the disks are, and what is known to be rum's.
-absl::Status LibvirtHypervisor::LookAtDisks(const ConnectionHandle& connection,
-                                            const MachineIdentity& machine,
+absl::Status LibvirtHypervisor::LookAtDisks(const MachineIdentity& machine,
                                             const FoundDomain& found, Ledger* ledger,
                                             PresentDisks* present) {
   absl::StatusOr<DiskPlaces> places = PlacesNow(found.persistent, found.live, found.live_disks);
   // All of them are made anew, whatever they are.
   if (!places.ok() && present->fresh != Fresh::kDiskAndDrives) return places.status();
   if (places.ok()) present->places = *std::move(places);
-  if (IsTest()) return absl::OkStatus();
   if (absl::Status learned = Learn(found, machine, ledger); !learned.ok()) return learned;
   if (present->definition.has_value()) images_.Protect(present->definition->base_path);
   present->size_of = [domain = found.domain.get()](const std::string& path) -> uint64_t {
@@ -223,17 +203,6 @@ absl::Status LibvirtHypervisor::LookAtDisks(const ConnectionHandle& connection,
   return ledger->SawDisks(present->places.root,
                           present->definition.has_value() ? present->definition->disk_nonce : "",
                           present->places.drives);
-}
-
-absl::StatusOr<DiskSet> LibvirtHypervisor::MakeDisks(const ConnectionHandle& connection,
-                                                     const MachineIdentity& machine,
-                                                     const PresentDisks& present, Ledger* ledger,
-                                                     Config* config) {
-  if (IsTest()) return NominalDisks(machine, present, *config);
-  const ConnectionFacts facts = connection_.facts();
-  absl::StatusOr<Volumes> volumes = Volumes::Open(connection, DiskFolder(facts), true);
-  if (!volumes.ok()) return volumes.status();
-  return Disks(machine, facts, *std::move(volumes), ledger).Make(present, agent_binary_, config);
 }
 
 // Whether starting the machine starts libvirt's default network, or has done so before: what was
@@ -282,13 +251,11 @@ absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connecti
     const absl::StatusOr<bool> off = DefaultIsToStart(&networks, config, found);
     if (!off.ok()) return off.status();
     parts.started_default = *off;
-  }
-  if (IsTest()) {
-    parts.networks = NominalNetworks(machine, config);
   } else {
-    parts.own_volumes = ledger->volumes();
-    parts.own_networks = ledger->networks();
+    parts.networks = NominalNetworks(machine, config);
   }
+  parts.own_volumes = ledger->volumes();
+  parts.own_networks = ledger->networks();
   std::string xml = MakeDomainXml(parts);
   if (found.domain) {
     // As it is now, also what libvirt shows only who asks for it: the passwords of displays.
@@ -307,29 +274,17 @@ absl::Status LibvirtHypervisor::WriteDefinition(const ConnectionHandle& connecti
   return absl::OkStatus();
 }
 
-void LibvirtHypervisor::TakeBackDisks(const ConnectionHandle& connection,
-                                      const MachineIdentity& machine, const DiskSet& disks,
-                                      Ledger* ledger) {
-  if (IsTest()) return;
-  const ConnectionFacts facts = connection_.facts();
-  absl::StatusOr<Volumes> volumes = Volumes::Open(connection, DiskFolder(facts), false);
-  if (volumes.ok()) Disks(machine, facts, *std::move(volumes), ledger).TakeBack(disks);
-}
-
 // Disks, seeds and networks that neither definition points to any more. What cannot go now may go
 // after the next Define(), or with the machine.
 void LibvirtHypervisor::RemoveUnused(const ConnectionHandle& connection,
-                                     const MachineIdentity& machine, bool drives, Ledger* ledger) {
-  if (IsTest()) return;
+                                     const MachineIdentity& machine, bool drives, Disks* disks) {
   const ConnectionFacts facts = connection_.facts();
   absl::StatusOr<FoundDomain> found = Find(connection, machine);
   if (!found.ok()) return;
   if (facts.kind == ConnectionKind::kSystem) {
-    Networks(machine, connection, facts.remote, ledger).Remove(found->NetworkNames());
+    Networks(machine, connection, facts.remote, disks->ledger()).Remove(found->NetworkNames());
   }
-  absl::StatusOr<Volumes> volumes = Volumes::Open(connection, DiskFolder(facts), false);
-  if (!volumes.ok()) return;
-  Disks(machine, facts, *std::move(volumes), ledger).RemoveUnused(found->Paths(), drives);
+  disks->RemoveUnused(found->Paths(), drives);
 }
 
 }  // namespace rum

@@ -37,9 +37,9 @@ absl::Status LibvirtError(const std::string& doing);
 
 // The same of a VIR_ERR_ code and libvirt's text.
 absl::Status StatusOfLibvirt(const std::string& doing, int code, const std::string& message);
-// In the message of a libvirt that is not reached: who goes on asking why.
+// Ends the message of a libvirt that is not reached: who goes on asking why.
 inline constexpr char kAskDoctor[] = " `rum doctor` finds out";
-// Of one that no connection could be made to; `name`: its URI.
+// Explains that no connection could be made to one; `name`: its URI.
 absl::Status UnreachableLibvirt(const std::string& name, int code, const std::string& message);
 
 // The VIR_ERR_ code of this thread's last error.

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -190,7 +191,7 @@ absl::StatusOr<DomainState> LibvirtHypervisor::Inspect(const MachineIdentity& ma
     state.virtiofs = found->live->virtiofs;
     if (!connection_.facts().remote) state.vsock_cid = found->live->vsock_cid;
     // What the next start makes larger is in the persistent definition alone.
-    if (!IsTest()) {
+    if (connection_.facts().has_files) {
       ReadSizes(found->domain.get(), *found->live, connection_.facts().remote, &state.live);
     }
     state.grown = GrownSince(found->live->config, state.live);
@@ -338,12 +339,12 @@ absl::StatusOr<Removal> LibvirtHypervisor::RemoveNow(const ConnectionHandle& con
   if (!off.ok()) return off;
   absl::StatusOr<FoundDomain> found = Find(connection, machine);
   if (!found.ok()) return found.status();
-  Ledger ledger(machine.id, connection_.facts().uri);
-  if (!ledger.readable().ok()) return ledger.readable();
+  const std::unique_ptr<Disks> disks = disks_(machine, connection, connection_.facts());
+  if (!disks->ledger()->readable().ok()) return disks->ledger()->readable();
   Removal removal;
   if (found->domain) {
     // What the definition alone knows goes with it.
-    absl::Status learned = IsTest() ? absl::OkStatus() : Learn(*found, machine, &ledger);
+    absl::Status learned = Learn(*found, machine, disks->ledger());
     if (!learned.ok()) return learned;
     unsigned flags = VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA;
     if (!IsTest()) flags |= VIR_DOMAIN_UNDEFINE_NVRAM | VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA;
@@ -353,9 +354,8 @@ absl::StatusOr<Removal> LibvirtHypervisor::RemoveNow(const ConnectionHandle& con
     removal.removed.push_back("domain " + found->name);
     RemoveConsoleLog(*found, machine);
   }
-  if (IsTest()) return removal;
   const bool started_default = found->persistent.has_value() && found->persistent->started_default;
-  RemoveThings(connection, machine, started_default, &ledger, &removal);
+  RemoveThings(connection, machine, started_default, disks.get(), &removal);
   return removal;
 }
 
@@ -373,7 +373,7 @@ void LibvirtHypervisor::MakeConsoleFolder(const FoundDomain& found) {
 // What rum made beside the domain. One thing that stays keeps no other.
 void LibvirtHypervisor::RemoveThings(const ConnectionHandle& connection,
                                      const MachineIdentity& machine, bool started_default,
-                                     Ledger* ledger, Removal* removal) {
+                                     Disks* disks, Removal* removal) {
   const auto add = [removal](const Removal& more) {
     removal->removed.insert(removal->removed.end(), more.removed.begin(), more.removed.end());
     removal->kept.insert(removal->kept.end(), more.kept.begin(), more.kept.end());
@@ -383,17 +383,13 @@ void LibvirtHypervisor::RemoveThings(const ConnectionHandle& connection,
   };
   const ConnectionFacts facts = connection_.facts();
   if (facts.kind == ConnectionKind::kSystem) {
-    Networks networks(machine, connection, facts.remote, ledger);
+    Networks networks(machine, connection, facts.remote, disks->ledger());
     add(networks.Remove({}));
     const auto stopped = started_default ? networks.StopDefault() : absl::StatusOr<bool>(false);
     if (!stopped.ok()) keep("the start of network default", stopped.status());
     if (stopped.ok() && *stopped) removal->removed.push_back("the start of network default");
   }
-  absl::StatusOr<Volumes> volumes = Volumes::Open(connection, DiskFolder(facts), false);
-  if (volumes.ok()) return add(Disks(machine, facts, *std::move(volumes), ledger).RemoveAll());
-  const std::set<std::string> left = ledger->volumes();
-  for (const std::string& path : left) keep(path, volumes.status());
-  if (left.empty() && !absl::IsNotFound(volumes.status())) keep("its disks", volumes.status());
+  add(disks->RemoveAll());
 }
 
 absl::StatusOr<int> LibvirtHypervisor::OpenChannel(const MachineIdentity& machine,
@@ -426,7 +422,7 @@ absl::StatusOr<int> LibvirtHypervisor::OpenChannel(const MachineIdentity& machin
 absl::StatusOr<std::unique_ptr<Hypervisor>> ConnectLibvirt(
     const std::string& uri, const std::string& agent_binary,
     std::function<void(const std::string& domain_name)> on_event) {
-  return std::make_unique<LibvirtHypervisor>(uri, agent_binary, std::move(on_event));
+  return std::make_unique<LibvirtHypervisor>(uri, agent_binary, DisksIn, std::move(on_event));
 }
 
 }  // namespace rum

@@ -52,17 +52,16 @@ struct FoundDomain {
   }
 };
 
-// The folder of rum's pool in that libvirt.
-std::string DiskFolder(const ConnectionFacts& connection);
-
 // What ConnectLibvirt() gives. Making disks and definitions is in libvirt_define.cc, looking,
 // starting and stopping in libvirt_hypervisor.cc, what becomes of what runs in libvirt_resources.cc
 // (vCPUs and memory) and libvirt_live_disks.cc, what people look at in libvirt_views.cc.
 class LibvirtHypervisor : public Hypervisor {
  public:
-  LibvirtHypervisor(const std::string& uri, std::string agent_binary,
+  LibvirtHypervisor(const std::string& uri, std::string agent_binary, DiskSource disks,
                     std::function<void(const std::string&)> on_event)
-      : connection_(uri, std::move(on_event)), agent_binary_(std::move(agent_binary)) {}
+      : connection_(uri, std::move(on_event)),
+        disks_(std::move(disks)),
+        agent_binary_(std::move(agent_binary)) {}
 
   absl::StatusOr<DomainState> Inspect(const MachineIdentity& machine) override;
   absl::Status Define(const MachineIdentity& machine, const Config& config, Fresh fresh,
@@ -91,20 +90,15 @@ class LibvirtHypervisor : public Hypervisor {
   absl::Status DefineNow(const ConnectionHandle& connection, const MachineIdentity& machine,
                          const Config& config, Fresh fresh, const std::string& image);
   absl::Status Learn(const FoundDomain& found, const MachineIdentity& machine, Ledger* ledger);
-  absl::Status LookAtDisks(const ConnectionHandle& connection, const MachineIdentity& machine,
-                           const FoundDomain& found, Ledger* ledger, PresentDisks* present);
-  absl::StatusOr<DiskSet> MakeDisks(const ConnectionHandle& connection,
-                                    const MachineIdentity& machine, const PresentDisks& present,
-                                    Ledger* ledger, Config* config);
+  absl::Status LookAtDisks(const MachineIdentity& machine, const FoundDomain& found, Ledger* ledger,
+                           PresentDisks* present);
   absl::StatusOr<bool> DefaultIsToStart(Networks* networks, const Config& config,
                                         const FoundDomain& found);
   absl::Status WriteDefinition(const ConnectionHandle& connection, const MachineIdentity& machine,
                                const Config& config, const DiskSet& disks, const FoundDomain& found,
                                Ledger* ledger);
-  void TakeBackDisks(const ConnectionHandle& connection, const MachineIdentity& machine,
-                     const DiskSet& disks, Ledger* ledger);
   void RemoveUnused(const ConnectionHandle& connection, const MachineIdentity& machine, bool drives,
-                    Ledger* ledger);
+                    Disks* disks);
   absl::Status ChangeDiskNow(const ConnectionHandle& connection, const MachineIdentity& machine,
                              const DiskChange& change);
   absl::StatusOr<bool> GoOn(const FoundDomain& found);
@@ -116,14 +110,16 @@ class LibvirtHypervisor : public Hypervisor {
   absl::StatusOr<Removal> RemoveNow(const ConnectionHandle& connection,
                                     const MachineIdentity& machine);
   void RemoveThings(const ConnectionHandle& connection, const MachineIdentity& machine,
-                    bool started_default, Ledger* ledger, Removal* removal);
+                    bool started_default, Disks* disks, Removal* removal);
   std::string ImageDrift(const DomainFacts& facts);
   absl::StatusOr<FoundDomain> FindRunning(const MachineIdentity& machine);
   absl::Status PlugCpusNow(const MachineIdentity& machine, uint32_t cpus);
   absl::StatusOr<Room> AskForMemory(const MachineIdentity& machine, uint64_t memory_mb);
+  // libvirt's test driver refuses most flags.
   bool IsTest() { return connection_.facts().kind == ConnectionKind::kTest; }
 
   Connection connection_;
+  const DiskSource disks_;
   BaseImages images_;
   const std::string agent_binary_;
   std::mutex changing_;  // disks and definitions are changed by one call at a time

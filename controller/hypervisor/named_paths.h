@@ -23,7 +23,7 @@ struct NamedPaths {
   std::set<std::string> networks;                         // that its cards are on
 };
 
-// InvalidArgument: not XML.
+// Reads them. InvalidArgument: not XML.
 absl::StatusOr<NamedPaths> ReadNamedPaths(const std::string& xml);
 
 // The image of a disk in a live definition.
@@ -32,7 +32,7 @@ struct LiveDisk {
   bool job = false;             // a block job copies or commits it, and may exchange the file
 };
 
-// By the path of the topmost image. InvalidArgument: not XML.
+// Reads them by the path of the topmost image. InvalidArgument: not XML.
 absl::StatusOr<std::map<std::string, LiveDisk>> ReadLiveDisks(const std::string& xml);
 
 }  // namespace rum

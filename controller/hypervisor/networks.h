@@ -16,7 +16,7 @@
 
 namespace rum {
 
-// Of all that this libvirt has.
+// Lists those of all that this libvirt has.
 absl::StatusOr<std::set<std::string>> NetworkNames(virConnectPtr connection);
 
 // The host-only networks of one machine. A [[network.interfaces]] that is noted as joined is on

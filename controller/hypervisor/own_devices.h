@@ -55,9 +55,9 @@ std::string SourceOf(pugi::xml_node disk);
 // `alias`: as in advanced.machine; `machine`: as libvirt expands it.
 bool IsAliasOf(const std::string& alias, const std::string& machine);
 
-// In MiB, what the guest has of it; the balloon's target where somebody moved it.
+// Returns, in MiB, what the guest has of it; the balloon's target where somebody moved it.
 uint64_t MemoryOf(pugi::xml_node domain);
-// In MiB, in any of libvirt's units; `unit` is an attribute of the node's.
+// Reads MiB from any of libvirt's units; `unit` is an attribute of the node's.
 uint64_t MemoryMib(pugi::xml_node node);
 uint32_t CpusOf(pugi::xml_node domain);
 

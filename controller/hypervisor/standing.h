@@ -22,7 +22,7 @@ struct Uses {
   std::vector<std::string> unknown;  // what could not be asked, with the reason
 };
 
-// Which files may be removed.
+// Tells which files may be removed.
 struct Removable {
   std::vector<std::string> go;              // in this order: who stands on another goes first
   std::map<std::string, std::string> stay;  // the reason by the path
@@ -34,7 +34,7 @@ struct Removable {
 Removable JudgeRemoval(const std::set<std::string>& wanted, const std::set<std::string>& own,
                        const Uses& uses);
 
-// Who stands on `path`: "domain x stands on it"; empty: nobody, as far as is known.
+// Says who stands on `path`: "domain x stands on it"; empty: nobody, as far as is known.
 std::string WhoStandsOn(const std::string& path, const Uses& uses,
                         const std::set<std::string>& but_for = {});
 

@@ -43,9 +43,9 @@ class Volumes {
                                       bool make);
 
   absl::StatusOr<std::vector<VolumeFacts>> List();
-  // Where a volume of that name is, or will be.
+  // Returns where a volume of that name is, or will be.
   std::string PathOf(const std::string& name) const;
-  // Who stands on files of that libvirt.
+  // Asks who stands on files of that libvirt.
   Uses AskUses(bool remote) { return rum::AskUses(connection_.get(), remote); }
   // The path of the new volume; AlreadyExists.
   absl::StatusOr<std::string> Create(const std::string& name, const std::string& format,
@@ -57,7 +57,7 @@ class Volumes {
   absl::Status Upload(const std::string& name, const ByteSource& source);
   absl::Status Grow(const std::string& name, uint64_t capacity);
   absl::Status Delete(const std::string& name);
-  // Of a file that need not be a volume of this pool.
+  // Grows a file that need not be a volume of this pool.
   absl::Status GrowFile(const std::string& path, uint64_t capacity);
   // True when the pool was rum's own, empty, and is gone now.
   absl::StatusOr<bool> RemovePoolIfEmpty();

@@ -25,7 +25,7 @@ void SetUrl(const std::string& url, About* about) {
 }
 template <typename About>
 bool IsOfUrl(const About& about, const std::string& url) {
-  // Of a build that wrote it as it was.
+  // An earlier build wrote it as it was.
   return about.url_hash().empty() ? about.url() == url : about.url_hash() == Sha256Hex(url);
 }
 
@@ -71,13 +71,13 @@ class CacheFolder {
   // False: its files are not whole.
   bool Load(const std::string& name, Entry* entry) const;
 
-  // With the URL's lock: an empty folder to make a version ready in, and the way of its `image`
-  // into the cache; one with that content that is there already stays as it is, with what `about`
-  // says now.
+  // Makes, with the URL's lock, an empty folder to make a version ready in, and the way of its
+  // `image` into the cache; one with that content that is there already stays as it is, with what
+  // `about` says now.
   absl::StatusOr<std::string> MakeReady(const std::string& key) const;
   absl::StatusOr<Entry> Add(const std::string& key, CacheEntry about) const;
   absl::Status Save(const Entry& entry) const;
-  // With its lock held exclusively.
+  // Removes it, with its lock held exclusively.
   absl::Status Remove(const std::string& name) const;
 
  private:

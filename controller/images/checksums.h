@@ -22,7 +22,7 @@ struct ExpectedSum {
   bool empty() const { return sum.sha256.empty() && sum.sha512.empty(); }
 };
 
-// Of a whole file. `name`: in the progress.
+// Sums up a whole file. `name`: in the progress.
 absl::StatusOr<Sums> SumsOf(const std::string& path, const std::string& name, Progress* progress);
 
 // FailedPrecondition with both sums: they are not what was expected.

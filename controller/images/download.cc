@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "controller/base/bytes_text.h"
 #include "controller/base/fd.h"
 #include "controller/images/cache_folder.h"
 #include "controller/images/durable_file.h"
@@ -213,15 +214,15 @@ std::string LeftText(int64_t seconds) {
 
 void Tell(const DownloadRequest& request, const Part& part, int64_t speed, Progress* progress) {
   if (!part.begun() || !progress->Due()) return;
-  const std::string done =
-      part.end() > 0
-          ? absl::StrFormat("%d %% of %s", part.offset() * 100 / part.end(), SizeText(part.end()))
-          : SizeText(part.offset());
+  const std::string done = part.end() > 0
+                               ? absl::StrFormat("%d %% of %s", part.offset() * 100 / part.end(),
+                                                 BytesText(static_cast<double>(part.end())))
+                               : BytesText(static_cast<double>(part.offset()));
   const std::string left = part.end() > 0 && speed > 0
                                ? absl::StrCat(", ", LeftText((part.end() - part.offset()) / speed))
                                : "";
-  progress->Update(
-      absl::StrCat("downloading ", request.name, ": ", done, ", ", SizeText(speed), "/s", left));
+  progress->Update(absl::StrCat("downloading ", request.name, ": ", done, ", ",
+                                BytesText(static_cast<double>(speed)), "/s", left));
 }
 
 // What a status means for whoever named the URL.

@@ -48,9 +48,6 @@ class Progress {
   Clock::time_point next_ = Clock::time_point::min();
 };
 
-// "330 MB", "12 kB": decimal, as download pages say it.
-std::string SizeText(int64_t bytes);
-
 }  // namespace rum
 
 #endif  // RUM_CONTROLLER_IMAGES_PROGRESS_H_

@@ -13,8 +13,8 @@
 // so that nothing else need be handed on. Thread-safe.
 namespace rum {
 
-// To be taken by whoever would bind their addresses; before anybody does. What is no listening
-// socket is closed.
+// Keeps them for whoever would bind their addresses; to be called before anybody does. What is no
+// listening socket is closed.
 void Inherit(std::vector<Fd> sockets);
 
 // The one that is bound to just this address; none: not ok().

@@ -30,8 +30,8 @@ std::vector<ListeningSocket> ParseListening(const std::string& table);
 std::optional<ListeningSocket> FindBlocker(const std::vector<ListeningSocket>& sockets,
                                            const AddressBytes& address, uint16_t port);
 
-// Who listens there, as "postgres (pid 812)", or "a process of uid 113" where the kernel does not
-// tell more, or "" where it tells nothing. Reads descriptors of all processes: not for the io
+// Says who listens there, as "postgres (pid 812)", or "a process of uid 113" where the kernel does
+// not tell more, or "" where it tells nothing. Reads descriptors of all processes: not for the io
 // thread.
 std::string PortOwner(const std::string& bind, uint16_t port, const std::string& proc = "/proc");
 

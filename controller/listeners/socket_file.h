@@ -19,7 +19,7 @@ int ListenAtPath(const std::string& path, Fd* made);
 bool IsOwnSocketFile(const std::string& path);
 // Removes it, if it is.
 void RemoveOwnSocketFile(const std::string& path);
-// Of those among the sockets that were made by ListenAtPath().
+// Removes the files of those among the sockets that were made by ListenAtPath().
 void RemoveFilesOf(const std::vector<Fd>& sockets);
 
 }  // namespace rum

@@ -59,7 +59,8 @@ class MachineLinks {
   MachineLinks& operator=(const MachineLinks&) = delete;
 
   const MachineIdentity& machine() const { return *machine_; }
-  // From now on machine() is this: the file is elsewhere. Whoever looks at an earlier one goes on.
+  // Makes machine() this from now on: the file is elsewhere. Whoever looks at an earlier one goes
+  // on.
   void Become(const MachineIdentity& machine);
   absl::StatusOr<std::shared_ptr<Hypervisor>> hypervisor(const std::string& uri) const;
 

@@ -23,8 +23,8 @@ struct Unreachable {
 std::optional<Unreachable> WhyUnreachable(const Observed& observed, MachineStatus::Phase phase,
                                           const std::string& standing, bool up, bool started);
 
-// Where the guest of a machine got to whose agent did not come: how to look, and the last lines of
-// its console where they can be had. Begins with "; ".
+// Says where the guest of a machine got to whose agent did not come: how to look, and the last
+// lines of its console where they can be had. Begins with "; ".
 std::string WhereItGotTo(Hypervisor* hypervisor, const MachineIdentity& machine);
 
 }  // namespace rum

@@ -12,8 +12,9 @@ namespace rum {
 // How a call to the controller ended, as its client is told.
 grpc::Status ToGrpc(const absl::Status& status);
 
-// At the client, of a call that it did not cancel: the controller went, and so nobody knows how the
-// call ended. Not UNAVAILABLE as the controller's answer; CANCELLED is never one.
+// Returns whether, at the client of a call that it did not cancel, the controller went, so that
+// nobody knows how the call ended. Not UNAVAILABLE as the controller's answer; CANCELLED is never
+// one.
 bool IsLost(const grpc::Status& status);
 
 // What a user is told of a call that failed.

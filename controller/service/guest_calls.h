@@ -17,7 +17,7 @@ grpc::Status ServeExec(Controller* controller, grpc::ServerContext* context, Tun
 grpc::Status ServeCopy(Controller* controller, TunnelStream* stream);
 grpc::Status ServeSsh(Controller* controller, const control::MachineRequest& request,
                       control::SshReply* reply);
-// Of the host's end of a machine: works in a guest without an agent.
+// Serves the host's end of a machine's console: works with a guest without an agent.
 grpc::Status ServeConsole(Controller* controller, DialStream* stream);
 grpc::Status ServeDial(Controller* controller, DialStream* stream);
 

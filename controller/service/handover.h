@@ -45,7 +45,8 @@ class Handover {
   std::thread waiter_;
 };
 
-// In the successor: what the controller that runs hands on. NotFound: none offers anything there.
+// Takes, in the successor, what the controller that runs hands on. NotFound: none offers anything
+// there.
 absl::StatusOr<std::vector<Fd>> TakeOver(const std::string& path, absl::Duration patience);
 
 }  // namespace rum

@@ -26,8 +26,8 @@ std::string ControllerSocketPath();
 // one does; nobody who connects meanwhile is refused.
 absl::Status StartController(bool replace = false);
 
-// Where rum-controller is looked for: beside this executable, in ../lib/rum, where the build puts
-// it.
+// Lists where rum-controller is looked for: beside this executable, in ../lib/rum, where the build
+// puts it.
 std::vector<std::string> ControllerPlaces();
 
 // Becomes rum-controller, the first one that is there;

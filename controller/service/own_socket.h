@@ -5,9 +5,9 @@
 
 #include "absl/status/status.h"
 
-// Whose a socket of the controller's is. Client, controller and its successor ask here, and trust
-// nobody but the same user: not root, and root nobody else. PermissionDenied says what is not ours
-// and what to do; NotFound: there is no such thing (yet).
+// Knows whose a socket of the controller's is. Client, controller and its successor ask here, and
+// trust nobody but the same user: not root, and root nobody else. PermissionDenied says what is not
+// ours and what to do; NotFound: there is no such thing (yet).
 namespace rum {
 
 // The folder of the sockets may be used, or made where it stands: neither it nor what it stands in

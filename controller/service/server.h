@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "agent-api/steady_now.h"
 #include "controller/base/fd.h"
 #include "controller/fleet/fleet.h"
 
@@ -17,13 +18,14 @@ namespace rum {
 // decides.
 class ControlServer {
  public:
-  // `on_stop`: a client asked the controller to stop; or, for `idle_limit`, there was no connection
-  // and no machine to look after. Then nobody can connect any more. `controller` outlives the
-  // server.
+  // `on_stop`: a client asked the controller to stop; or, for `idle_limit` by the clock `now`,
+  // there was no connection and no machine to look after. Then nobody can connect any more.
+  // `controller` outlives the server.
   static absl::StatusOr<std::unique_ptr<ControlServer>> Listen(
       const std::string& path, Controller* controller, std::function<void()> on_stop,
-      absl::Duration idle_limit = absl::InfiniteDuration());
-  // For a successor: lets nobody in any more, and leaves the socket, and whoever waits in it, open.
+      absl::Duration idle_limit = absl::InfiniteDuration(),
+      std::function<absl::Time()> now = SteadyNow);
+  // Lets nobody in any more, for a successor, and leaves the socket, and whoever waits in it, open.
   Fd GiveUpListening();
   // Calls that are under way get a moment to end, then they are cancelled.
   ~ControlServer();

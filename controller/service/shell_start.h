@@ -9,7 +9,7 @@
 
 namespace rum {
 
-// Where the guest has a folder of the host, by the innermost mount that it is in; links are
+// Finds where the guest has a folder of the host, by the innermost mount that it is in; links are
 // followed. Empty: it has none.
 std::string GuestFolderOf(const std::string& host_folder, const std::vector<Mount>& mounts);
 

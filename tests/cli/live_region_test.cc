@@ -42,8 +42,8 @@ TEST_F(LiveRegionTest, WhatWasDoneTakesThePlaceOfItsStep) {
 }
 
 TEST_F(LiveRegionTest, ALongStepStaysWithItsTime) {
-  Write(region_.Step("downloading a.qcow2: 1 % of 9 MB", kStart, 40));
-  Write(region_.Step("downloading a.qcow2: 9 % of 9 MB", kStart + absl::Seconds(3), 40));
+  Write(region_.Step("downloading a.qcow2: 1 % of 9 MiB", kStart, 40));
+  Write(region_.Step("downloading a.qcow2: 9 % of 9 MiB", kStart + absl::Seconds(3), 40));
   EXPECT_EQ(Seen(), "  | downloading a.qcow2: 9 % of 9…  3 s\n");
   Write(region_.Step("starting the machine", kStart + absl::Seconds(24), 40));
   EXPECT_EQ(Seen(), "  · downloading a.qcow2  24 s\n  | starting the machine\n");

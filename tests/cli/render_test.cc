@@ -201,7 +201,7 @@ MachineStatus Running() {
 // Every state once.
 MachineStatus WholeStatus() {
   MachineStatus status = Running();
-  Add(&status, "ports[127.0.0.1:8080]", Item::HOLDS, "127.0.0.1:8080 → 80 (3 open, 12 MB)");
+  Add(&status, "ports[127.0.0.1:8080]", Item::HOLDS, "127.0.0.1:8080 → 80 (3 open, 12 MiB)");
   Add(&status, "ports[[::1]:5432]", Item::FAILING,
       "[::1]:5432 → 5432: in use by postgres (pid 812)");
   Add(&status, "user.groups[docker]", Item::DRIFTED, "docker missing: will be restored");
@@ -217,7 +217,7 @@ MachineStatus WholeStatus() {
 TEST(RenderStatus, ShowsEveryStateWithItsMarkAndReason) {
   EXPECT_EQ(RenderStatus(WholeStatus(), 12000, kUtf8),
             R"(dev  running  generation 7, applied 7 (2 s ago)
-  ports[127.0.0.1:8080]    ✓ 127.0.0.1:8080 → 80 (3 open, 12 MB)
+  ports[127.0.0.1:8080]    ✓ 127.0.0.1:8080 → 80 (3 open, 12 MiB)
   ports[[::1]:5432]        ✗ [::1]:5432 → 5432: in use by postgres (pid 812)
   user.groups[docker]      ~ docker missing: will be restored
   resources.memory_mb      ⚠ 1024 MiB now, 2048 MiB at the next start — memory is part of the definition
@@ -293,7 +293,7 @@ TEST(RenderEvent, IsALineWithTimeMarkChangeAuthorAndDuration) {
 TEST(RenderStatus, IsAsciiWithoutAUtf8Terminal) {
   EXPECT_EQ(RenderStatus(WholeStatus(), 12000, kAscii),
             R"(dev  running  generation 7, applied 7 (2 s ago)
-  ports[127.0.0.1:8080]    ok 127.0.0.1:8080 -> 80 (3 open, 12 MB)
+  ports[127.0.0.1:8080]    ok 127.0.0.1:8080 -> 80 (3 open, 12 MiB)
   ports[[::1]:5432]        x [::1]:5432 -> 5432: in use by postgres (pid 812)
   user.groups[docker]      ~ docker missing: will be restored
   resources.memory_mb      ! 1024 MiB now, 2048 MiB at the next start - memory is part of the definition

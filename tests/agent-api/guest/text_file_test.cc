@@ -202,13 +202,6 @@ TEST(TextFile, WhatIsTooLargeIsNotRead) {
               testing::HasSubstr("large in the guest is larger than 16384 KiB"));
 }
 
-TEST(TextFile, FirstLine) {
-  EXPECT_EQ(FirstLine("a\nb\n"), "a");
-  EXPECT_EQ(FirstLine("a"), "a");
-  EXPECT_EQ(FirstLine("\nb"), "");
-  EXPECT_EQ(FirstLine(""), "");
-}
-
 TEST(TextFile, AFolderIsSyncedOrItIsSaidWhyNot) {
   const Folder folder;
   EXPECT_TRUE(SyncFolder(folder.path()).ok());

@@ -222,12 +222,13 @@ TEST(Status, TellsPortsWithTheirTrafficAndTheirTrouble) {
   ExpectItem(model, "ports[127.0.0.1:5432]", Item::FAILING, Item::HOST,
              "127.0.0.1:5432 → 5432: in use by postgres (pid 812)");
   ExpectItem(model, "ports[127.0.0.1:8080]", Item::HOLDS, Item::NOBODY,
-             "127.0.0.1:8080 → 80 (3 open, 12 MB in, 34 kB out)");
+             "127.0.0.1:8080 → 80 (3 open, 11.4 MiB in, 33.2 KiB out)");
   second.last_error = "guest port 80: Connection refused";
   second.health = ForwardHealth::kDown;
-  ExpectItem(model, "ports[127.0.0.1:8080]", Item::HOLDS, Item::NOBODY,
-             "127.0.0.1:8080 → 80 (3 open, 12 MB in, 34 kB out; nothing listens in the guest any "
-             "more, last error: guest port 80: Connection refused)");
+  ExpectItem(
+      model, "ports[127.0.0.1:8080]", Item::HOLDS, Item::NOBODY,
+      "127.0.0.1:8080 → 80 (3 open, 11.4 MiB in, 33.2 KiB out; nothing listens in the guest any "
+      "more, last error: guest port 80: Connection refused)");
   const MachineStatus status = model.Status();
   for (const Item& item : status.items()) {
     if (item.field() != "ports[127.0.0.1:8080]") continue;

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <prometheus/metric_family.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -10,12 +12,14 @@
 #include <future>
 #include <thread>
 
-#include "absl/time/clock.h"
 #include "tests/controller/fake_world.h"
 #include "tests/eventually.h"
+#include "tests/idle.h"
 
 namespace rum {
 namespace {
+
+using namespace std::chrono_literals;
 
 // The loop works on threads of its own: what it brings about is waited for.
 class FleetTest : public testing::Test {
@@ -48,6 +52,15 @@ class FleetTest : public testing::Test {
       if (item.field() == "network.hostname") return item;
     }
     return Item();
+  }
+  // By the loop, however they ended.
+  double Reconciles() {
+    double all = 0;
+    for (const prometheus::MetricFamily& family : controller_->CollectMetrics()) {
+      if (family.name != "rum_reconciles_total") continue;
+      for (const prometheus::ClientMetric& metric : family.metric) all += metric.counter.value;
+    }
+    return all;
   }
   void StartController() {
     controller_ = std::make_unique<Controller>(world_.Parts());
@@ -128,15 +141,23 @@ TEST_F(FleetTest, TheHalfOfAFileThatIsBeingWrittenIsNotApplied) {
   const size_t half = text.find("[[ports]]");
   std::ofstream file(path_);
   file << text.substr(0, half) << std::flush;
-  for (int i = 0; i < 10; ++i) {
+  for (int i = 0; i < 3; ++i) {
+    const double before = Reconciles();
     world_.on_event(world_.identity.domain_name());
-    absl::SleepFor(absl::Milliseconds(100));
+    EXPECT_TRUE(Eventually([&] { return Reconciles() > before; }));
     EXPECT_EQ(OpenPorts(), 2u);
   }
-  std::future<ApplyOutcome> asked =
-      std::async(std::launch::async, [&] { return controller_->Apply(path_, {}, {}); });
+  std::atomic<pid_t> asks = 0;
+  std::future<ApplyOutcome> asked = std::async(std::launch::async, [&] {
+    asks = gettid();
+    return controller_->Apply(path_, {}, {});
+  });
   Type("typed");
-  EXPECT_EQ(asked.wait_for(std::chrono::milliseconds(300)), std::future_status::timeout);
+  const auto answered = [&] { return asked.wait_for(0s) == std::future_status::ready; };
+  // It looks again and again whether the file is whole.
+  EXPECT_TRUE(
+      Eventually([&] { return answered() || (asks != 0 && LookAtThread(asks).sleeps_begun > 5); }));
+  EXPECT_FALSE(answered());
   file << text.substr(half);
   file.close();
   EXPECT_FALSE(asked.get().failed) << "who asks in the middle is answered at the end";

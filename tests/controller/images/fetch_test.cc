@@ -253,7 +253,7 @@ TEST_F(Fetched, ProgressNamesTheFileItsSizeAndTheSpeed) {
   ASSERT_TRUE(Fetch(server.Url("/debian-12.qcow2")).ok());
   ASSERT_FALSE(said_.empty());
   EXPECT_TRUE(Said("downloading debian-12.qcow2: ")) << SaidText();
-  EXPECT_TRUE(Said(" % of 2.0 MB, ")) << SaidText();
+  EXPECT_TRUE(Said(" % of 1.9 MiB, ")) << SaidText();
 }
 
 TEST_F(Fetched, ProgressIsSaidTenTimesASecondAtMost) {

@@ -5,6 +5,15 @@
 #include "tests/controller/listeners/sockets.h"
 
 namespace rum {
+namespace {
+
+class TellingEnd : public GuestEnd {
+ public:
+  using GuestEnd::GuestEnd;
+  using GuestEnd::last_heard;
+};
+
+}  // namespace
 
 GuestThread::GuestThread() {
   SocketPair(&port_, &channel_);
@@ -15,12 +24,13 @@ GuestThread::GuestThread() {
 void GuestThread::Start() {
   stop_ = false;
   thread_ = std::thread([this] {
-    GuestEnd end(fcntl(port_.get(), F_DUPFD_CLOEXEC, 0));
+    TellingEnd end(fcntl(port_.get(), F_DUPFD_CLOEXEC, 0));
     while (!stop_) {
       if (frozen_) {
         usleep(1000);
       } else {
         end.Run(20);
+        last_heard_ = end.last_heard();
       }
     }
     end.Vanish();

@@ -2,6 +2,7 @@
 #define RUM_TESTS_CONTROLLER_LISTENERS_GUEST_THREAD_H_
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <thread>
 
@@ -20,6 +21,8 @@ class GuestThread {
   void Start();
   void Stop();  // as kill -9 does: connections are reset, and nothing is said on the channel
   void Freeze(bool frozen) { frozen_ = frozen; }  // nothing is read or said, and nothing closed
+  // When it has read something of the host's.
+  std::chrono::steady_clock::time_point last_heard() const { return last_heard_; }
   // The host's end, for one client after another.
   absl::StatusOr<int> OpenChannel() const;
 
@@ -28,6 +31,7 @@ class GuestThread {
   Fd channel_;
   std::atomic<bool> stop_ = false;
   std::atomic<bool> frozen_ = false;
+  std::atomic<std::chrono::steady_clock::time_point> last_heard_{};
   std::thread thread_;
 };
 

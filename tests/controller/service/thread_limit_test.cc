@@ -11,6 +11,7 @@
 #include <string>
 #include <thread>
 
+#include "absl/synchronization/notification.h"
 #include "agent-api/client/guest_agent.h"
 #include "agent-api/threads.h"
 #include "controller/fleet/run_loop.h"
@@ -20,6 +21,7 @@
 #include "tests/controller/service/service_world.h"
 #include "tests/eventually.h"
 #include "tests/fakes/guest/lying_agent.h"
+#include "tests/idle.h"
 
 namespace rum {
 namespace {
@@ -119,11 +121,11 @@ TEST(ThreadLimit, ALoopGetsItsWorkersWhenThereAreThreads) {
         RunLoopOptions options;
         options.workers = 1;
         options.stuck_after = absl::Milliseconds(1);
-        std::atomic<bool> hold = true;
+        absl::Notification leave;
         RunLoop loop(
             [&](const std::string& key) {
               ++runs;
-              while (key == "stuck" && hold) usleep(1000);
+              if (key == "stuck") leave.WaitForNotification();
               return absl::OkStatus();
             },
             options);
@@ -132,11 +134,11 @@ TEST(ThreadLimit, ALoopGetsItsWorkersWhenThereAreThreads) {
         {
           const NoThreads none;
           loop.Wake("other");
-          usleep(50'000);
+          EXPECT_TRUE(OtherThreads().FallIdle());
           EXPECT_EQ(runs, 1);
         }
         EXPECT_TRUE(Eventually([&] { return runs == 2; }, std::chrono::seconds(60)));
-        hold = false;
+        leave.Notify();
       });
 }
 

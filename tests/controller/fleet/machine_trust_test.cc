@@ -1,21 +1,12 @@
 // What a file reaches on the host, and what it does not before the user's word.
-#include <gmock/gmock.h>
 #include <google/protobuf/util/json_util.h>
-#include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
-#include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "state/bind_address.h"
-#include "state/libvirt_uri.h"
-#include "state/surroundings.h"
-#include "tests/controller/fake_world.h"
+#include "tests/controller/fleet/trust_world.h"
 #include "tests/eventually.h"
 
 namespace rum {
@@ -27,77 +18,10 @@ using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using testing::Not;
 
 constexpr char kOpen[] = "[[ports]]\nhost = 9000\nguest = 90\nbind = \"0.0.0.0\"\n";
 constexpr char kOpenField[] = "ports[0.0.0.0:9000]";
 constexpr char kRemote[] = "[advanced]\nlibvirt_uri = \"qemu+ssh://me@vm.example.org/system\"\n";
-
-constexpr char kLab[] = "network.interfaces[lab]";
-
-std::string CardOn(const std::string& network) {
-  return absl::StrCat("[[network.interfaces]]\nnetwork = \"", network, "\"\n");
-}
-
-std::vector<std::string> JoinedBy(const Config& config) {
-  std::vector<std::string> joined;
-  for (const Interface& card : config.network().interfaces()) {
-    if (card.joined()) joined.push_back(card.network());
-  }
-  return joined;
-}
-
-// A socket's path has an end soon.
-struct ShortPaths {
-  ShortPaths() { setenv("TEST_TMPDIR", "/tmp", 1); }
-};
-
-class TrustTest : private ShortPaths, public testing::Test {
- protected:
-  TrustTest() {
-    home_ = absl::StrCat(std::getenv("TEST_TMPDIR"), "/home.XXXXXX");
-    home_ = fs::canonical(mkdtemp(home_.data()));
-    fs::create_directory(home_ + "/secret");
-    setenv("HOME", home_.c_str(), 1);
-    world_.on_connect = [this](const std::string& uri) { asked_.insert(uri); };
-  }
-  ~TrustTest() override { fs::remove_all(home_); }
-
-  void GoUp() {
-    machine_ = world_.NewMachine();
-    const Seen up = Apply(*machine_, Up());
-    ASSERT_FALSE(up.outcome.failed) << up.outcome.error;
-    asked_.clear();
-  }
-  void Write(const std::string& more) {
-    world_.file.more = more;
-    world_.Save();
-  }
-  std::string SharesHome() const {
-    return absl::StrCat("[[mounts]]\nsource = \"", home_, "/secret\"\ntarget = \"/data\"\n");
-  }
-  bool Listens(uint16_t port) {
-    std::lock_guard<std::mutex> lock(world_.host->mutex);
-    return world_.host->open.count(port) > 0;
-  }
-  Item AskOf(const std::string& field) {
-    for (const MachineStatus status = machine_->Status(); const Item& item : status.items()) {
-      if (item.field() == field && item.state() == Item::NEEDS_CONSENT) return item;
-    }
-    return Item();
-  }
-  std::string Synced() {
-    for (const MachineStatus status = machine_->Status(); const auto& one : status.conditions()) {
-      if (one.type() == "Synced") return one.reason();
-    }
-    return "";
-  }
-
-  std::string home_;
-  FakeWorld world_;
-  std::unique_ptr<Machine> machine_;
-  std::set<std::string> asked_;  // libvirts
-};
 
 TEST_F(TrustTest, AnAddressThatOthersReachOpensWithTheUsersWordAlone) {
   GoUp();
@@ -215,41 +139,6 @@ TEST_F(TrustTest, ALibvirtElsewhereIsNotAskedBeforeTheUsersWord) {
   EXPECT_THAT(asked_, IsEmpty());
 }
 
-TEST_F(TrustTest, ANetworkThatRumDidNotMakeIsJoinedWithTheUsersWordAlone) {
-  const auto joined = [this] {
-    return JoinedBy(world_.hypervisor->Inspect(world_.identity)->persistent);
-  };
-  world_.hypervisor->SetNetworks({"default", "lab"});
-  GoUp();
-  Write(CardOn("lab") + CardOn("lan") + CardOn("default"));
-  EXPECT_TRUE(machine_->Background({}).ok());
-  EXPECT_THAT(joined(), ElementsAre("default"));
-  EXPECT_THAT(AskOf(kLab).text(), HasSubstr("joins libvirt's network lab, which rum did not make"));
-  EXPECT_EQ(AskOf("network.interfaces[lan]").field(), "") << "rum makes it";
-  EXPECT_EQ(Synced(), "ConsentRequired");
-  EXPECT_FALSE(Apply(*machine_).outcome.failed) << "the rest goes on";
-  EXPECT_THAT(joined(), ElementsAre("default"));
-  EXPECT_FALSE(Apply(*machine_, Trusting(*machine_)).outcome.failed);
-  EXPECT_THAT(joined(), ElementsAre("lab", "default"));
-  Machine::TrustChange revoke;
-  revoke.revoke = {"network"};
-  EXPECT_EQ(machine_->Trust(revoke)->asks.size(), 1u);
-  EXPECT_TRUE(machine_->Background({}).ok());
-  EXPECT_THAT(joined(), ElementsAre("default")) << "from the next start on";
-}
-
-TEST_F(TrustTest, ANetworkThatSomebodyMakesLaterUnderTheNameOfTheMachinesOwnIsNotJoined) {
-  Write(CardOn("lan"));
-  GoUp();
-  world_.hypervisor->SetNetworks({"lan"});
-  EXPECT_TRUE(machine_->Background({}).ok());
-  EXPECT_FALSE(Apply(*machine_, Up()).outcome.failed);
-  const Config next = world_.hypervisor->Inspect(world_.identity)->persistent;
-  EXPECT_EQ(next.network().interfaces_size(), 1) << "it keeps its own";
-  EXPECT_THAT(JoinedBy(next), IsEmpty());
-  EXPECT_EQ(AskOf("network.interfaces[lan]").observed(), "one of the machine's own");
-}
-
 TEST_F(TrustTest, ASocketOfTheProjectNeedsNoWordAndComesBackWithTheController) {
   const std::string near = absl::StrCat("unix:", world_.folder(), "/app.sock");
   const std::string far = absl::StrCat("unix:", home_, "/secret/app.sock");
@@ -283,94 +172,6 @@ TEST_F(TrustTest, ASocketOfTheProjectNeedsNoWordAndComesBackWithTheController) {
   }
 }
 
-TEST_F(TrustTest, ALibvirtThatDoesNotAnswerChangesNoNetworkAndIsNamed) {
-  world_.hypervisor->SetNetworks({"lab"});
-  Write(CardOn("lab") + CardOn("lan"));
-  machine_ = world_.NewMachine();
-  EXPECT_FALSE(Apply(*machine_, Trusting(*machine_, Up())).outcome.failed);
-  world_.hypervisor->FailAll(absl::UnavailableError("libvirtd went"));
-  EXPECT_EQ(machine_->Background({}).code(), absl::StatusCode::kUnavailable);
-  EXPECT_THAT(Apply(*machine_).outcome.error, HasSubstr("libvirtd went"));
-  EXPECT_EQ(AskOf(kLab).field(), "") << "nothing new is asked";
-  world_.hypervisor->FailAll(absl::OkStatus());
-  EXPECT_TRUE(machine_->Background({}).ok());
-  EXPECT_THAT(JoinedBy(world_.hypervisor->Inspect(world_.identity)->persistent),
-              ElementsAre("lab"));
-}
-
-// As the build before left it: consent was known, and networks were joined without a question.
-TEST_F(TrustTest, AMachineThatJoinedANetworkBeforeRumAskedGoesOnAndSaysIt) {
-  world_.hypervisor->SetNetworks({"lab", "lan", "other"});
-  Write(CardOn("lab") + CardOn("lan"));
-  machine_ = world_.NewMachine();
-  ApplyOptions up = Trusting(*machine_, Up());
-  up.trust.pop_back();  // it has a network of its own of that name
-  Write(CardOn("lab"));
-  EXPECT_FALSE(Apply(*machine_, up).outcome.failed);
-  world_.hypervisor->EditPersistent(world_.identity, [](Config* config) {
-    config->mutable_network()->add_interfaces()->set_network("lan");
-  });
-  machine_.reset();
-  MachineRecord& record = world_.disk->records[world_.identity.id];
-  record.clear_networks_known();
-  record.clear_consented();
-  for (Config* config : {record.mutable_desired(), record.mutable_applied()})
-    config->mutable_network()->mutable_interfaces(0)->clear_joined();
-  record.mutable_desired()->mutable_network()->add_interfaces()->set_network("lan");
-  const int64_t generation = record.generation();
-  Write(CardOn("lab") + CardOn("lan"));
-  machine_ = world_.NewMachine();
-  world_.hypervisor->FailAll(absl::UnavailableError("libvirtd went"));
-  EXPECT_FALSE(machine_->Background({}).ok());
-  world_.hypervisor->FailAll(absl::OkStatus());
-  EXPECT_TRUE(machine_->Background({}).ok());
-  const Config next = world_.hypervisor->Inspect(world_.identity)->persistent;
-  EXPECT_EQ(next.network().interfaces_size(), 2);
-  EXPECT_THAT(JoinedBy(next), ElementsAre("lab"));
-  EXPECT_EQ(world_.Record().generation(), generation) << "the file did not change";
-  const absl::StatusOr<Machine::TrustState> state = machine_->Trust({});
-  ASSERT_EQ(state->consented.size(), 1u);
-  EXPECT_EQ(state->consented[0].field(), kLab);
-  EXPECT_EQ(state->consented[0].given_ms(), 0);
-  ASSERT_EQ(state->asks.size(), 1u);
-  EXPECT_EQ(state->asks[0].field, "network.interfaces[lan]");
-}
-
-TEST_F(TrustTest, WhatWasJoinedBeforeCanBeTakenBackAsTheFirstThing) {
-  world_.hypervisor->SetNetworks({"lab"});
-  Write(CardOn("lab"));
-  machine_ = world_.NewMachine();
-  EXPECT_FALSE(Apply(*machine_, Trusting(*machine_, Up())).outcome.failed);
-  machine_.reset();
-  MachineRecord& record = world_.disk->records[world_.identity.id];
-  record.clear_networks_known();
-  record.clear_consented();
-  machine_ = world_.NewMachine();
-  Machine::TrustChange revoke;
-  revoke.revoke_all = true;
-  EXPECT_THAT(machine_->Trust(revoke)->consented, IsEmpty());
-  EXPECT_TRUE(machine_->Background({}).ok());
-  EXPECT_EQ(AskOf(kLab).field(), kLab);
-}
-
-// A new machine is made in the libvirt of whoever says `up`: its networks count.
-TEST_F(TrustTest, NetworksAreThoseOfTheLibvirtThatTheMachineIsMadeIn) {
-  const auto other = std::make_shared<FakeHypervisor>();
-  other->SetNetworks({"lab"});
-  world_.elsewhere["qemu:///other"] = other;
-  Write(CardOn("lab"));
-  machine_ = world_.NewMachine();
-  EXPECT_THAT(machine_->Trust({})->asks, IsEmpty());
-  Machine::TrustChange there;
-  there.default_uri = "qemu:///other";
-  EXPECT_EQ(machine_->Trust(there)->asks.size(), 1u);
-  ApplyOptions up = Up();
-  up.default_uri = "qemu:///other";
-  const Seen seen = Apply(*machine_, up);
-  EXPECT_EQ(seen.outcome.plan.asks_size(), 1);
-  EXPECT_EQ(other->Inspect(world_.identity)->persistent.network().interfaces_size(), 0);
-}
-
 TEST_F(TrustTest, AnImageThatIsLaidOverAnotherFileStartsNothing) {
   const std::string image = world_.folder() + "/disk.qcow2";
   std::string bytes(512, 0);
@@ -392,9 +193,12 @@ TEST_F(TrustTest, AnImageThatIsLaidOverAnotherFileStartsNothing) {
   world_.hypervisor->PowerOff(world_.identity, DomainCause::kCrashed);
   bytes.replace(256, 11, "/etc/passwd");
   write();
+  // Its pause before a start is over the second time.
+  world_.now = [this] { return now_; };
+  machine_ = world_.NewMachine();
   for (int i = 0; i < 2; ++i) {
     (void)machine_->Background({});
-    absl::SleepFor(absl::Milliseconds(1));
+    now_ += absl::Hours(1);
   }
   EXPECT_FALSE(world_.hypervisor->Inspect(world_.identity)->running);
   world_.file.image = "/images/another.qcow2";
@@ -543,83 +347,6 @@ TEST_F(TrustTest, TheLoopObeysTheWordAtOnce) {
   for (const Ask& ask : state->asks) change.give.push_back(ConsentTo(ask, 0));
   EXPECT_THAT(controller.Trust(path, change)->asks, IsEmpty());
   EXPECT_TRUE(Eventually([&] { return Listens(9000); }));
-}
-
-// The files of //tests/testdata/hostile, each in a project with what they name.
-class HostileFile : public TrustTest {
- protected:
-  HostileFile() {
-    const std::string& project = world_.folder();
-    world_.hypervisor->SetNetworks({"default", "company", "rum-0123456789ab.lan"});
-    fs::permissions(home_ + "/secret", fs::perms(0700));
-    std::ofstream(home_ + "/secret/private.img") << "key";
-    fs::create_directory_symlink(home_ + "/secret", project + "/folder-link");
-    fs::create_symlink(home_ + "/secret/private.img", project + "/image-link");
-    std::string layer(512, 0);
-    layer.replace(0, 8, std::string("QFI\xfb\0\0\0\3", 8));
-    std::string apart = layer;
-    apart[79] = 4;  // the data is in another file
-    layer[14] = 1;
-    layer[19] = 5;
-    layer.replace(256, 5, "../id");
-    std::ofstream(project + "/layer.qcow2") << layer;
-    std::ofstream(project + "/apart.qcow2") << apart;
-  }
-
-  void ExpectNothingReached() {
-    for (const std::string& uri : asked_) EXPECT_FALSE(IsRemoteLibvirt(uri)) << uri;
-    {
-      std::lock_guard<std::mutex> lock(world_.host->mutex);
-      for (const auto& [port, forward] : world_.host->open)
-        EXPECT_TRUE(IsLoopback(forward.bind)) << port;
-      EXPECT_TRUE(world_.host->sockets.empty());
-    }
-    const absl::StatusOr<DomainState> domain = world_.hypervisor->Inspect(world_.identity);
-    for (const Config* config : {&domain->persistent, &domain->live}) {
-      for (const Mount& mount : config->mounts())
-        EXPECT_TRUE(IsInside(mount.source(), world_.folder())) << mount.source();
-      EXPECT_THAT(config->image().base(), testing::AnyOf("", "debian-12"));
-      EXPECT_THAT(JoinedBy(*config), IsEmpty());
-    }
-  }
-};
-
-TEST_F(HostileFile, ReachesNothing) {
-  int files = 0;
-  for (const auto& entry : fs::directory_iterator("tests/testdata/hostile")) {
-    SCOPED_TRACE(entry.path().filename());
-    ++files;
-    std::ifstream file(entry.path());
-    world_.SaveText({std::istreambuf_iterator<char>(file), {}});
-    machine_ = world_.NewMachine();
-    const absl::StatusOr<Machine::TrustState> asks = machine_->Trust({});
-    EXPECT_TRUE(!asks->config_error.empty() || !asks->asks.empty()) << "refused or asked about";
-    (void)machine_->Status();
-    ApplyOptions dry = Up();
-    dry.dry_run = true;
-    (void)Apply(*machine_, dry);
-    ExpectNothingReached();
-    (void)Apply(*machine_, Up());
-    (void)machine_->Background({});
-    (void)machine_->Status();
-    ExpectNothingReached();
-    // Of a machine that is up, too.
-    world_.Save();
-    world_.file.image = "debian-12";
-    world_.file.more = "";
-    world_.Save();
-    machine_ = world_.NewMachine();
-    EXPECT_FALSE(Apply(*machine_, Up()).outcome.failed);
-    std::ifstream again(entry.path());
-    world_.SaveText({std::istreambuf_iterator<char>(again), {}});
-    (void)machine_->Background({});
-    (void)machine_->Status();
-    (void)Apply(*machine_);
-    ExpectNothingReached();
-    (void)machine_->Destroy({});
-    asked_.clear();
-  }
-  EXPECT_GE(files, 20);
 }
 
 }  // namespace
