@@ -273,7 +273,8 @@ absl::Status FakeHypervisor::ChangeCard(const MachineIdentity& machine, const Ca
     return absl::OkStatus();
   if (plugs && !there && domain.ports->free == 0)
     return absl::InternalError("No more available PCI slots");
-  domain.ports->free += !plugs ? 1 : there ? 0 : -1;
+  if (!plugs) ++domain.ports->free;
+  if (plugs && !there) --domain.ports->free;
   SetCard(change.card, plugs ? &domain.persistent.network() : nullptr, domain.live.mutable_network());
   changes_.push_back((plugs ? there ? "exchange " : "plug " : "unplug ") + change.card);
   lock.unlock();
