@@ -105,24 +105,34 @@ CardSetup::CardSetup() : CardSetup({"", HasTool}, RunTool, Patience()) {}
 CardSetup::CardSetup(NetworkWorld world, Tool run, Patience patience)
     : world_(std::move(world)), run_(std::move(run)), patience_(patience) {}
 
-std::vector<agent::CardState> CardSetup::Look(const std::vector<std::string>& macs) const {
+std::vector<agent::CardState> CardSetup::Look(const std::vector<std::string>& macs,
+                                              const std::vector<agent::Card>& cards) const {
   std::vector<agent::CardState> states;
-  if (macs.empty()) return states;
-  const std::vector<Own> own = ReadOwn();
   for (const std::string& mac : macs) {
-    const std::optional<Link> link = LinkOf(mac);
-    if (!link.has_value()) continue;
-    const CardKeeper keeper = KeeperOf(world_, *link);
-    const bool tried = Has(own, {mac, kNoPath});
+    bool there = false, has_address = false;
+    for (const agent::Card& card : cards) {
+      if (card.mac() != mac) continue;
+      there = true;
+      has_address = has_address || !card.addresses().empty();
+    }
+    if (!there) continue;
     agent::CardState& state = states.emplace_back();
     state.set_mac(mac);
-    state.set_curable(keeper.what == CardKeeper::kLeaves && !tried);
-    // One that was there when the guest booted, and that it leaves alone, is as its owner wants it.
-    if (state.curable() || (keeper.what == CardKeeper::kRefuses && tried))
-      state.set_problem(keeper.why);
-    if (keeper.what == CardKeeper::kLeaves && tried) state.set_problem(kToldToLeave);
+    if (!has_address) LookCloser(&state);
   }
   return states;
+}
+
+void CardSetup::LookCloser(agent::CardState* state) const {
+  const std::optional<Link> link = LinkOf(state->mac());
+  if (!link.has_value()) return;
+  const CardKeeper keeper = KeeperOf(world_, *link);
+  const bool tried = Has(ReadOwn(), {state->mac(), kNoPath});
+  state->set_curable(keeper.what == CardKeeper::kLeaves && !tried);
+  // One that was there when the guest booted, and that it leaves alone, is as its owner wants it.
+  if (state->curable() || (keeper.what == CardKeeper::kRefuses && tried))
+    state->set_problem(keeper.why);
+  if (keeper.what == CardKeeper::kLeaves && tried) state->set_problem(kToldToLeave);
 }
 
 // What has a device of its own: a bridge has the address of a card that is in it.

@@ -28,8 +28,10 @@ class CardSetup {
   CardSetup();  // of this guest
   CardSetup(NetworkWorld world, Tool run, Patience patience);
 
-  // Of those of `macs` that the kernel has.
-  std::vector<agent::CardState> Look(const std::vector<std::string>& macs) const;
+  // Of those of `macs` that the kernel has. `cards`: what it tells of all of them, so that it is
+  // asked again only about those without an address.
+  std::vector<agent::CardState> Look(const std::vector<std::string>& macs,
+                                     const std::vector<agent::Card>& cards) const;
   // MAC addresses for which there is something of rum's, but for `macs`.
   std::vector<std::string> Stale(const std::vector<std::string>& macs) const;
   // NotFound: a card has not come. Where it stands otherwise, says Look().
@@ -40,6 +42,7 @@ class CardSetup {
     std::string mac;
     std::string path;
   };
+  void LookCloser(agent::CardState* state) const;
   static bool Has(const std::vector<Own>& all, const Own& own);
   std::optional<Link> LinkOf(const std::string& mac) const;
   std::vector<Own> ReadOwn() const;

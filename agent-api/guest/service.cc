@@ -357,8 +357,9 @@ class Service final : public agent::Agent::Service {
     for (const std::string& group : GroupsOf(request.user())) seen.add_groups(group);
     for (const agent::ScriptRun& run : scripts_->Runs()) *seen.add_runs() = run;
     for (const std::string& key : AuthorizedKeysOf(request.user())) seen.add_authorized_keys(key);
-    for (const agent::Card& card : cards_.Now()) *seen.add_cards() = card;
-    LookAtCards({request.cards().begin(), request.cards().end()}, &seen);
+    const std::vector<agent::Card> cards = cards_.Now();
+    for (const agent::Card& card : cards) *seen.add_cards() = card;
+    LookAtCards({request.cards().begin(), request.cards().end()}, cards, &seen);
     const std::vector<agent::Volume> volumes(request.volumes().begin(), request.volumes().end());
     for (const agent::VolumeState& state : ObserveStorage(volumes, request.user()))
       *seen.add_volumes() = state;
@@ -381,10 +382,11 @@ class Service final : public agent::Agent::Service {
     return seen;
   }
 
-  void LookAtCards(const std::vector<std::string>& macs, agent::Observation* seen) const {
+  void LookAtCards(const std::vector<std::string>& macs, const std::vector<agent::Card>& cards,
+                   agent::Observation* seen) const {
     if (program_.system.empty()) return;
     seen->set_sets_up_cards(true);
-    for (const agent::CardState& state : card_setup_.Look(macs)) *seen->add_card_states() = state;
+    for (const agent::CardState& state : card_setup_.Look(macs, cards)) *seen->add_card_states() = state;
     for (const std::string& mac : card_setup_.Stale(macs)) seen->add_stale_cards(mac);
   }
 
