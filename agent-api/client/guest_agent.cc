@@ -27,7 +27,8 @@ using agent::Agent;
 
 constexpr auto kUnaryDeadline = std::chrono::seconds(10);
 constexpr auto kStorageDeadline = std::chrono::minutes(30);  // terabytes on an emulated CPU
-constexpr auto kCardsDeadline = std::chrono::minutes(5);  // a network may give no address for a while
+constexpr auto kCardsDeadline =
+    std::chrono::minutes(5);  // a network may give no address for a while
 
 class GrpcGuestAgent : public GuestAgent {
  public:

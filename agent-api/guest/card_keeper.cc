@@ -49,8 +49,8 @@ std::optional<CardKeeper> AskNetworkManager(const NetworkWorld& world, const Lin
   const std::string folder = world.root + "/run/NetworkManager";
   // Under systemd it writes none.
   const std::string pid = FirstLine(ReadFile(folder + "/NetworkManager.pid", kMostOfState));
-  const bool runs = UnitRuns(world, "NetworkManager.service") ||
-                    (!pid.empty() && Exists(world, "/proc/" + pid));
+  const bool runs =
+      UnitRuns(world, "NetworkManager.service") || (!pid.empty() && Exists(world, "/proc/" + pid));
   if (!runs) return std::nullopt;
   const std::string state = ReadFile(absl::StrCat(folder, "/devices/", link.index), kMostOfState);
   const std::string managed = ValueIn(state, "managed");
@@ -65,8 +65,8 @@ std::optional<CardKeeper> AskNetworkManager(const NetworkWorld& world, const Lin
 
 std::optional<CardKeeper> AskNetworkd(const NetworkWorld& world, const Link& link) {
   if (!UnitRuns(world, "systemd-networkd.service")) return std::nullopt;
-  const std::string state = ReadFile(
-      absl::StrCat(world.root, "/run/systemd/netif/links/", link.index), kMostOfState);
+  const std::string state =
+      ReadFile(absl::StrCat(world.root, "/run/systemd/netif/links/", link.index), kMostOfState);
   const std::string admin = ValueIn(state, "ADMIN_STATE");
   if (admin == "unmanaged") {
     return CardKeeper{CardKeeper::kLeaves, CardKeeper::kNetworkd,
@@ -84,7 +84,8 @@ std::vector<std::vector<std::string>> LinesOf(const std::string& text) {
   std::vector<std::vector<std::string>> lines;
   const std::string joined = absl::StrReplaceAll(text, {{"\\\n", " "}});
   for (const absl::string_view line : absl::StrSplit(joined, '\n')) {
-    std::vector<std::string> words = absl::StrSplit(line, absl::ByAnyChar(" \t\r"), absl::SkipEmpty());
+    std::vector<std::string> words =
+        absl::StrSplit(line, absl::ByAnyChar(" \t\r"), absl::SkipEmpty());
     if (!words.empty() && words[0][0] != '#') lines.push_back(std::move(words));
   }
   return lines;
@@ -102,8 +103,8 @@ bool Names(const std::string& text, const std::string& card) {
 // Whether the main file has those of interfaces.d read.
 bool ReadsFolder(const std::string& text) {
   for (const std::vector<std::string>& words : LinesOf(text)) {
-    const bool reads = words[0] == "source" || words[0] == "source-directory" ||
-                       words[0] == "source-dir";
+    const bool reads =
+        words[0] == "source" || words[0] == "source-directory" || words[0] == "source-dir";
     if (reads && words.size() > 1 && absl::StrContains(words[1], "interfaces.d")) return true;
   }
   return false;
@@ -127,9 +128,11 @@ std::optional<CardKeeper> AskIfupdown(const NetworkWorld& world, const Link& lin
   if (IsUpByIfup(world, link.name) || Names(main, link.name)) return takes;
   const std::string own = IfupdownFileOf(link.mac);
   std::error_code none;
-  for (const auto& file : fs::directory_iterator(world.root + kInterfaces + std::string(".d"), none)) {
+  for (const auto& file :
+       fs::directory_iterator(world.root + kInterfaces + std::string(".d"), none)) {
     const std::string path = file.path().string();
-    if (path != world.root + own && Names(ReadFile(path, kMostOfInterfaces), link.name)) return takes;
+    if (path != world.root + own && Names(ReadFile(path, kMostOfInterfaces), link.name))
+      return takes;
   }
   if (!ReadsFolder(main)) {
     return CardKeeper{CardKeeper::kRefuses, CardKeeper::kIfupdown,

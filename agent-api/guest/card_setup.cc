@@ -88,14 +88,14 @@ std::string HeaderOf(const std::string& mac) {
 }
 
 std::string NetworkdRule(const std::string& mac) {
-  return absl::StrCat(HeaderOf(mac), "\n[Match]\nMACAddress=", mac,
-                      "\nType=ether\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nDHCP=yes\n\n[DHCPv4]\n"
-                      "ClientIdentifier=mac\n");
+  return absl::StrCat(
+      HeaderOf(mac), "\n[Match]\nMACAddress=", mac,
+      "\nType=ether\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nDHCP=yes\n\n[DHCPv4]\n"
+      "ClientIdentifier=mac\n");
 }
 
 std::string IfupdownRule(const std::string& mac, const std::string& name) {
-  return absl::StrCat(HeaderOf(mac), "\nauto ", name, "\niface ", name,
-                      " inet dhcp\n");
+  return absl::StrCat(HeaderOf(mac), "\nauto ", name, "\niface ", name, " inet dhcp\n");
 }
 
 }  // namespace
@@ -139,16 +139,16 @@ void CardSetup::LookCloser(agent::CardState* state) const {
 std::optional<Link> CardSetup::LinkOf(const std::string& mac) const {
   for (const Link& link : LinksNow().value_or(std::vector<Link>())) {
     std::error_code none;
-    const bool own = fs::exists(absl::StrCat(world_.root, "/sys/class/net/", link.name, "/device"), none);
+    const bool own =
+        fs::exists(absl::StrCat(world_.root, "/sys/class/net/", link.name, "/device"), none);
     if (link.mac == mac && own) return link;
   }
   return std::nullopt;
 }
 
 bool CardSetup::Has(const std::vector<Own>& all, const Own& own) {
-  return std::any_of(all.begin(), all.end(), [&](const Own& each) {
-    return each.mac == own.mac && each.path == own.path;
-  });
+  return std::any_of(all.begin(), all.end(),
+                     [&](const Own& each) { return each.mac == own.mac && each.path == own.path; });
 }
 
 std::vector<std::string> CardSetup::Stale(const std::vector<std::string>& macs) const {
@@ -194,8 +194,7 @@ absl::Status CardSetup::Remove(const Own& own) {
   if (own.path != kNoPath && FirstLine(ReadFile(path, kMostOfList)) == HeaderOf(own.mac)) {
     const std::optional<Link> link = LinkOf(own.mac);
     // The card is about to go, so that it is no matter whether its manager minds.
-    if (own.path == IfupdownFileOf(own.mac) && link.has_value())
-      (void)run_({"ifdown", link->name});
+    if (own.path == IfupdownFileOf(own.mac) && link.has_value()) (void)run_({"ifdown", link->name});
     std::error_code error;
     fs::remove(path, error);
     if (error) return absl::InternalError(absl::StrCat(own.path, ": ", error.message()));

@@ -102,8 +102,8 @@ bool DrainLinks(int socket, const std::set<std::string>& macs) {
   alignas(nlmsghdr) char buffer[16384];
   std::optional<std::set<unsigned>> indices;  // asked for once, if at all
   bool sign = false;
-  for (ssize_t size; (size = recv(socket, buffer, sizeof buffer, 0)) > 0 || errno == ENOBUFS ||
-                     errno == EINTR;) {
+  for (ssize_t size;
+       (size = recv(socket, buffer, sizeof buffer, 0)) > 0 || errno == ENOBUFS || errno == EINTR;) {
     if (size < 0 && errno == ENOBUFS) sign = true;
     if (size < 0 || sign) continue;
     int left = static_cast<int>(size);

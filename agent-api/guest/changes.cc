@@ -162,12 +162,8 @@ bool Changes::Next(milliseconds patience, uint64_t* seen, agent::Changed* change
 }
 
 void Changes::Watch() {
-  pollfd fds[] = {{wake_, POLLIN, 0},
-                  {inotify_, POLLIN, 0},
-                  {hostname_, POLLPRI, 0},
-                  {mounts_, POLLPRI, 0},
-                  {uevents_, POLLIN, 0},
-                  {links_, POLLIN, 0}};
+  pollfd fds[] = {{wake_, POLLIN, 0},    {inotify_, POLLIN, 0}, {hostname_, POLLPRI, 0},
+                  {mounts_, POLLPRI, 0}, {uevents_, POLLIN, 0}, {links_, POLLIN, 0}};
   auto looked = std::chrono::steady_clock::now() - kBetweenLooks;
   std::optional<Sign> first_sign;
   for (;;) {

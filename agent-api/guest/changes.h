@@ -17,11 +17,11 @@
 namespace rum::guest {
 
 // Notices when an observation would be answered differently than the host was told last: by poll(2)
-// on the kernel's hostname, the mount table and its words on CPUs, memory and the machine's cards, by
-// inotify(7) on the folders of passwd, group, hostname, hosts, fstab and the user's authorized_keys, which tools
-// replace, and of what these link to, and by being told of the ends of scripts. What changes
-// nothing of the answer (other users' groups, say) is nobody's news, and many changes at once are
-// one. Thread-safe; costs nothing while nothing happens.
+// on the kernel's hostname, the mount table and its words on CPUs, memory and the machine's cards,
+// by inotify(7) on the folders of passwd, group, hostname, hosts, fstab and the user's
+// authorized_keys, which tools replace, and of what these link to, and by being told of the ends of
+// scripts. What changes nothing of the answer (other users' groups, say) is nobody's news, and many
+// changes at once are one. Thread-safe; costs nothing while nothing happens.
 class Changes {
  public:
   using Observer = std::function<agent::Observation(const agent::ObserveRequest&)>;

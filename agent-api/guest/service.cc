@@ -386,7 +386,8 @@ class Service final : public agent::Agent::Service {
                    agent::Observation* seen) const {
     if (program_.system.empty()) return;
     seen->set_sets_up_cards(true);
-    for (const agent::CardState& state : card_setup_.Look(macs, cards)) *seen->add_card_states() = state;
+    for (const agent::CardState& state : card_setup_.Look(macs, cards))
+      *seen->add_card_states() = state;
     for (const std::string& mac : card_setup_.Stale(macs)) seen->add_stale_cards(mac);
   }
 

@@ -46,9 +46,8 @@ std::string ActionOfCard(const std::string& card) { return ItemName(kCards, {car
 
 std::string NameOfCard(const std::string& card) {
   const size_t colon = card.find(':');
-  return colon == std::string::npos
-             ? "the network card with a way out"
-             : absl::StrCat("the network card on ", card.substr(colon + 1));
+  return colon == std::string::npos ? "the network card with a way out"
+                                    : absl::StrCat("the network card on ", card.substr(colon + 1));
 }
 
 MachineIdentity MachineOf(const MachineRecord& record) {
@@ -113,8 +112,10 @@ class CardsJudge {
     bool live = false;
     for (const FieldChange& change : scene_.now_changes) {
       if (!IsWithin(change.field, field)) continue;
-      changing_.insert(field);
+      // What waits for a restart is the definition's to report.
+      if (change.field == field) changing_.insert(field);
       if (!GoesLive(scene_, change)) continue;
+      changing_.insert(field);
       live = true;
       const std::string will = what == Action::ChangeCard::PLUG     ? "plugged in"
                                : what == Action::ChangeCard::UNPLUG ? "unplugged"

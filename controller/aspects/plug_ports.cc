@@ -19,6 +19,17 @@ std::vector<std::string> TakersOfPorts(const Config& config) {
   return takers;
 }
 
+// Of cards that go while the machine runs, which they do before anything comes.
+unsigned PortsOfLeavingCards(const Scene& scene) {
+  if (!scene.observed.guest.has_value() || !scene.observed.guest->sets_up_cards()) return 0;
+  const auto wanted = CardItemsOf(scene.desired.network());
+  unsigned leaving = 0;
+  for (const auto& card : CardItemsOf(scene.observed.domain.live.network())) {
+    if (std::find(wanted.begin(), wanted.end(), card) == wanted.end()) ++leaving;
+  }
+  return leaving;
+}
+
 }  // namespace
 
 std::vector<std::pair<std::string, std::string>> CardItemsOf(const Network& network) {
@@ -39,7 +50,7 @@ Way WayToPlug(const Scene& scene, const std::string& field) {
     if (taker == field) break;
     if (std::find(there.begin(), there.end(), taker) == there.end()) ++before;
   }
-  if (before < domain.ports->free) return {Way::kLive, ""};
+  if (before < domain.ports->free + PortsOfLeavingCards(scene)) return {Way::kLive, ""};
   return {Way::kRestart,
           absl::StrCat("no free PCIe port (", domain.ports->all, " are reserved at start)")};
 }

@@ -99,8 +99,8 @@ absl::Status LibvirtHypervisor::PlugCard(const ConnectionHandle& connection,
     if (absl::Status may = networks.MayChange(next->network, leaves ? 1 : 0); !may.ok()) return may;
   }
   if (absl::Status gone = UnplugCard(domain, card); !gone.ok()) return gone;
-  const absl::Status noted =
-      NoteLive(domain, [&](Config* config) { AdoptCard(defined, card, config->mutable_network()); });
+  const absl::Status noted = NoteLive(
+      domain, [&](Config* config) { AdoptCard(defined, card, config->mutable_network()); });
   if (!noted.ok()) return noted;
   if (on_network && !next->network.empty()) {
     if (absl::Status started = networks.Start({next->network}); !started.ok()) return started;

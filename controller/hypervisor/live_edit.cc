@@ -91,7 +91,8 @@ bool IsFreePlace(xml_node devices, xml_node address) {
   const unsigned bus = address.attribute("bus").as_uint();
   for (xml_node controller : devices.children("controller")) {
     if (!Is(controller, "type", "pci") || controller.attribute("index").as_uint() != bus) continue;
-    if (Is(controller, "model", "pcie-root-port")) return TakenPlaces(devices, "bus", 0).count(bus) == 0;
+    if (Is(controller, "model", "pcie-root-port"))
+      return TakenPlaces(devices, "bus", 0).count(bus) == 0;
     if (!Is(controller, "model", "pci-root")) return false;
     return TakenPlaces(devices, "slot", bus).count(address.attribute("slot").as_uint()) == 0;
   }

@@ -136,8 +136,9 @@ TEST_F(CardSetupTest, WhatWasBegunIsCompleted) {
 
 TEST_F(CardSetupTest, ARuleOfTheGuestsThatLeavesTheCardAloneIsObeyedAndTold) {
   patience_.appears = std::chrono::milliseconds(50);
-  CardSetup hasty({root_, [](const std::string&) { return false; }},
-                  [](const std::vector<std::string>&) { return absl::OkStatus(); }, patience_);
+  CardSetup hasty(
+      {root_, [](const std::string&) { return false; }},
+      [](const std::vector<std::string>&) { return absl::OkStatus(); }, patience_);
   PlugIn();
   RunNetworkd();
   NetworkdSays("unmanaged");

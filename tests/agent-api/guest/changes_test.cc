@@ -167,7 +167,8 @@ TEST_F(ChangesTest, TellOfTheCardsOfTheRequest) {
   Changes changes([&](const agent::ObserveRequest& request) {
     Cards cards;
     agent::Observation seen;
-    for (const auto& state : setup.Look({request.cards().begin(), request.cards().end()}, cards.Now()))
+    for (const auto& state :
+         setup.Look({request.cards().begin(), request.cards().end()}, cards.Now()))
       *seen.add_card_states() = state;
     return seen;
   });

@@ -74,8 +74,9 @@ TEST(CardToPlug, IsTheDefinitionsAndAtItsPlaceWhereThatIsFree) {
   DomainParts parts = Parts();
   const auto placed = [](std::string xml, const char* bus) {
     return absl::StrReplaceAll(
-        xml, {{"<model type=\"virtio\" />",
-               absl::StrCat("<model type=\"virtio\" /><address type=\"pci\" bus=\"", bus, "\" />")}});
+        xml,
+        {{"<model type=\"virtio\" />",
+          absl::StrCat("<model type=\"virtio\" /><address type=\"pci\" bus=\"", bus, "\" />")}});
   };
   const std::string definition = placed(MakeDomainXml(parts), "0x07");
   parts.config.mutable_network()->set_nat(false);
@@ -91,7 +92,8 @@ TEST(CardToPlug, IsTheDefinitionsAndAtItsPlaceWhereThatIsFree) {
       live, {{"</devices>", "<hostdev><address type='pci' bus='0x07'/></hostdev></devices>"}});
   EXPECT_THAT(CardToPlug(definition, taken, "nat")->xml, Not(HasSubstr("bus=")));
   EXPECT_THAT(CardToPlug(placed(MakeDomainXml(Parts()), "0x63"), live, "nat")->xml,
-              Not(HasSubstr("bus="))) << "no such port";
+              Not(HasSubstr("bus=")))
+      << "no such port";
   EXPECT_TRUE(absl::IsNotFound(CardToPlug(live, live, "nat").status()));
 }
 
@@ -102,7 +104,8 @@ TEST(CardToPlug, IsNoSecondOneInUserMode) {
   parts.config.mutable_network()->set_nat(false);
   const std::string live = absl::StrReplaceAll(
       MakeDomainXml(parts),
-      {{"</devices>", "<interface type='user'><mac address='52:54:00:aa:bb:cc'/></interface></devices>"}});
+      {{"</devices>",
+        "<interface type='user'><mac address='52:54:00:aa:bb:cc'/></interface></devices>"}});
   EXPECT_TRUE(absl::IsFailedPrecondition(CardToPlug(definition, live, "nat").status()));
   EXPECT_TRUE(absl::IsNotFound(CardToUnplug(live, "nat").status())) << "it is not rum's";
 }

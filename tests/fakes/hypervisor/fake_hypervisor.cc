@@ -269,13 +269,15 @@ absl::Status FakeHypervisor::ChangeCard(const MachineIdentity& machine, const Ca
     return absl::AbortedError("it is not defined");
   const bool there = HasCard(domain.live.network(), change.card);
   if (!plugs && !there) return absl::OkStatus();
-  if (plugs && there && CardText(domain.live, change.card) == CardText(domain.persistent, change.card))
+  if (plugs && there &&
+      CardText(domain.live, change.card) == CardText(domain.persistent, change.card))
     return absl::OkStatus();
   if (plugs && !there && domain.ports->free == 0)
     return absl::InternalError("No more available PCI slots");
   if (!plugs) ++domain.ports->free;
   if (plugs && !there) --domain.ports->free;
-  SetCard(change.card, plugs ? &domain.persistent.network() : nullptr, domain.live.mutable_network());
+  SetCard(change.card, plugs ? &domain.persistent.network() : nullptr,
+          domain.live.mutable_network());
   changes_.push_back((plugs ? there ? "exchange " : "plug " : "unplug ") + change.card);
   lock.unlock();
   Tell(machine);
