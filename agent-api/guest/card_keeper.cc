@@ -80,7 +80,7 @@ std::optional<CardKeeper> AskNetworkd(const NetworkWorld& world, const Link& lin
 }
 
 // Words of the lines of an interfaces(5).
-std::vector<std::vector<std::string>> LinesOf(const std::string& text) {
+std::vector<std::vector<std::string>> InterfacesLines(const std::string& text) {
   std::vector<std::vector<std::string>> lines;
   const std::string joined = absl::StrReplaceAll(text, {{"\\\n", " "}});
   for (const absl::string_view line : absl::StrSplit(joined, '\n')) {
@@ -91,8 +91,8 @@ std::vector<std::vector<std::string>> LinesOf(const std::string& text) {
   return lines;
 }
 
-bool Names(const std::string& text, const std::string& card) {
-  for (const std::vector<std::string>& words : LinesOf(text)) {
+bool NamesCard(const std::string& text, const std::string& card) {
+  for (const std::vector<std::string>& words : InterfacesLines(text)) {
     const bool naming = words[0] == "iface" || words[0] == "auto" ||
                         absl::StartsWith(words[0], "allow-") || words[0] == "mapping";
     if (naming && std::find(words.begin() + 1, words.end(), card) != words.end()) return true;
@@ -102,7 +102,7 @@ bool Names(const std::string& text, const std::string& card) {
 
 // Whether the main file has those of interfaces.d read.
 bool ReadsFolder(const std::string& text) {
-  for (const std::vector<std::string>& words : LinesOf(text)) {
+  for (const std::vector<std::string>& words : InterfacesLines(text)) {
     const bool reads =
         words[0] == "source" || words[0] == "source-directory" || words[0] == "source-dir";
     if (reads && words.size() > 1 && absl::StrContains(words[1], "interfaces.d")) return true;
@@ -125,13 +125,13 @@ std::optional<CardKeeper> AskIfupdown(const NetworkWorld& world, const Link& lin
   const std::string main = ReadFile(world.root + kInterfaces, kMostOfInterfaces);
   if (main.empty() || !world.has("ifup")) return std::nullopt;
   const CardKeeper takes = {CardKeeper::kTakes, CardKeeper::kIfupdown, ""};
-  if (IsUpByIfup(world, link.name) || Names(main, link.name)) return takes;
+  if (IsUpByIfup(world, link.name) || NamesCard(main, link.name)) return takes;
   const std::string own = IfupdownFileOf(link.mac);
   std::error_code none;
   for (const auto& file :
        fs::directory_iterator(world.root + kInterfaces + std::string(".d"), none)) {
     const std::string path = file.path().string();
-    if (path != world.root + own && Names(ReadFile(path, kMostOfInterfaces), link.name))
+    if (path != world.root + own && NamesCard(ReadFile(path, kMostOfInterfaces), link.name))
       return takes;
   }
   if (!ReadsFolder(main)) {
@@ -164,7 +164,8 @@ std::string PlainMac(const std::string& mac) { return absl::StrReplaceAll(mac, {
 }  // namespace
 
 CardKeeper KeeperOf(const NetworkWorld& world, const Link& link) {
-  if (!link.addresses.empty() || IsPartOfAnother(world, link)) return {CardKeeper::kTakes};
+  if (!link.addresses.empty() || IsPartOfAnother(world, link))
+    return {CardKeeper::kTakes, CardKeeper::kNobody, ""};
   std::optional<CardKeeper> best;
   for (const auto ask : {AskNetworkManager, AskNetworkd, AskIfupdown}) {
     std::optional<CardKeeper> said = ask(world, link);

@@ -106,7 +106,7 @@ bool DrainLinks(int socket, const std::set<std::string>& macs) {
        (size = recv(socket, buffer, sizeof buffer, 0)) > 0 || errno == ENOBUFS || errno == EINTR;) {
     if (size < 0 && errno == ENOBUFS) sign = true;
     if (size < 0 || sign) continue;
-    int left = static_cast<int>(size);
+    auto left = static_cast<unsigned>(size);
     for (auto* message = reinterpret_cast<nlmsghdr*>(buffer); NLMSG_OK(message, left);
          message = NLMSG_NEXT(message, left)) {
       if (message->nlmsg_type == RTM_NEWLINK || message->nlmsg_type == RTM_DELLINK) {
