@@ -16,6 +16,7 @@ struct NetworkWorld {
 
 // Who sees to it that a card has an address, by what the guest's network managers write down.
 struct CardKeeper {
+  // Their numbers are kept on disk.
   enum Manager { kNobody, kNetworkd, kNetworkManager, kIfupdown };
   enum What {
     kTakes,      // `manager` does, or the card needs none

@@ -27,8 +27,7 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr char kOwnList[] = "/var/lib/rum/cards";  // lines "MAC PATH"
-constexpr char kNoPath[] = "-";                    // of a card for which nothing could be made
+constexpr char kOwnList[] = "/var/lib/rum/cards";  // lines "MAC PATH", or see NoPathOf()
 constexpr size_t kMostOfList = 64 * 1024;
 constexpr char kToldToLeave[] = "systemd-networkd is told to leave it alone";
 
@@ -83,6 +82,12 @@ absl::Status BringUp(const std::string& name) {
   return absl::InternalError(absl::StrCat("bringing ", name, " up: ", std::strerror(error)));
 }
 
+// In place of a path: that a manager was asked in vain to see to a card, or that there was none.
+std::string NoPathOf(CardKeeper::Manager manager) {
+  return absl::StrCat("-", static_cast<int>(manager));
+}
+bool IsPath(const std::string& path) { return absl::StartsWith(path, "/"); }
+
 std::string HeaderOf(const std::string& mac) {
   return absl::StrCat(kOwnFile, mac, ", with which it goes.");
 }
@@ -127,7 +132,7 @@ void CardSetup::LookCloser(agent::CardState* state) const {
   const std::optional<Link> link = LinkOf(state->mac());
   if (!link.has_value()) return;
   const CardKeeper keeper = KeeperOf(world_, *link);
-  const bool tried = Has(ReadOwn(), {state->mac(), kNoPath});
+  const bool tried = Has(ReadOwn(), {state->mac(), NoPathOf(keeper.manager)});
   state->set_curable(keeper.what == CardKeeper::kLeaves && !tried);
   // One that was there when the guest booted, and that it leaves alone, is as its owner wants it.
   if (state->curable() || (keeper.what == CardKeeper::kRefuses && tried))
@@ -191,7 +196,7 @@ absl::Status CardSetup::WriteOwn(const std::vector<Own>& all) const {
 // What somebody put in its place stays.
 absl::Status CardSetup::Remove(const Own& own) {
   const std::string path = world_.root + own.path;
-  if (own.path != kNoPath && FirstLine(ReadFile(path, kMostOfList)) == HeaderOf(own.mac)) {
+  if (IsPath(own.path) && FirstLine(ReadFile(path, kMostOfList)) == HeaderOf(own.mac)) {
     const std::optional<Link> link = LinkOf(own.mac);
     // The card is about to go, so that it is no matter whether its manager minds.
     if (own.path == IfupdownFileOf(own.mac) && link.has_value()) (void)run_({"ifdown", link->name});
@@ -279,9 +284,9 @@ void CardSetup::AwaitAddress(const std::string& mac) const {
 
 // A rule of the guest's own comes before rum's, and says that nobody is to see to the card.
 absl::Status CardSetup::TakeBack(const std::string& mac) {
-  absl::Status status = Note({mac, kNoPath});
+  absl::Status status = Note({mac, NoPathOf(CardKeeper::kNetworkd)});
   for (const Own& own : ReadOwn()) {
-    if (own.mac == mac && own.path != kNoPath) status.Update(Remove(own));
+    if (own.mac == mac && IsPath(own.path)) status.Update(Remove(own));
   }
   return status;
 }
@@ -292,9 +297,10 @@ absl::Status CardSetup::SetUp(const std::string& mac) {
   if (absl::Status status = Await(mac, &link, &keeper); !status.ok()) return status;
   if (keeper.what == CardKeeper::kLeaves) {
     if (absl::Status told = Tell(keeper, link); !told.ok()) return told;
-    if (!AwaitTaken(mac)) return TakeBack(mac);
+    const bool taken = AwaitTaken(mac);
+    if (!taken && keeper.manager == CardKeeper::kNetworkd) return TakeBack(mac);
   } else if (keeper.what == CardKeeper::kRefuses) {
-    if (absl::Status noted = Note({mac, kNoPath}); !noted.ok()) return noted;
+    if (absl::Status noted = Note({mac, NoPathOf(keeper.manager)}); !noted.ok()) return noted;
     // Whoever gives it an address by hand finds it up; one that somebody keeps from others is his.
     if (keeper.manager != CardKeeper::kNobody || link.up) return absl::OkStatus();
     return BringUp(link.name);
