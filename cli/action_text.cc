@@ -80,6 +80,31 @@ std::string Disk(const Action::ChangeDisk& change) {
   }
 }
 
+std::string NameOfCard(const std::string& card) {
+  const size_t colon = card.find(':');
+  return colon == std::string::npos ? "with a way out"
+                                    : absl::StrCat("on ", card.substr(colon + 1));
+}
+
+std::string Card(const Action::ChangeCard& change) {
+  const std::string name = absl::StrCat("the network card ", NameOfCard(change.card()));
+  switch (change.what()) {
+    case Action::ChangeCard::PLUG:
+      return absl::StrCat("plug ", name, " in");
+    case Action::ChangeCard::UNPLUG:
+      return absl::StrCat("unplug ", name);
+    default:
+      return absl::StrCat("exchange ", name, " while it runs");
+  }
+}
+
+std::string SetUp(const Action::SetUpCards& set) {
+  if (set.cards().empty()) return "remove the settings of a network card that is gone";
+  std::vector<std::string> names;
+  for (const std::string& card : set.cards()) names.push_back(NameOfCard(card));
+  return absl::StrCat("set up the network card ", absl::StrJoin(names, ", "));
+}
+
 }  // namespace
 
 std::string ItemOf(const Action::AdoptFilesystems& adopt) {
@@ -122,6 +147,10 @@ std::string WouldDo(const Action& action) {
     case Action::kAdoptFilesystems:
       return absl::StrCat("change what the machine mounts (", ItemOf(action.adopt_filesystems()),
                           ")");
+    case Action::kChangeCard:
+      return Card(action.change_card());
+    case Action::kSetUpCards:
+      return SetUp(action.set_up_cards());
     case Action::kRunScript:
       return absl::StrCat(action.run_script().rerun() ? "re-run " : "run ",
                           action.run_script().kind(), " provisioning script");

@@ -83,6 +83,15 @@ void AddDisk(const Action::ChangeDisk& change, Differences* all) {
   Add(change.drive().empty() ? "resources.disk" : absl::StrCat(drive, ".size"), before, after, all);
 }
 
+void AddCard(const Action::ChangeCard& change, const std::string& what, Differences* all) {
+  const size_t colon = change.card().find(':');
+  const std::string field = colon == std::string::npos
+                                ? "network.nat"
+                                : ItemName("network.interfaces", {change.card().substr(colon + 1)});
+  const bool goes = change.what() == Action::ChangeCard::UNPLUG;
+  Add(field, goes ? what : "", goes ? "" : what, all);
+}
+
 void AddAction(const Action& action, Differences* all) {
   switch (action.kind_case()) {
     case Action::kSetForwards:
@@ -105,6 +114,8 @@ void AddAction(const Action& action, Differences* all) {
       return AddNames("storage", action.set_storage().removed(), action.set_storage().made(), all);
     case Action::kChangeDisk:
       return AddDisk(action.change_disk(), all);
+    case Action::kChangeCard:
+      return AddCard(action.change_card(), WouldDo(action), all);
     case Action::kAdoptFilesystems:
       return Add(ItemOf(action.adopt_filesystems()), "", WouldDo(action), all);
     case Action::kForgetBootScript:

@@ -88,6 +88,24 @@ absl::Status CheckDrive(const agent::DriveState& drive) {
                   CheckSize("the problem of a drive", drive.problem(), kMostReasonBytes)});
 }
 
+// `asked`: the MAC addresses of the request.
+absl::Status CheckCardStates(const google::protobuf::RepeatedPtrField<std::string>& asked,
+                             const agent::Observation& seen) {
+  absl::Status status = CheckCount("stale cards", seen.stale_cards_size(), kMostCards);
+  if (seen.card_states_size() > asked.size()) {
+    return Refused("the states of ", seen.card_states_size(), " cards, asked about ", asked.size());
+  }
+  for (const agent::CardState& card : seen.card_states()) {
+    if (std::find(asked.begin(), asked.end(), card.mac()) == asked.end())
+      return Refused("a card that nobody asked about");
+    status.Update(CheckSize("the problem of a card", card.problem(), kMostReasonBytes));
+  }
+  for (const std::string& mac : seen.stale_cards()) {
+    status.Update(CheckWord("the MAC address of a card", mac, ":"));
+  }
+  return status;
+}
+
 absl::Status CheckSettings(const agent::Settings& settings) {
   absl::Status status;
   std::vector<const google::protobuf::FieldDescriptor*> told;
@@ -151,6 +169,7 @@ absl::Status CheckReply(const agent::ObserveRequest& request, const agent::Obser
   for (const agent::ScriptRun& run : seen.runs()) status.Update(CheckRun(run));
   for (const agent::Card& card : seen.cards()) status.Update(CheckCard(card));
   for (const agent::DriveState& drive : seen.drives()) status.Update(CheckDrive(drive));
+  status.Update(CheckCardStates(request.cards(), seen));
   for (const agent::StaleUsers& users : seen.stale_users()) {
     status.Update(CheckSize("a path", users.target(), kMostPathBytes));
     status.Update(CheckSize("the users of a target", users.users(), kMostReasonBytes));

@@ -27,6 +27,8 @@ using agent::Agent;
 
 constexpr auto kUnaryDeadline = std::chrono::seconds(10);
 constexpr auto kStorageDeadline = std::chrono::minutes(30);  // terabytes on an emulated CPU
+constexpr auto kCardsDeadline =
+    std::chrono::minutes(5);  // a network may give no address for a while
 
 class GrpcGuestAgent : public GuestAgent {
  public:
@@ -87,6 +89,11 @@ class GrpcGuestAgent : public GuestAgent {
     if (status.ok()) status = CheckReply(request, reply);
     if (!status.ok()) return status;
     return reply;
+  }
+
+  absl::Status SetCards(const agent::SetCardsRequest& request) override {
+    agent::SetCardsReply reply;
+    return Unary(&Agent::Stub::SetCards, request, &reply, kCardsDeadline);
   }
 
   absl::StatusOr<agent::ScriptRun> RunScript(

@@ -39,6 +39,8 @@ class GuestAgent {
   // of the request, also those that could not be made.
   virtual absl::StatusOr<agent::SetStorageReply> SetStorage(
       const agent::SetStorageRequest& request) = 0;
+  // What Observation.sets_up_cards tells can be asked. Waits for cards that are on their way.
+  virtual absl::Status SetCards(const agent::SetCardsRequest& request) = 0;
   // `output` gets every chunk of output, from the calling thread; the result is the ended run, also
   // a failed one.
   virtual absl::StatusOr<agent::ScriptRun> RunScript(

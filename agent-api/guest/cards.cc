@@ -12,6 +12,7 @@
 
 #include <cerrno>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -33,42 +34,61 @@ std::string AddressText(const sockaddr* address) {
   return text;
 }
 
-// Empty: it is no card's own.
-std::string MacText(const sockaddr* address) {
-  if (address->sa_family != AF_PACKET) return "";
-  const auto* link = reinterpret_cast<const sockaddr_ll*>(address);
-  std::vector<std::string> bytes;
-  for (int i = 0; i < link->sll_halen; ++i) {
-    bytes.push_back(absl::StrCat(absl::Hex(link->sll_addr[i], absl::kZeroPad2)));
+std::string MacOfBytes(const unsigned char* bytes, size_t size) {
+  std::vector<std::string> texts;
+  for (size_t i = 0; i < size; ++i) {
+    texts.push_back(absl::StrCat(absl::Hex(bytes[i], absl::kZeroPad2)));
   }
-  return absl::StrJoin(bytes, ":");
+  return absl::StrJoin(texts, ":");
 }
 
-bool List(std::vector<agent::Card>* cards) {
-  cards->clear();
+// By which messages name the cards with these MAC addresses.
+std::set<unsigned> IndicesOf(const std::set<std::string>& macs) {
+  std::set<unsigned> indices;
+  for (const Link& link : LinksNow().value_or(std::vector<Link>())) {
+    if (macs.count(link.mac) > 0) indices.insert(link.index);
+  }
+  return indices;
+}
+
+// The MAC address that a message of a link carries; empty: none.
+std::string MacIn(const nlmsghdr* message) {
+  const auto* link = static_cast<const ifinfomsg*>(NLMSG_DATA(message));
+  int left = static_cast<int>(IFLA_PAYLOAD(message));
+  for (const rtattr* each = IFLA_RTA(link); RTA_OK(each, left); each = RTA_NEXT(each, left)) {
+    if (each->rta_type != IFLA_ADDRESS) continue;
+    return MacOfBytes(static_cast<const unsigned char*>(RTA_DATA(each)), RTA_PAYLOAD(each));
+  }
+  return "";
+}
+
+}  // namespace
+
+std::optional<std::vector<Link>> LinksNow() {
   ifaddrs* list = nullptr;
-  if (getifaddrs(&list) != 0) return false;
-  std::map<std::string, std::string> macs;
-  std::map<std::string, std::set<std::string>> addresses;
+  if (getifaddrs(&list) != 0) return std::nullopt;
+  std::map<std::string, Link> links;
   for (const ifaddrs* i = list; i != nullptr; i = i->ifa_next) {
     if ((i->ifa_flags & IFF_LOOPBACK) != 0) continue;
-    std::set<std::string>& of_card = addresses[i->ifa_name];
+    Link& link = links[i->ifa_name];
+    link.name = i->ifa_name;
+    link.up = (i->ifa_flags & IFF_UP) != 0;
     if (i->ifa_addr == nullptr) continue;
-    if (const std::string mac = MacText(i->ifa_addr); !mac.empty()) macs[i->ifa_name] = mac;
-    if (const std::string text = AddressText(i->ifa_addr); !text.empty()) of_card.insert(text);
+    if (i->ifa_addr->sa_family == AF_PACKET) {
+      const auto* own = reinterpret_cast<const sockaddr_ll*>(i->ifa_addr);
+      link.index = static_cast<unsigned>(own->sll_ifindex);
+      link.mac = MacOfBytes(own->sll_addr, own->sll_halen);
+    } else if (const std::string text = AddressText(i->ifa_addr); !text.empty()) {
+      link.addresses.insert(text);
+    }
   }
   freeifaddrs(list);
-  for (const auto& [name, texts] : addresses) {
-    agent::Card card;
-    card.set_name(name);
-    card.set_mac(macs[name]);
-    for (const std::string& text : texts) card.add_addresses(text);
-    cards->push_back(std::move(card));
-  }
-  return true;
+  std::vector<Link> all;
+  for (const auto& [name, link] : links) all.push_back(link);
+  return all;
 }
 
-int ListenToNetlink() {
+int ListenToLinks() {
   const int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;
@@ -78,9 +98,30 @@ int ListenToNetlink() {
   return -1;
 }
 
-}  // namespace
+bool DrainLinks(int socket, const std::set<std::string>& macs) {
+  alignas(nlmsghdr) char buffer[16384];
+  std::optional<std::set<unsigned>> indices;  // asked for once, if at all
+  bool sign = false;
+  for (ssize_t size;
+       (size = recv(socket, buffer, sizeof buffer, 0)) > 0 || errno == ENOBUFS || errno == EINTR;) {
+    if (size < 0 && errno == ENOBUFS) sign = true;
+    if (size < 0 || sign) continue;
+    auto left = static_cast<unsigned>(size);
+    for (auto* message = reinterpret_cast<nlmsghdr*>(buffer); NLMSG_OK(message, left);
+         message = NLMSG_NEXT(message, left)) {
+      if (message->nlmsg_type == RTM_NEWLINK || message->nlmsg_type == RTM_DELLINK) {
+        sign = sign || macs.count(MacIn(message)) > 0;
+      } else if (message->nlmsg_type == RTM_NEWADDR || message->nlmsg_type == RTM_DELADDR) {
+        const auto* address = static_cast<const ifaddrmsg*>(NLMSG_DATA(message));
+        if (!indices.has_value()) indices = IndicesOf(macs);
+        sign = sign || indices->count(address->ifa_index) > 0;
+      }
+    }
+  }
+  return sign;
+}
 
-Cards::Cards() : netlink_(ListenToNetlink()) {}
+Cards::Cards() : netlink_(ListenToLinks()) {}
 
 Cards::~Cards() {
   if (netlink_ >= 0) close(netlink_);
@@ -101,7 +142,16 @@ std::vector<agent::Card> Cards::Now() {
   const std::lock_guard<std::mutex> guard(mutex_);
   // Before the list is made: what changes meanwhile is news for the next call.
   const bool changed = Changed();
-  if (changed || !listed_) listed_ = List(&cards_);
+  if (!changed && listed_) return cards_;
+  cards_.clear();
+  const std::optional<std::vector<Link>> links = LinksNow();
+  listed_ = links.has_value();
+  for (const Link& link : links.value_or(std::vector<Link>())) {
+    agent::Card& card = cards_.emplace_back();
+    card.set_name(link.name);
+    card.set_mac(link.mac);
+    for (const std::string& text : link.addresses) card.add_addresses(text);
+  }
   return cards_;
 }
 

@@ -21,6 +21,7 @@
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "agent-api/guest/cards.h"
 #include "agent-api/guest/groups.h"
 #include "agent-api/guest/text_file.h"
 
@@ -113,6 +114,7 @@ Changes::Changes(Observer observe, std::vector<std::string> files)
       hostname_(open("/proc/sys/kernel/hostname", O_RDONLY | O_CLOEXEC)),
       mounts_(open("/proc/self/mounts", O_RDONLY | O_CLOEXEC)),
       uevents_(OpenUevents()),
+      links_(ListenToLinks()),
       thread_([this] { Watch(); }) {}
 
 Changes::~Changes() {
@@ -122,7 +124,7 @@ Changes::~Changes() {
   }
   Notice();
   thread_.join();
-  for (const int fd : {inotify_, wake_, hostname_, mounts_, uevents_}) {
+  for (const int fd : {inotify_, wake_, hostname_, mounts_, uevents_, links_}) {
     if (fd >= 0) close(fd);
   }
 }
@@ -160,11 +162,8 @@ bool Changes::Next(milliseconds patience, uint64_t* seen, agent::Changed* change
 }
 
 void Changes::Watch() {
-  pollfd fds[] = {{wake_, POLLIN, 0},
-                  {inotify_, POLLIN, 0},
-                  {hostname_, POLLPRI, 0},
-                  {mounts_, POLLPRI, 0},
-                  {uevents_, POLLIN, 0}};
+  pollfd fds[] = {{wake_, POLLIN, 0},    {inotify_, POLLIN, 0}, {hostname_, POLLPRI, 0},
+                  {mounts_, POLLPRI, 0}, {uevents_, POLLIN, 0}, {links_, POLLIN, 0}};
   auto looked = std::chrono::steady_clock::now() - kBetweenLooks;
   std::optional<Sign> first_sign;
   for (;;) {
@@ -185,6 +184,7 @@ void Changes::Watch() {
     if (fds[0].revents != 0) sign = read(wake_, &noticed, sizeof noticed) > 0 || sign;
     if (fds[1].revents != 0) sign = Drain() || sign;
     if (fds[4].revents != 0) sign = DrainUevents(uevents_) || sign;
+    if (fds[5].revents != 0) sign = DrainCards() || sign;
     for (const int i : {2, 3}) sign = (fds[i].revents & (POLLPRI | POLLERR)) != 0 || sign;
     if (sign && !first_sign.has_value()) first_sign.emplace();
     const auto now = std::chrono::steady_clock::now();
@@ -193,6 +193,15 @@ void Changes::Watch() {
     looked = now;
     Compare(std::exchange(first_sign, std::nullopt)->at_ms);
   }
+}
+
+bool Changes::DrainCards() {
+  std::set<std::string> macs;
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    macs.insert(request_.cards().begin(), request_.cards().end());
+  }
+  return DrainLinks(links_, macs);
 }
 
 bool Changes::Drain() {

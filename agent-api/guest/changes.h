@@ -17,11 +17,11 @@
 namespace rum::guest {
 
 // Notices when an observation would be answered differently than the host was told last: by poll(2)
-// on the kernel's hostname, the mount table and its words on CPUs and memory, by inotify(7) on the
-// folders of passwd, group, hostname, hosts, fstab and the user's authorized_keys, which tools
-// replace, and of what these link to, and by being told of the ends of scripts. What changes
-// nothing of the answer (other users' groups, say) is nobody's news, and many changes at once are
-// one. Thread-safe; costs nothing while nothing happens.
+// on the kernel's hostname, the mount table and its words on CPUs, memory and the machine's cards,
+// by inotify(7) on the folders of passwd, group, hostname, hosts, fstab and the user's
+// authorized_keys, which tools replace, and of what these link to, and by being told of the ends of
+// scripts. What changes nothing of the answer (other users' groups, say) is nobody's news, and many
+// changes at once are one. Thread-safe; costs nothing while nothing happens.
 class Changes {
  public:
   using Observer = std::function<agent::Observation(const agent::ObserveRequest&)>;
@@ -47,6 +47,7 @@ class Changes {
  private:
   void Watch();
   bool Drain();       // true: an event of something that may matter
+  bool DrainCards();  // the same of a card that the host asked about
   bool WatchFiles();  // also those of the user who was asked about last; true: others than before
   void WatchFile(const std::string& path, uint32_t events);
   void Compare(int64_t at_ms);
@@ -58,6 +59,7 @@ class Changes {
   const int hostname_;  // /proc/sys/kernel/hostname, -1: none
   const int mounts_;    // /proc/self/mounts, -1: none
   const int uevents_;   // netlink: CPUs and memory come and go; -1: nobody tells
+  const int links_;     // the same of cards and their addresses
   // The thread's own: of each folder's watch, the names in it that matter.
   std::map<int, std::set<std::string>> names_;
 

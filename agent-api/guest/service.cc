@@ -26,6 +26,7 @@
 #include "agent-api/forward/loopback.h"
 #include "agent-api/guest/authorized_keys.h"
 #include "agent-api/guest/calls.h"
+#include "agent-api/guest/card_setup.h"
 #include "agent-api/guest/cards.h"
 #include "agent-api/guest/changes.h"
 #include "agent-api/guest/cpus.h"
@@ -208,6 +209,15 @@ class Service final : public agent::Agent::Service {
     return ToGrpc(done.ok() ? kept : done);
   }
 
+  grpc::Status SetCards(grpc::ServerContext*, const agent::SetCardsRequest* request,
+                        agent::SetCardsReply*) override {
+    if (program_.system.empty())
+      return ToGrpc(absl::UnimplementedError("this agent sets up no network cards"));
+    const Calls::One call(&calls_);
+    return ToGrpc(Curable(card_setup_.Set({request->macs().begin(), request->macs().end()},
+                                          {request->awaited().begin(), request->awaited().end()})));
+  }
+
   grpc::Status RunScript(grpc::ServerContext* context, const agent::RunScriptRequest* request,
                          grpc::ServerWriter<agent::RunScriptEvent>* writer) override {
     return ToGrpc(scripts_->Run(*request, SinkOf(context, writer),
@@ -334,7 +344,9 @@ class Service final : public agent::Agent::Service {
     for (const std::string& group : GroupsOf(request.user())) seen.add_groups(group);
     for (const agent::ScriptRun& run : scripts_->Runs()) *seen.add_runs() = run;
     for (const std::string& key : AuthorizedKeysOf(request.user())) seen.add_authorized_keys(key);
-    for (const agent::Card& card : cards_.Now()) *seen.add_cards() = card;
+    const std::vector<agent::Card> cards = cards_.Now();
+    for (const agent::Card& card : cards) *seen.add_cards() = card;
+    LookAtCards({request.cards().begin(), request.cards().end()}, cards, &seen);
     const std::vector<agent::Volume> volumes(request.volumes().begin(), request.volumes().end());
     for (const agent::VolumeState& state : ObserveStorage(volumes, request.user()))
       *seen.add_volumes() = state;
@@ -355,6 +367,15 @@ class Service final : public agent::Agent::Service {
     seen.set_boot_script_hash(scripts_->BootScriptHash());
     FitToBudget(request, &seen);
     return seen;
+  }
+
+  void LookAtCards(const std::vector<std::string>& macs, const std::vector<agent::Card>& cards,
+                   agent::Observation* seen) const {
+    if (program_.system.empty()) return;
+    seen->set_sets_up_cards(true);
+    for (const agent::CardState& state : card_setup_.Look(macs, cards))
+      *seen->add_card_states() = state;
+    for (const std::string& mac : card_setup_.Stale(macs)) seen->add_stale_cards(mac);
   }
 
   agent::Resources ResourcesNow() const {
@@ -403,6 +424,7 @@ class Service final : public agent::Agent::Service {
   const int replaced_;
   Calls calls_;
   Cards cards_;
+  CardSetup card_setup_;
   Changes changes_;
 };
 

@@ -117,6 +117,9 @@ void FitToBudget(const agent::ObserveRequest& request, agent::Observation* seen)
   FitReasons(seen->mutable_volumes());
   FitDrives(seen->mutable_drives());
   FitUsers(*seen, seen->mutable_stale_users());
+  for (agent::CardState& card : *seen->mutable_card_states())
+    Cut(kToldOfADrive, card.mutable_problem());
+  while (seen->stale_cards_size() > kMostCards) seen->mutable_stale_cards()->RemoveLast();
 }
 
 void FitToBudget(agent::SetStorageReply* reply) {

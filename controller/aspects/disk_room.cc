@@ -1,9 +1,9 @@
 #include "controller/aspects/disk_room.h"
 
 #include <algorithm>
-#include <set>
 
 #include "absl/strings/str_cat.h"
+#include "controller/aspects/plug_ports.h"
 #include "controller/base/utf8.h"
 #include "controller/hypervisor/definition.h"
 #include "state/item_name.h"
@@ -116,24 +116,12 @@ Way DiskRoom::OfDrive(const FieldChange& change) const {
     for (const auto& [name, drive] : config->drives()) {
       const std::string item = absl::StrCat("drives.", name);
       if (change.field == item) {
-        return HasDrive(domain_.live, name) ? Unplugging(name) : Plugging(name);
+        return HasDrive(domain_.live, name) ? Unplugging(name) : WayToPlug(scene_, item);
       }
       if (change.field == absl::StrCat(item, ".size")) return Growing(DriveSerial(name));
     }
   }
   return AtRestart(change.reason);
-}
-
-// Each takes a port; those that come first in the file's order of names get what there is.
-Way DiskRoom::Plugging(const std::string& drive) const {
-  std::set<std::string> wanting;
-  for (const auto& [name, unused] : scene_.desired.drives()) {
-    if (!HasDrive(domain_.live, name)) wanting.insert(name);
-  }
-  const auto before = std::distance(wanting.begin(), wanting.find(drive));
-  if (before < static_cast<ptrdiff_t>(domain_.ports->free)) return {Way::kLive, ""};
-  return AtRestart(
-      absl::StrCat("no free PCIe port (", domain_.ports->all, " are reserved at start)"));
 }
 
 Way DiskRoom::Unplugging(const std::string& drive) const {
@@ -166,7 +154,8 @@ Way DiskRoom::OfFilesystem(const std::string& item) const {
   for (const std::string& drive : after->second.Drives()) {
     if (HasDrive(domain_.live, drive)) continue;
     if (!domain_.ports.has_value()) return AtRestart("");
-    if (Way way = Plugging(drive); way.what != Way::kLive) return way;
+    Way way = WayToPlug(scene_, absl::StrCat("drives.", drive));
+    if (way.what != Way::kLive) return way;
   }
   return {Way::kLive, ""};
 }

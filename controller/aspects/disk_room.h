@@ -43,7 +43,6 @@ class DiskRoom {
 
  private:
   Way OfDrive(const FieldChange& change) const;
-  Way Plugging(const std::string& drive) const;
   Way Unplugging(const std::string& drive) const;
   Way Growing(const std::string& serial) const;
   Way OfFilesystem(const std::string& item) const;

@@ -16,6 +16,8 @@ constexpr char kLost[] = "the connection to the agent in the guest was lost";
 // that much later is ended.
 constexpr absl::Duration kUnaryPatience = absl::Seconds(10);
 constexpr absl::Duration kStoragePatience = absl::Minutes(30);
+// Beyond what a guest waits for a card, and a tool of its own for an address.
+constexpr absl::Duration kCardsPatience = absl::Minutes(5);
 constexpr absl::Duration kLater = absl::Seconds(30);
 
 }  // namespace
@@ -146,6 +148,11 @@ absl::StatusOr<agent::SetStorageReply> GuestProcess::SetStorage(
   if (!status.ok()) return status;
   if (absl::Status said = CheckReply(request, reply); !said.ok()) return Refuse(said);
   return reply;
+}
+
+absl::Status GuestProcess::SetCards(const agent::SetCardsRequest& request) {
+  agent::SetCardsReply reply;
+  return Unary(guests::SET_CARDS, request, &reply, kCardsPatience);
 }
 
 absl::Status GuestProcess::CancelRun(const std::string& run_id) {

@@ -57,6 +57,7 @@ class GuestProcess : public GuestAgent {
   absl::Status CancelRun(const std::string& run_id) override;
   absl::Status Set(const agent::Settings& settings) override;
   absl::Status SetResources(const agent::SetResourcesRequest& request) override;
+  absl::Status SetCards(const agent::SetCardsRequest& request) override;
   absl::Status SetBootScript(const agent::SetBootScriptRequest& request) override;
   absl::Status Exec(const std::function<bool(agent::ExecInput*)>& next_input,
                     const std::function<void(const agent::ExecOutput&)>& output) override;

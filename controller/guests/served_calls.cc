@@ -98,6 +98,9 @@ absl::Status ServedCalls::Make(const guests::ToProcess::Call& call, CallStream* 
     case guests::SET_RESOURCES:
       return CallWith<agent::SetResourcesRequest>(
           bytes, [&](const auto& request) { return agent_.SetResources(request); });
+    case guests::SET_CARDS:
+      return CallWith<agent::SetCardsRequest>(
+          bytes, [&](const auto& request) { return agent_.SetCards(request); });
     case guests::SET_HOSTNAME:
       return CallWith<agent::SetHostnameRequest>(
           bytes, [&](const auto& request) { return agent_.SetHostname(request.hostname()); });

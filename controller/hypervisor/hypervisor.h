@@ -122,6 +122,13 @@ struct DiskChange {
   google::protobuf::Map<std::string, FsList> filesystems;
 };
 
+// What becomes of one network card of a running machine: one of CardsOf() (domain_xml.h).
+struct CardChange {
+  enum What { kPlug, kUnplug };
+  What what = kPlug;
+  std::string card;
+};
+
 // org.rum.agent.0: what the controller asks the agent; org.rum.forward.0: forwarded connections.
 enum class GuestChannel { kAgent, kForward };
 
@@ -142,6 +149,10 @@ class Hypervisor {
   // nobody in the guest may use any more; Unavailable: the guest has not let go of it yet. Notes
   // which filesystems it has from now on. Ok when it is so already.
   virtual absl::Status ChangeDisk(const MachineIdentity& machine, const DiskChange& change) = 0;
+  // The same of a card: as Define() wrote it for the next start, also one that is there otherwise,
+  // which is exchanged, or out. What networks it needs run then, and those that rum made and nobody
+  // needs any more are gone. FailedPrecondition: its network cannot change now.
+  virtual absl::Status ChangeCard(const MachineIdentity& machine, const CardChange& change) = 0;
   // Goes on with one that is paused, suspended or saved, and starts one anew whose kernel panicked
   // or that is shutting down. Ok when it runs already.
   virtual absl::Status Start(const MachineIdentity& machine) = 0;

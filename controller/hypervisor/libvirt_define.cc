@@ -205,12 +205,13 @@ absl::Status LibvirtHypervisor::LookAtDisks(const MachineIdentity& machine,
                           present->places.drives);
 }
 
-// Whether starting the machine starts libvirt's default network, or has done so before: what was
-// off is to be off again when the machine is removed.
+// Whether starting the machine, or plugging its card in while it runs, starts libvirt's default
+// network, or has done so before: what was off is to be off again when the machine is removed.
 absl::StatusOr<bool> LibvirtHypervisor::DefaultIsToStart(Networks* networks, const Config& config,
                                                          const FoundDomain& found) {
   if (found.persistent.has_value() && found.persistent->started_default) return true;
-  if (found.running || !config.network().nat()) return false;
+  const bool is_on = found.live.has_value() && found.live->config.network().nat();
+  if (is_on || !config.network().nat()) return false;
   return networks->DefaultIsOff();
 }
 

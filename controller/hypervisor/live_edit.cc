@@ -3,6 +3,7 @@
 #include <google/protobuf/util/json_util.h>
 #include <google/protobuf/util/message_differencer.h>
 
+#include <algorithm>
 #include <map>
 #include <pugixml.hpp>
 #include <set>
@@ -35,14 +36,28 @@ class LiveXml {
         absl::StrCat("not the XML of a domain: ", parsed_ ? "no <domain>" : parsed_.description()));
   }
   xml_node domain() const { return domain_; }
+  xml_node devices() const { return domain_.child("devices"); }
   // Null: it has none.
-  xml_node Drive(const std::string& drive) const {
+  xml_node Drive(const std::string& drive) const { return Own(DriveAlias(DriveSerial(drive))); }
+  xml_node Card(const std::string& card) const { return Own(CardAlias(card)); }
+  // Whether a card of it that is not rum's is in user mode: QEMU gives all of these one address.
+  bool HasUserCardOfOthers() const {
     const auto own = FindOwnDevices(domain_, ReadOwnMetadata(domain_));
-    const auto found = own.find(DriveAlias(DriveSerial(drive)));
-    return found == own.end() ? xml_node() : found->second;
+    for (xml_node card : devices().children("interface")) {
+      if (!Is(card, "type", "user")) continue;
+      if (std::none_of(own.begin(), own.end(), [&](const auto& o) { return o.second == card; }))
+        return true;
+    }
+    return false;
   }
 
  private:
+  xml_node Own(const std::string& alias) const {
+    const auto own = FindOwnDevices(domain_, ReadOwnMetadata(domain_));
+    const auto found = own.find(alias);
+    return found == own.end() ? xml_node() : found->second;
+  }
+
   pugi::xml_document document_;
   const pugi::xml_parse_result parsed_;
   const xml_node domain_;
@@ -68,6 +83,28 @@ std::set<unsigned> TakenPlaces(xml_node devices, const char* what, unsigned bus)
     }
   }
   return taken;
+}
+
+// Whether a device can be plugged in at that address of the domain that has these.
+bool IsFreePlace(xml_node devices, xml_node address) {
+  if (!Is(address, "type", "pci")) return false;
+  const unsigned bus = address.attribute("bus").as_uint();
+  for (xml_node controller : devices.children("controller")) {
+    if (!Is(controller, "type", "pci") || controller.attribute("index").as_uint() != bus) continue;
+    if (Is(controller, "model", "pcie-root-port"))
+      return TakenPlaces(devices, "bus", 0).count(bus) == 0;
+    if (!Is(controller, "model", "pci-root")) return false;
+    return TakenPlaces(devices, "slot", bus).count(address.attribute("slot").as_uint()) == 0;
+  }
+  return false;
+}
+
+absl::Status NoCard(const std::string& card) {
+  return absl::NotFoundError(absl::StrCat("no card ", card, " in its definition"));
+}
+
+LiveCard AsLiveCard(xml_node card) {
+  return {TextOfNode(card), card.child("source").attribute("network").value()};
 }
 
 // Elements of the namespace as its only prefix has them, without it: libvirt adds it.
@@ -104,6 +141,31 @@ absl::StatusOr<std::string> DriveToUnplug(const std::string& live, const std::st
   const xml_node disk = now.Drive(drive);
   if (!disk) return NoDrive(drive);
   return TextOfNode(disk);
+}
+
+absl::StatusOr<LiveCard> CardToPlug(const std::string& definition, const std::string& live,
+                                    const std::string& card) {
+  const LiveXml next(definition), now(live);
+  if (!next.status().ok()) return next.status();
+  if (!now.status().ok()) return now.status();
+  xml_node node = next.Card(card);
+  if (!node) return NoCard(card);
+  if (Is(node, "type", "user") && now.HasUserCardOfOthers()) {
+    return absl::FailedPreconditionError(
+        "the machine has a card in user mode that is not rum's: a second one would get the same "
+        "address");
+  }
+  now.devices().remove_child(now.Card(card));  // it goes before
+  if (!IsFreePlace(now.devices(), node.child("address"))) node.remove_child("address");
+  return AsLiveCard(node);
+}
+
+absl::StatusOr<LiveCard> CardToUnplug(const std::string& live, const std::string& card) {
+  const LiveXml now(live);
+  if (!now.status().ok()) return now.status();
+  const xml_node node = now.Card(card);
+  if (!node) return NoCard(card);
+  return AsLiveCard(node);
 }
 
 absl::StatusOr<std::string> MetadataWith(const std::string& live,

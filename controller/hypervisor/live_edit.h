@@ -20,6 +20,20 @@ absl::StatusOr<std::string> DriveToPlug(const std::string& definition, const std
 // The disk of rum's drive as `live` has it. NotFound: it has none.
 absl::StatusOr<std::string> DriveToUnplug(const std::string& live, const std::string& drive);
 
+// One of CardsOf() (domain_xml.h), and libvirt's network that it is on; empty: it is on none.
+struct LiveCard {
+  std::string xml;
+  std::string network;
+};
+// The card of rum's as `definition` has it, to be plugged into the domain that runs as `live`: at
+// the same place, by which a guest may name it, if that is free there. NotFound: it has none.
+// FailedPrecondition: somebody else's card of `live` would have the same address.
+absl::StatusOr<LiveCard> CardToPlug(const std::string& definition, const std::string& live,
+                                    const std::string& card);
+// The card of rum's as `live` has it, also where somebody put it on another network. NotFound: it
+// has none.
+absl::StatusOr<LiveCard> CardToUnplug(const std::string& live, const std::string& card);
+
 // rum's metadata of `live` with its configuration edited, as virDomainSetMetadata() takes them, for
 // the namespace kMetadataUri; empty: nothing is to change. FailedPrecondition: it has none.
 absl::StatusOr<std::string> MetadataWith(const std::string& live,

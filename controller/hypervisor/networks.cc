@@ -162,6 +162,28 @@ absl::StatusOr<std::map<std::string, std::string>> Networks::Make(const Config& 
   return names;
 }
 
+absl::StatusOr<bool> Networks::RunsAsDefined(virNetworkPtr network) {
+  absl::StatusOr<NetworkFacts> live = FactsOf(network, 0);
+  absl::StatusOr<NetworkFacts> next = FactsOf(network, VIR_NETWORK_XML_INACTIVE);
+  if (!live.ok()) return live.status();
+  if (!next.ok()) return next.status();
+  return live->network == next->network;
+}
+
+absl::Status Networks::MayChange(const std::string& name, int leaving) {
+  if (!IsOwn(name)) return absl::OkStatus();
+  absl::StatusOr<NetworkHandle> network = FindNetwork(connection_.get(), name);
+  if (!network.ok()) return network.status();
+  if (!*network || virNetworkIsActive(network->get()) != 1) return absl::OkStatus();
+  const absl::StatusOr<bool> as_defined = RunsAsDefined(network->get());
+  if (!as_defined.ok() || *as_defined) return as_defined.status();
+  const int ports = virNetworkListAllPorts(network->get(), nullptr, 0);
+  if (ports < 0) return LibvirtError(absl::StrCat("network ", name));
+  if (ports <= leaving) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("network ", name, " cannot change while others have a card on it"));
+}
+
 absl::Status Networks::StartOne(const std::string& name) {
   absl::StatusOr<NetworkHandle> network = FindNetwork(connection_.get(), name);
   if (!network.ok()) return network.status();
@@ -173,11 +195,8 @@ absl::Status Networks::StartOne(const std::string& name) {
   const std::string doing = absl::StrCat("network ", name);
   if (virNetworkIsActive(network->get()) == 1) {
     if (!IsOwn(name)) return absl::OkStatus();
-    absl::StatusOr<NetworkFacts> live = FactsOf(network->get(), 0);
-    absl::StatusOr<NetworkFacts> next = FactsOf(network->get(), VIR_NETWORK_XML_INACTIVE);
-    if (!live.ok()) return live.status();
-    if (!next.ok()) return next.status();
-    if (live->network == next->network) return absl::OkStatus();
+    const absl::StatusOr<bool> as_defined = RunsAsDefined(network->get());
+    if (!as_defined.ok() || *as_defined) return as_defined.status();
     if (virNetworkListAllPorts(network->get(), nullptr, 0) != 0) return absl::OkStatus();
     if (virNetworkDestroy(network->get()) != 0) return LibvirtError(doing);
   }

@@ -33,6 +33,9 @@ class Networks {
   // Starts those of `names` that are inactive and libvirt's default or our own; one of our own that
   // runs with an old definition, and nobody is on it, begins anew. The machine is off.
   absl::Status Start(const std::vector<std::string>& names);
+  // FailedPrecondition: Start() could not make it what its definition says, as more are on it than
+  // the `leaving` that will have left by then.
+  absl::Status MayChange(const std::string& name, int leaving);
   // libvirt has its network "default", and it is off.
   absl::StatusOr<bool> DefaultIsOff();
   // Stops it again, if no machine is on it, nor will be when it starts; true: it did.
@@ -45,6 +48,7 @@ class Networks {
   absl::StatusOr<std::vector<Subnet>> UsedByOthersThan(const std::string& name);
   absl::StatusOr<bool> Joins(const Interface& interface);
   absl::StatusOr<HostNetwork> Wanted(const Interface& interface);
+  absl::StatusOr<bool> RunsAsDefined(virNetworkPtr network);
   absl::Status StartOne(const std::string& name);
   bool IsOwn(const std::string& name) const { return ledger_->networks().count(name) > 0; }
   absl::Status RemoveOne(const std::string& name);

@@ -109,6 +109,21 @@ TEST(Diff, EveryKindOfActionIsADifference) {
   }
 }
 
+TEST(Diff, OfACardIsItsFieldWithWhatBecomesOfIt) {
+  Plan plan;
+  for (const auto& [card, what] : {std::pair{"nat", Action::ChangeCard::UNPLUG},
+                                   {"network:lab", Action::ChangeCard::PLUG},
+                                   {"network:lan", Action::ChangeCard::EXCHANGE}}) {
+    Action::ChangeCard* const change = plan.add_actions()->mutable_change_card();
+    change->set_card(card);
+    change->set_what(what);
+  }
+  EXPECT_EQ(RenderDiff(DiffOf(plan), kPlain),
+            "- network.nat: unplug the network card with a way out  (live)\n"
+            "+ network.interfaces[lab]: plug the network card on lab in  (live)\n"
+            "+ network.interfaces[lan]: exchange the network card on lan while it runs  (live)\n");
+}
+
 TEST(Diff, TextsOfFilesAreShownOnOneLineAndAsksAreMarked) {
   Plan plan;
   AddChange("network.hostname", "a\n+ b", "\033[2J", RESTART, "", plan.mutable_waiting());

@@ -79,6 +79,10 @@ std::string Name(const Action& action) {
       return absl::StrCat(name, " ", Action::ChangeDisk::What_Name(action.change_disk().what()));
     case Action::kAdoptFilesystems:
       return name + " adopt";
+    case Action::kChangeCard:
+      return absl::StrCat(name, " ", Action::ChangeCard::What_Name(action.change_card().what()));
+    case Action::kSetUpCards:
+      return name + " set up";
     case Action::kRunScript:
       return absl::StrCat(name, action.run_script().rerun() ? " again" : "");
     case Action::kForgetBootScript:
@@ -141,6 +145,21 @@ void Model::ChangeDisk(const Action::ChangeDisk& change) {
   const std::string serial = drive.empty() ? "rum.root" : DriveSerial(drive);
   for (agent::DriveState& seen : *observed.guest->mutable_drives()) {
     if (seen.serial() == serial) seen.set_grows(false);
+  }
+}
+
+// As `wanted` has it, if it does.
+void Model::ChangeCard(const std::string& card, const Network& wanted) {
+  Network* const live = observed.domain.live.mutable_network();
+  if (card == "nat") return live->set_nat(wanted.nat());
+  const Network before = *live;
+  live->clear_interfaces();
+  const auto is_it = [&](const Interface& one) { return "network:" + one.network() == card; };
+  for (const Interface& other : before.interfaces()) {
+    if (!is_it(other)) *live->add_interfaces() = other;
+  }
+  for (const Interface& one : wanted.interfaces()) {
+    if (is_it(one)) *live->add_interfaces() = one;
   }
 }
 
@@ -210,6 +229,14 @@ void Model::Apply(const Action& action) {
     Define();
     *domain.live.mutable_fs() =
         AdoptedFs(domain.live, desired, action.adopt_filesystems().changed());
+  } else if (action.has_change_card()) {
+    Define();
+    ChangeCard(action.change_card().card(), domain.persistent.network());
+  } else if (action.has_set_up_cards()) {
+    observed.guest->clear_stale_cards();
+    for (agent::CardState& state : *observed.guest->mutable_card_states()) {
+      if (state.curable()) state.clear_problem();
+    }
   } else if (action.has_forget_boot_script()) {
     observed.guest->clear_boot_script_hash();
   } else if (action.has_run_script()) {

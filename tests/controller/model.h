@@ -25,6 +25,7 @@ struct Model {
  private:
   void Define();
   void ChangeDisk(const Action::ChangeDisk& change);
+  void ChangeCard(const std::string& card, const Network& wanted);
 };
 
 // A whole valid configuration: two ports, two groups, both scripts.

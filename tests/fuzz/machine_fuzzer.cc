@@ -113,6 +113,7 @@ class SayingAgent final : public rum::FakeGuestAgent {
   }
   absl::Status CancelRun(const std::string&) override { return Done(); }
   absl::Status SetResources(const rum::agent::SetResourcesRequest&) override { return Done(); }
+  absl::Status SetCards(const rum::agent::SetCardsRequest&) override { return Done(); }
   absl::Status SetBootScript(const rum::agent::SetBootScriptRequest&) override { return Done(); }
 
  private:

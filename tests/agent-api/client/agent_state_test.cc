@@ -79,6 +79,12 @@ TEST_F(AgentState, CpusAndMemoryAreOnlyThoseThatItIsGiven) {
   EXPECT_TRUE(absl::IsUnimplemented(agent_->SetResources(request)));
 }
 
+// The same of this host's network cards.
+TEST_F(AgentState, CardsAreNotSetUpByAnAgentOnThisHost) {
+  EXPECT_FALSE(Observe().sets_up_cards());
+  EXPECT_TRUE(absl::IsUnimplemented(agent_->SetCards(agent::SetCardsRequest())));
+}
+
 TEST_F(AgentState, BringsCpusAndMemoryOnlineAndTellsOfThem) {
   namespace fs = std::filesystem;
   const std::string system = folder_ / "system";

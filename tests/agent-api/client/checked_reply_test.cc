@@ -86,6 +86,12 @@ TEST(CheckedReply, OfAnObservationWhatNoAgentSaysIsRefusedAndNamed) {
        [](auto* s) {
          while (s->runs_size() < 257) *s->add_runs() = HonestRun();
        }},
+      {"the states of 1 cards", [](auto* s) { s->add_card_states(); }},
+      {"the MAC address", [](auto* s) { s->add_stale_cards("x y"); }},
+      {"65 stale cards",
+       [](auto* s) {
+         while (s->stale_cards_size() < 65) s->add_stale_cards("52:54:00:00:00:01");
+       }},
       {"65 network cards", [](auto* s) { s->add_cards(); }},
       {"the name of a card", [](auto* s) { s->mutable_cards(0)->set_name(std::string(257, 'c')); }},
       {"the MAC address", [](auto* s) { s->mutable_cards(0)->set_mac("x\ny"); }},

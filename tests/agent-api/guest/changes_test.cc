@@ -2,15 +2,19 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
 
 #include "agent-api/guest/authorized_keys.h"
+#include "agent-api/guest/card_setup.h"
+#include "agent-api/guest/cards.h"
 #include "agent-api/guest/groups.h"
 #include "agent-api/guest/mount_table.h"
 #include "agent-api/guest/storage.h"
@@ -155,6 +159,30 @@ TEST_F(ChangesTest, OfAUserThatIsAskedForLaterAreToldToo) {
   Observe("dev");
   Replace("/etc/group", "syslog,dev", "syslog");
   EXPECT_THAT(Next(), ElementsAre("groups"));
+}
+
+TEST_F(ChangesTest, TellOfTheCardsOfTheRequest) {
+  ASSERT_EQ(unshare(CLONE_NEWNET), 0);
+  CardSetup setup;
+  Changes changes([&](const agent::ObserveRequest& request) {
+    Cards cards;
+    agent::Observation seen;
+    for (const auto& state :
+         setup.Look({request.cards().begin(), request.cards().end()}, cards.Now()))
+      *seen.add_card_states() = state;
+    return seen;
+  });
+  agent::ObserveRequest request;
+  request.add_cards("52:54:00:00:00:01");
+  changes.Told(request, agent::Observation());
+  uint64_t seen = changes.count();
+  ASSERT_EQ(std::system("ip link add other type bridge && ip link add card0 type bridge && "
+                        "ip link set card0 address 52:54:00:00:00:01"),
+            0);
+  agent::Changed change;
+  ASSERT_TRUE(changes.Next(kPatience, &seen, &change));
+  EXPECT_THAT(std::vector<std::string>(change.what().begin(), change.what().end()),
+              ElementsAre("card_states"));
 }
 
 TEST(Differences, AreNeitherAddressesNorRunsThatGoOn) {

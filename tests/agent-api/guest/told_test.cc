@@ -73,6 +73,12 @@ TEST(Told, ALongReasonEndsWithTheWordThatItWasCut) {
   EXPECT_LT(reply.volumes(0).problem().size(), kMostReasonBytes);
   EXPECT_THAT(reply.volumes(0).problem(), testing::EndsWith("(cut)"));
   EXPECT_EQ(reply.volumes(1).problem(), "short");
+  agent::Observation seen;
+  seen.add_card_states()->set_problem(std::string(1 << 20, 'p'));
+  for (int i = 0; i < 300; ++i) seen.add_stale_cards("52:54:00:00:00:01");
+  FitToBudget({}, &seen);
+  EXPECT_THAT(seen.card_states(0).problem(), testing::EndsWith("(cut)"));
+  EXPECT_THAT(seen.stale_cards(), SizeIs(kMostCards));
 }
 
 }  // namespace

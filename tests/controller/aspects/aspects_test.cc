@@ -41,7 +41,9 @@ std::map<std::string, Case> Cases() {
       {"agent", {nullptr, [](Model* m) { Guest(m).set_not_replaced("a newer agent"); }}},
       {"network.hostname", {[](Model* m) { Guest(m).set_hostname("typed"); }, NoAgent}},
       {"user.groups", {[](Model* m) { Guest(m).mutable_groups()->RemoveLast(); }, NoAgent}},
-      {"cards", {nullptr, [](Model* m) { Guest(m).add_cut("cards"); }}},
+      {"cards",
+       {[](Model* m) { m->observed.domain.live.mutable_network()->set_nat(false); },
+        [](Model* m) { Guest(m).add_cut("cards"); }}},
       {"ssh.authorized_keys", {[](Model* m) { Guest(m).clear_authorized_keys(); }, NoAgent}},
       {"disks",
        {[](Model* m) { m->observed.domain.live.mutable_drives()->erase("data"); },
@@ -91,6 +93,7 @@ Model Full() {
     state->set_holds(true);
   }
   Guest(&model).mutable_settings()->set_timezone("Europe/Berlin");
+  Guest(&model).set_sets_up_cards(true);
   model.observed.domain.ports = PlugPorts{8, 14};
   for (const char* serial : {"rum.root", "rum-data"})
     Guest(&model).add_drives()->set_serial(serial);

@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "controller/decide/plan.h"
 #include "controller/hypervisor/definition.h"
@@ -306,6 +307,61 @@ TEST_P(Suite, ChangesTheDisksOfAMachineThatRuns) {
   ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
   ExpectEqual(Look(machine_).live, DefinitionFor(config, std::nullopt));
   EXPECT_THAT(Look(machine_).grown, testing::IsEmpty());
+}
+
+TEST_P(Suite, ChangesTheCardsOfAMachineThatRuns) {
+  Config config = SomeConfig();
+  Network* const network = config.mutable_network();
+  network->set_nat(false);
+  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  const auto change = [&](CardChange::What what, const std::string& card) {
+    EXPECT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr), absl::OkStatus());
+    absl::Status status;
+    for (int twice = 0; twice < 2 && status.ok(); ++twice)
+      status = hypervisor_->ChangeCard(machine_, {what, card});
+    return status;
+  };
+  const auto expect_live = [&] {
+    const DomainState state = Look(machine_);
+    ExpectEqual(state.live, state.persistent);
+    ExpectEqual(state.live, DefinitionFor(config, std::nullopt));
+  };
+  const std::optional<PlugPorts> ports = Look(machine_).ports;
+  network->set_nat(true);
+  const absl::Status plugged = change(CardChange::kPlug, "nat");
+  EXPECT_EQ(plugged.ok(), ports.has_value()) << plugged;
+  EXPECT_EQ(Look(machine_).live.network().nat(), ports.has_value());
+  if (!ports.has_value()) return;
+
+  expect_live();
+  EXPECT_EQ(Look(machine_).ports->free, ports->free - 1);
+  EXPECT_EQ(hypervisor_->ChangeCard(machine_, {CardChange::kPlug, "network:none"}).code(),
+            absl::StatusCode::kAborted);
+  if (GetParam().network) {
+    for (const char* name : {"zone", "a name with more letters than an alias has", "lan"}) {
+      network->add_interfaces()->set_network(name);
+      EXPECT_EQ(change(CardChange::kPlug, absl::StrCat("network:", name)), absl::OkStatus());
+      expect_live();
+    }
+    // Only a card that its guest lets go can be exchanged.
+    network->mutable_interfaces(0)->set_ip("192.168.77.9");
+    const absl::Status exchanged = change(CardChange::kPlug, "network:zone");
+    EXPECT_EQ(exchanged.code(),
+              GetParam().acpi ? absl::StatusCode::kOk : absl::StatusCode::kUnavailable);
+    if (GetParam().acpi) expect_live();
+    if (!GetParam().acpi) EXPECT_EQ(Look(machine_).live.network().interfaces(0).ip(), "");
+  }
+  network->set_nat(false);
+  const absl::Status unplugged = change(CardChange::kUnplug, "nat");
+  EXPECT_EQ(unplugged.code(),
+            GetParam().acpi ? absl::StatusCode::kOk : absl::StatusCode::kUnavailable);
+  if (GetParam().acpi) expect_live();
+  ASSERT_EQ(hypervisor_->Stop(machine_, kNoGrace), absl::OkStatus());
+  EXPECT_EQ(hypervisor_->ChangeCard(machine_, {CardChange::kUnplug, "nat"}).code(),
+            absl::StatusCode::kFailedPrecondition);
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  expect_live();
 }
 
 // Its next start is as it was defined.

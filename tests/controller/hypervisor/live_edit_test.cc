@@ -69,6 +69,47 @@ TEST(DriveToUnplug, IsRumsAndNoOther) {
   EXPECT_TRUE(absl::IsNotFound(DriveToUnplug(theirs, "data").status()));
 }
 
+// The place by which a guest names it stays, if it can.
+TEST(CardToPlug, IsTheDefinitionsAndAtItsPlaceWhereThatIsFree) {
+  DomainParts parts = Parts();
+  const auto placed = [](std::string xml, const char* bus) {
+    return absl::StrReplaceAll(
+        xml,
+        {{"<model type=\"virtio\" />",
+          absl::StrCat("<model type=\"virtio\" /><address type=\"pci\" bus=\"", bus, "\" />")}});
+  };
+  const std::string definition = placed(MakeDomainXml(parts), "0x07");
+  parts.config.mutable_network()->set_nat(false);
+  const std::string live = MakeDomainXml(parts);
+  const absl::StatusOr<LiveCard> card = CardToPlug(definition, live, "nat");
+  ASSERT_TRUE(card.ok()) << card.status();
+  EXPECT_EQ(card->network, "");
+  EXPECT_THAT(card->xml, HasSubstr("ua-rum-nat"));
+  EXPECT_THAT(card->xml, HasSubstr("bus=\"0x07\""));
+  EXPECT_THAT(CardToPlug(definition, definition, "nat")->xml, HasSubstr("bus=\"0x07\""))
+      << "its own is left before";
+  const std::string taken = absl::StrReplaceAll(
+      live, {{"</devices>", "<hostdev><address type='pci' bus='0x07'/></hostdev></devices>"}});
+  EXPECT_THAT(CardToPlug(definition, taken, "nat")->xml, Not(HasSubstr("bus=")));
+  EXPECT_THAT(CardToPlug(placed(MakeDomainXml(Parts()), "0x63"), live, "nat")->xml,
+              Not(HasSubstr("bus=")))
+      << "no such port";
+  EXPECT_TRUE(absl::IsNotFound(CardToPlug(live, live, "nat").status()));
+}
+
+// QEMU would give both the same address.
+TEST(CardToPlug, IsNoSecondOneInUserMode) {
+  DomainParts parts = Parts();
+  const std::string definition = MakeDomainXml(parts);
+  parts.config.mutable_network()->set_nat(false);
+  const std::string live = absl::StrReplaceAll(
+      MakeDomainXml(parts),
+      {{"</devices>",
+        "<interface type='user'><mac address='52:54:00:aa:bb:cc'/></interface></devices>"}});
+  EXPECT_TRUE(absl::IsFailedPrecondition(CardToPlug(definition, live, "nat").status()));
+  EXPECT_TRUE(absl::IsNotFound(CardToUnplug(live, "nat").status())) << "it is not rum's";
+}
+
 // As libvirt puts it back: with the prefix.
 TEST(MetadataWith, IsRumsElementEditedWithAllElseThatIsInIt) {
   const std::string live = absl::StrReplaceAll(

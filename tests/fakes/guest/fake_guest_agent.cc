@@ -93,6 +93,7 @@ absl::StatusOr<agent::Observation> FakeGuestAgent::Observe(const agent::ObserveR
   agent::Card* card = observation.add_cards();
   card->set_name("eth0");
   if (!guest_->address.empty()) card->add_addresses(guest_->address);
+  TellCards(request, &observation);
   std::set<std::string> stale = guest_->mounted;
   for (const agent::Volume& volume : request.volumes()) {
     agent::VolumeState* state = observation.add_volumes();
@@ -113,6 +114,46 @@ absl::StatusOr<agent::Observation> FakeGuestAgent::Observe(const agent::ObserveR
   for (const agent::ScriptRun& run : guest_->runs) *observation.add_runs() = run;
   observation.set_boot_script_hash(guest_->boot_script_hash);
   return observation;
+}
+
+void FakeGuestAgent::TellCards(const agent::ObserveRequest& request,
+                               agent::Observation* observation) const {
+  if (!guest_->sets_up_cards) return;
+  observation->set_sets_up_cards(true);
+  std::set<std::string> stale = guest_->own_cards;
+  for (const std::string& mac : request.cards()) {
+    stale.erase(mac);
+    agent::Card* const card = observation->add_cards();
+    card->set_name("card" + mac);
+    card->set_mac(mac);
+    agent::CardState* const state = observation->add_card_states();
+    state->set_mac(mac);
+    const auto unseen = guest_->unseen_cards.find(mac);
+    if (unseen == guest_->unseen_cards.end()) {
+      card->add_addresses("192.0.2.3");
+      continue;
+    }
+    state->set_curable(unseen->second.empty());
+    state->set_problem(state->curable() ? "nobody sees to it" : unseen->second);
+  }
+  observation->mutable_stale_cards()->Assign(stale.begin(), stale.end());
+}
+
+absl::Status FakeGuestAgent::SetCards(const agent::SetCardsRequest& request) {
+  Lock lock(guest_->mutex);
+  if (absl::Status begun = Begin(); !begun.ok()) return begun;
+  for (const std::string& mac : request.awaited()) {
+    const auto unseen = guest_->unseen_cards.find(mac);
+    if (unseen == guest_->unseen_cards.end() || !unseen->second.empty()) continue;
+    guest_->unseen_cards.erase(unseen);
+    guest_->own_cards.insert(mac);
+  }
+  std::set<std::string> kept;
+  for (const std::string& mac : request.macs()) {
+    if (guest_->own_cards.count(mac) > 0) kept.insert(mac);
+  }
+  guest_->own_cards = kept;
+  return absl::OkStatus();
 }
 
 absl::Status FakeGuestAgent::SetHostname(const std::string& hostname) {

@@ -42,6 +42,11 @@ struct FakeGuest {
   std::map<std::string, std::string> broken;  // targets that cannot be mounted, and why
   // What its agent tells of its disks, by serial; none: it is of an older rum.
   std::map<std::string, agent::DriveState> drives;
+  bool sets_up_cards = false;  // its agent does; else it is of an older rum
+  // MAC addresses of cards to which nobody in the guest sees, and why its agent cannot; empty: it
+  // can.
+  std::map<std::string, std::string> unseen_cards;
+  std::set<std::string> own_cards;          // those that its agent has set up
   std::map<std::string, std::string> busy;  // targets that cannot be unmounted, and who uses them
   std::vector<agent::ScriptRun> runs;       // the ledger
   std::map<std::string, std::string> outputs;  // by run_id
@@ -76,6 +81,7 @@ class FakeGuestAgent : public GuestAgent {
   absl::Status SetAuthorizedKeys(const agent::SetAuthorizedKeysRequest& request) override;
   absl::StatusOr<agent::SetStorageReply> SetStorage(
       const agent::SetStorageRequest& request) override;
+  absl::Status SetCards(const agent::SetCardsRequest& request) override;
   absl::StatusOr<agent::ScriptRun> RunScript(
       const agent::RunScriptRequest& request,
       const std::function<void(const agent::RunScriptEvent&)>& output) override;
@@ -98,6 +104,7 @@ class FakeGuestAgent : public GuestAgent {
   absl::Status MayRun(const agent::RunScriptRequest& request) const;
   agent::ScriptRun* Find(const std::string& run_id) const;
   agent::RunScriptEvent OutputOf(const std::string& run_id, uint64_t offset) const;
+  void TellCards(const agent::ObserveRequest& request, agent::Observation* observation) const;
   void Grant(const agent::DriveWish& wish, agent::DriveState* state);
   std::pair<uint32_t, uint64_t> Given();  // without the lock; 0: it cannot tell
 

@@ -15,6 +15,48 @@ namespace rum {
 
 using Lock = std::unique_lock<std::mutex>;
 
+namespace {
+
+const Interface* FindCard(const Network& network, const std::string& card) {
+  for (const Interface& interface : network.interfaces()) {
+    if ("network:" + interface.network() == card) return &interface;
+  }
+  return nullptr;
+}
+
+bool HasCard(const Network& network, const std::string& card) {
+  return card == "nat" ? network.nat() : FindCard(network, card) != nullptr;
+}
+
+std::string CardText(const Config& config, const std::string& card) {
+  const Interface* const found = FindCard(config.network(), card);
+  return found == nullptr ? "" : found->DebugString();
+}
+
+// As `defined` has it, in the order of that; null: gone.
+void SetCard(const std::string& card, const Network* defined, Network* live) {
+  if (card == "nat") return live->set_nat(defined != nullptr);
+  const Network before = *live;
+  live->clear_interfaces();
+  if (defined == nullptr) {
+    for (const Interface& kept : before.interfaces()) {
+      if ("network:" + kept.network() != card) *live->add_interfaces() = kept;
+    }
+    return;
+  }
+  for (const Interface& next : defined->interfaces()) {
+    const std::string name = "network:" + next.network();
+    const Interface* const kept = name == card ? &next : FindCard(before, name);
+    if (kept != nullptr) *live->add_interfaces() = *kept;
+  }
+  for (const Interface& other : before.interfaces()) {
+    if (FindCard(*defined, "network:" + other.network()) == nullptr)
+      *live->add_interfaces() = other;
+  }
+}
+
+}  // namespace
+
 FakeHypervisor::FakeHypervisor(std::function<void(const std::string&)> on_event)
     : on_event_(std::move(on_event)) {}
 
@@ -213,6 +255,33 @@ void FakeHypervisor::Grow(const std::string& drive, DomainState* domain) {
   } else {
     (*domain->live.mutable_drives())[drive].set_size(wanted);
   }
+}
+
+absl::Status FakeHypervisor::ChangeCard(const MachineIdentity& machine, const CardChange& change) {
+  Lock lock(mutex_);
+  if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
+  DomainState& domain = domains_[machine.domain_name()];
+  if (!domain.running) return absl::FailedPreconditionError("the machine is off");
+  if (!domain.ports.has_value())
+    return absl::FailedPreconditionError("no card changes here while the machine runs");
+  const bool plugs = change.what == CardChange::kPlug;
+  if (plugs && !HasCard(domain.persistent.network(), change.card))
+    return absl::AbortedError("it is not defined");
+  const bool there = HasCard(domain.live.network(), change.card);
+  if (!plugs && !there) return absl::OkStatus();
+  if (plugs && there &&
+      CardText(domain.live, change.card) == CardText(domain.persistent, change.card))
+    return absl::OkStatus();
+  if (plugs && !there && domain.ports->free == 0)
+    return absl::InternalError("No more available PCI slots");
+  if (!plugs) ++domain.ports->free;
+  if (plugs && !there) --domain.ports->free;
+  SetCard(change.card, plugs ? &domain.persistent.network() : nullptr,
+          domain.live.mutable_network());
+  changes_.push_back((plugs ? there ? "exchange " : "plug " : "unplug ") + change.card);
+  lock.unlock();
+  Tell(machine);
+  return absl::OkStatus();
 }
 
 absl::Status FakeHypervisor::Start(const MachineIdentity& machine) {

@@ -65,6 +65,7 @@ class FakeHypervisor : public Hypervisor {
   absl::StatusOr<std::set<std::string>> NetworksOfOthers(const MachineIdentity& machine) override;
   absl::StatusOr<std::set<std::string>> ImagesInUse() override;
   absl::Status ChangeDisk(const MachineIdentity& machine, const DiskChange& change) override;
+  absl::Status ChangeCard(const MachineIdentity& machine, const CardChange& change) override;
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) override;
   absl::StatusOr<Room> ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) override;
