@@ -136,6 +136,7 @@ void ReadFolders(OwnNodes own, DomainFacts* facts) {
     Mount mount;
     mount.set_tag(node.child("target").attribute("dir").value());
     mount.set_target(mount.tag());
+    facts->unclaimed_tags.insert(mount.tag());
     ReadFolder(node, std::move(mount), facts);
   }
 }

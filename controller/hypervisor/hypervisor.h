@@ -42,7 +42,7 @@ enum class DomainCause {
   kShuttingDown,
 };
 
-// The places of a running machine that take a disk while it runs.
+// The places of a running machine that take a device while it runs.
 struct PlugPorts {
   unsigned free = 0;
   unsigned all = 0;
@@ -63,9 +63,12 @@ struct DomainState {
   // made: "replaced", "gone". Empty: it is, or the disk needs none, or nobody can tell.
   std::string image_drift;
   bool virtiofs = false;  // the live definition shares folders by virtiofs, not by 9p
+  // Of the running machine, folders that are shared with it and of which it mounts nothing any more
+  // (FolderChange::kMounts): by tag, where they are.
+  std::map<std::string, std::string> leaving_folders;
   // Where this host reaches the running domain by vsock(7); 0: nowhere.
   uint32_t vsock_cid = 0;
-  // Of the running domain; nullopt: its disks cannot be changed while it runs.
+  // Of the running domain; nullopt: its devices cannot be changed while it runs.
   std::optional<PlugPorts> ports;
   // Of its disks those that became larger since it started: drives, and "" for the root disk.
   std::set<std::string> grown;
@@ -122,6 +125,15 @@ struct DiskChange {
   google::protobuf::Map<std::string, FsList> filesystems;
 };
 
+// What becomes of one folder that is shared with a running machine, or of what it mounts of all of
+// them.
+struct FolderChange {
+  enum What { kAttach, kDetach, kMounts };
+  What what = kAttach;
+  std::string tag;
+  google::protobuf::RepeatedPtrField<Mount> mounts;
+};
+
 // org.rum.agent.0: what the controller asks the agent; org.rum.forward.0: forwarded connections.
 enum class GuestChannel { kAgent, kForward };
 
@@ -142,6 +154,10 @@ class Hypervisor {
   // nobody in the guest may use any more; Unavailable: the guest has not let go of it yet. Notes
   // which filesystems it has from now on. Ok when it is so already.
   virtual absl::Status ChangeDisk(const MachineIdentity& machine, const DiskChange& change) = 0;
+  // The same of a shared folder: attaches it as it is defined, in place of one with its tag, or
+  // detaches it; nothing of it may be mounted in the guest. Notes what the machine mounts from now
+  // on of the folders that it has. FailedPrecondition: somebody else's folder has the tag.
+  virtual absl::Status ChangeFolder(const MachineIdentity& machine, const FolderChange& change) = 0;
   // Goes on with one that is paused, suspended or saved, and starts one anew whose kernel panicked
   // or that is shutting down. Ok when it runs already.
   virtual absl::Status Start(const MachineIdentity& machine) = 0;

@@ -57,7 +57,8 @@ std::string DiskFolder(const ConnectionFacts& connection);
 
 // What ConnectLibvirt() gives. Making disks and definitions is in libvirt_define.cc, looking,
 // starting and stopping in libvirt_hypervisor.cc, what becomes of what runs in libvirt_resources.cc
-// (vCPUs and memory) and libvirt_live_disks.cc, what people look at in libvirt_views.cc.
+// (vCPUs and memory), libvirt_live_disks.cc and libvirt_live_folders.cc, what people look at in
+// libvirt_views.cc.
 class LibvirtHypervisor : public Hypervisor {
  public:
   LibvirtHypervisor(const std::string& uri, std::string agent_binary,
@@ -70,6 +71,7 @@ class LibvirtHypervisor : public Hypervisor {
   absl::StatusOr<std::set<std::string>> NetworksOfOthers(const MachineIdentity& machine) override;
   absl::StatusOr<std::set<std::string>> ImagesInUse() override;
   absl::Status ChangeDisk(const MachineIdentity& machine, const DiskChange& change) override;
+  absl::Status ChangeFolder(const MachineIdentity& machine, const FolderChange& change) override;
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) override;
   absl::Status ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) override;
@@ -107,6 +109,8 @@ class LibvirtHypervisor : public Hypervisor {
                     Ledger* ledger);
   absl::Status ChangeDiskNow(const ConnectionHandle& connection, const MachineIdentity& machine,
                              const DiskChange& change);
+  absl::Status ChangeFolderNow(const MachineIdentity& machine, const FolderChange& change);
+  Sharing SharingOf(const FoundDomain& found);
   absl::StatusOr<bool> GoOn(const FoundDomain& found);
   void MakeConsoleFolder(const FoundDomain& found);
   void RemoveConsoleLog(const FoundDomain& found, const MachineIdentity& machine);

@@ -5,32 +5,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "controller/hypervisor/libvirt_hypervisor.h"
+#include "controller/hypervisor/live_domain.h"
 #include "controller/hypervisor/live_edit.h"
 #include "state/size.h"
 
 namespace rum {
 namespace {
-
-// As libvirt has it now, also its passwords.
-absl::StatusOr<std::string> XmlOf(virDomainPtr domain, bool live) {
-  std::string xml = TakeText(virDomainGetXMLDesc(
-      domain, VIR_DOMAIN_XML_SECURE | (live ? 0U : unsigned{VIR_DOMAIN_XML_INACTIVE})));
-  if (xml.empty()) return LibvirtError("reading the definition");
-  return xml;
-}
-
-// In the metadata of what runs; the definition for the next start has its own.
-absl::Status NoteLive(virDomainPtr domain, const std::function<void(Config*)>& edit) {
-  const absl::StatusOr<std::string> live = XmlOf(domain, true);
-  if (!live.ok()) return live.status();
-  const absl::StatusOr<std::string> metadata = MetadataWith(*live, edit);
-  if (!metadata.ok() || metadata->empty()) return metadata.status();
-  if (virDomainSetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, metadata->c_str(), kMetadataPrefix,
-                           kMetadataUri, VIR_DOMAIN_AFFECT_LIVE) == 0) {
-    return absl::OkStatus();
-  }
-  return LibvirtError("noting what the running machine has");
-}
 
 // The name comes first: what is plugged in under a serial alone would be a drive without one.
 absl::Status Plug(virDomainPtr domain, const FoundDomain& found, const std::string& drive) {

@@ -20,6 +20,12 @@ absl::StatusOr<std::string> DriveToPlug(const std::string& definition, const std
 // The disk of rum's drive as `live` has it. NotFound: it has none.
 absl::StatusOr<std::string> DriveToUnplug(const std::string& live, const std::string& drive);
 
+// The same of rum's shared folder with that tag. AlreadyExists: `live` has just that one.
+// FailedPrecondition: it has another one of that tag, which is not rum's.
+absl::StatusOr<std::string> FolderToAttach(const std::string& definition, const std::string& live,
+                                           const std::string& tag);
+absl::StatusOr<std::string> FolderToDetach(const std::string& live, const std::string& tag);
+
 // rum's metadata of `live` with its configuration edited, as virDomainSetMetadata() takes them, for
 // the namespace kMetadataUri; empty: nothing is to change. FailedPrecondition: it has none.
 absl::StatusOr<std::string> MetadataWith(const std::string& live,
