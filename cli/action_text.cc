@@ -80,6 +80,14 @@ std::string Disk(const Action::ChangeDisk& change) {
   }
 }
 
+std::string SharedFolder(const Action::ChangeFolder& change) {
+  const std::string& source = change.source();
+  if (change.what() == Action::ChangeFolder::ATTACH)
+    return absl::StrCat("share ", source, " at ", change.target());
+  return absl::StrCat("take the shared folder ", source, " out",
+                      change.target().empty() ? "" : absl::StrCat(" (", change.target(), ")"));
+}
+
 }  // namespace
 
 std::string ItemOf(const Action::AdoptFilesystems& adopt) {
@@ -122,6 +130,11 @@ std::string WouldDo(const Action& action) {
     case Action::kAdoptFilesystems:
       return absl::StrCat("change what the machine mounts (", ItemOf(action.adopt_filesystems()),
                           ")");
+    case Action::kChangeFolder:
+      return SharedFolder(action.change_folder());
+    case Action::kAdoptMounts:
+      return absl::StrCat("change what the machine mounts (",
+                          absl::StrJoin(action.adopt_mounts().changed(), ", "), ")");
     case Action::kRunScript:
       return absl::StrCat(action.run_script().rerun() ? "re-run " : "run ",
                           action.run_script().kind(), " provisioning script");

@@ -83,6 +83,12 @@ void AddDisk(const Action::ChangeDisk& change, Differences* all) {
   Add(change.drive().empty() ? "resources.disk" : absl::StrCat(drive, ".size"), before, after, all);
 }
 
+void AddFolder(const Action& action, Differences* all) {
+  const Action::ChangeFolder& change = action.change_folder();
+  const bool comes = change.what() == Action::ChangeFolder::ATTACH;
+  Add(action.field(), comes ? "" : change.source(), comes ? change.source() : "", all);
+}
+
 void AddAction(const Action& action, Differences* all) {
   switch (action.kind_case()) {
     case Action::kSetForwards:
@@ -107,6 +113,8 @@ void AddAction(const Action& action, Differences* all) {
       return AddDisk(action.change_disk(), all);
     case Action::kAdoptFilesystems:
       return Add(ItemOf(action.adopt_filesystems()), "", WouldDo(action), all);
+    case Action::kChangeFolder:
+      return AddFolder(action, all);
     case Action::kForgetBootScript:
       return Add(action.field(), "set in the guest", "", all);
     default:

@@ -131,6 +131,8 @@ struct FolderChange {
   enum What { kAttach, kDetach, kMounts };
   What what = kAttach;
   std::string tag;
+  // What it mounts of all folders with these tags; of others it is as before.
+  std::set<std::string> tags;
   google::protobuf::RepeatedPtrField<Mount> mounts;
 };
 

@@ -121,7 +121,7 @@ constexpr Trouble kTroubles[] = {
     {"Failed to get shared \"write\" lock", kInUse},
     {"No space left on device", "a disk of the host is full: `df -h` shows which"},
     {"Disk quota exceeded", "the quota of the host's disk is used up: `quota` shows it"},
-    {"virtiofsd died", "`virsh` keeps what it said in a log beside QEMU's; may it read the folder?"},
+    {"virtiofsd died", "may it read the folder? Its log in /var/log/libvirt/qemu says why it ended"},
     {"virtiofsd.log", "an earlier virtiofsd of the machine still runs: `pgrep -a virtiofsd` shows it"},
     {"requires shared memory", "a restart gives the machine memory that can be shared"},
     {"No more available PCI", "the machine has no free PCIe port: a restart makes one"},

@@ -34,6 +34,15 @@ void AddMount(const Mount& mount, const Config& next, Mounts* mounts) {
   mounts->Swap(&others);
 }
 
+void NoteMounts(const FolderChange& change, const Config& next, Mounts* mounts) {
+  Mounts others;
+  for (const Mount& mount : *mounts) {
+    if (change.tags.count(MountTag(mount)) == 0) *others.Add() = mount;
+  }
+  mounts->Swap(&others);
+  for (const Mount& mount : change.mounts) AddMount(mount, next, mounts);
+}
+
 absl::Status Detach(virDomainPtr domain, const std::string& tag) {
   const auto folder = [&]() -> absl::StatusOr<std::string> {
     const absl::StatusOr<std::string> live = XmlOf(domain, true);
@@ -99,7 +108,9 @@ absl::Status LibvirtHypervisor::ChangeFolderNow(const MachineIdentity& machine,
     case FolderChange::kDetach:
       return Detach(domain, change.tag);
     case FolderChange::kMounts:
-      return NoteLive(domain, [&](Config* config) { *config->mutable_mounts() = change.mounts; });
+      return NoteLive(domain, [&](Config* config) {
+        NoteMounts(change, found->persistent->config, config->mutable_mounts());
+      });
   }
   return absl::InvalidArgumentError("no change of a shared folder");
 }

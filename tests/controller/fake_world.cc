@@ -34,6 +34,9 @@ class LentHypervisor : public Hypervisor {
   absl::Status ChangeDisk(const MachineIdentity& machine, const DiskChange& change) override {
     return lent_->ChangeDisk(machine, change);
   }
+  absl::Status ChangeFolder(const MachineIdentity& machine, const FolderChange& change) override {
+    return lent_->ChangeFolder(machine, change);
+  }
   absl::Status Start(const MachineIdentity& machine) override { return lent_->Start(machine); }
   absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) override {
     return lent_->PlugCpus(machine, cpus);

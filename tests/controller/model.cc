@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "controller/aspects/disk_room.h"
+#include "controller/aspects/folder_room.h"
 #include "controller/aspects/ports.h"
 #include "controller/aspects/setting.h"
 #include "controller/decide/record_update.h"
@@ -79,6 +80,11 @@ std::string Name(const Action& action) {
       return absl::StrCat(name, " ", Action::ChangeDisk::What_Name(action.change_disk().what()));
     case Action::kAdoptFilesystems:
       return name + " adopt";
+    case Action::kChangeFolder:
+      return absl::StrCat(name, " ",
+                          Action::ChangeFolder::What_Name(action.change_folder().what()));
+    case Action::kAdoptMounts:
+      return name + " adopt";
     case Action::kRunScript:
       return absl::StrCat(name, action.run_script().rerun() ? " again" : "");
     case Action::kForgetBootScript:
@@ -142,6 +148,25 @@ void Model::ChangeDisk(const Action::ChangeDisk& change) {
   for (agent::DriveState& seen : *observed.guest->mutable_drives()) {
     if (seen.serial() == serial) seen.set_grows(false);
   }
+}
+
+// Null: it mounts nothing of it.
+void Model::SetMount(const std::string& tag, const Mount* mount) {
+  google::protobuf::RepeatedPtrField<Mount> mounts;
+  observed.domain.leaving_folders.erase(tag);
+  for (const Mount& other : observed.domain.live.mounts()) {
+    if (MountTag(other) != tag) *mounts.Add() = other;
+  }
+  if (mount != nullptr) *mounts.Add() = *mount;
+  observed.domain.live.mutable_mounts()->Swap(&mounts);
+}
+
+void Model::ChangeFolder(const Action::ChangeFolder& change) {
+  const Folder folder = FolderRoom(desired, observed.domain).Of(change.tag());
+  SetMount(change.tag(), folder.wanted);
+  observed.domain.virtiofs = true;
+  agent::Shares* const shares = observed.guest->mutable_shares();
+  for (agent::ShareState& share : *shares->mutable_leaving()) share.clear_used();
 }
 
 void Model::Apply(const Action& action) {
@@ -210,6 +235,14 @@ void Model::Apply(const Action& action) {
     Define();
     *domain.live.mutable_fs() =
         AdoptedFs(domain.live, desired, action.adopt_filesystems().changed());
+  } else if (action.has_change_folder()) {
+    Define();
+    ChangeFolder(action.change_folder());
+  } else if (action.has_adopt_mounts()) {
+    Define();
+    for (const Mount& mount :
+         FolderRoom(desired, domain).Adopting(action.adopt_mounts().changed()).mounts)
+      SetMount(MountTag(mount), &mount);
   } else if (action.has_forget_boot_script()) {
     observed.guest->clear_boot_script_hash();
   } else if (action.has_run_script()) {

@@ -25,6 +25,8 @@ struct Model {
  private:
   void Define();
   void ChangeDisk(const Action::ChangeDisk& change);
+  void ChangeFolder(const Action::ChangeFolder& change);
+  void SetMount(const std::string& tag, const Mount* mount);
 };
 
 // A whole valid configuration: two ports, two groups, both scripts.

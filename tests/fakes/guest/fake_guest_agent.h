@@ -43,7 +43,11 @@ struct FakeGuest {
   // What its agent tells of its disks, by serial; none: it is of an older rum.
   std::map<std::string, agent::DriveState> drives;
   std::map<std::string, std::string> busy;  // targets that cannot be unmounted, and who uses them
-  std::vector<agent::ScriptRun> runs;       // the ledger
+  bool knows_shares = false;                // false: its agent is of an older rum
+  bool has_virtiofs = true;
+  std::map<std::string, std::string> tags;  // of the shared folders that are mounted, by target
+  std::map<std::string, std::string> mounted_elsewhere;  // tags, and by whom
+  std::vector<agent::ScriptRun> runs;                    // the ledger
   std::map<std::string, std::string> outputs;  // by run_id
   std::string boot_script_hash;                // what the agent would run by itself
   std::vector<std::string> cancelled;          // run_ids
@@ -99,6 +103,7 @@ class FakeGuestAgent : public GuestAgent {
   agent::ScriptRun* Find(const std::string& run_id) const;
   agent::RunScriptEvent OutputOf(const std::string& run_id, uint64_t offset) const;
   void Grant(const agent::DriveWish& wish, agent::DriveState* state);
+  agent::Shares Shares(const google::protobuf::RepeatedPtrField<std::string>& leaving) const;
   std::pair<uint32_t, uint64_t> Given();  // without the lock; 0: it cannot tell
 
   const std::shared_ptr<FakeGuest> guest_;

@@ -52,6 +52,8 @@ class FakeHypervisor : public Hypervisor {
   void SetNetworks(const std::set<std::string>& of_others);
   // Of machines that start from now on; nullopt: as with libvirt's test driver.
   void SetPorts(std::optional<PlugPorts> ports);
+  // The same; a machine that can be shared with while it runs has virtiofs.
+  void SetSharing(Sharing sharing);
   // Root disks made for the machine so far: a reset makes one more.
   int DisksMade(const MachineIdentity& machine);
   // The names of the calls that change something, in order.
@@ -63,6 +65,7 @@ class FakeHypervisor : public Hypervisor {
   absl::StatusOr<std::set<std::string>> NetworksOfOthers(const MachineIdentity& machine) override;
   absl::StatusOr<std::set<std::string>> ImagesInUse() override;
   absl::Status ChangeDisk(const MachineIdentity& machine, const DiskChange& change) override;
+  absl::Status ChangeFolder(const MachineIdentity& machine, const FolderChange& change) override;
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) override;
   absl::Status ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) override;
@@ -77,6 +80,8 @@ class FakeHypervisor : public Hypervisor {
  private:
   static void TurnOff(DomainCause cause, DomainState* domain);
   void Grow(const std::string& drive, DomainState* domain);
+  absl::Status AttachFolder(const std::string& tag, DomainState* domain);
+  void DetachFolder(const std::string& tag, DomainState* domain);
   void HangUpConsole(const std::string& domain);
   absl::Status TakeFailure();
   void Tell(const MachineIdentity& machine);  // without the lock
@@ -90,6 +95,7 @@ class FakeHypervisor : public Hypervisor {
   std::map<std::string, Usage> usages_;
   std::set<std::string> networks_;  // of others
   std::optional<PlugPorts> ports_ = PlugPorts{8, 14};
+  Sharing sharing_ = Sharing::kLive;
   std::vector<std::string> changes_;
   std::string uri_;
   absl::Status fail_next_;
