@@ -16,7 +16,7 @@ struct MountEntry {
   std::string type;
   std::string source;  // as it was given: /dev/vdb, a tag, a pool
   bool readonly = false;
-  std::string device;  // "254:1"; of btrfs and what has no device, one of the kernel's own
+  std::string device;    // "254:1"; of btrfs and what has no device, one of the kernel's own
   bool follows = false;  // what is unmounted in the namespace that it came from goes here as well
 };
 

@@ -39,9 +39,9 @@
 #include "agent-api/guest/memory.h"
 #include "agent-api/guest/mount_users.h"
 #include "agent-api/guest/setting.h"
+#include "agent-api/guest/shares.h"
 #include "agent-api/guest/spawn.h"
 #include "agent-api/guest/staged_program.h"
-#include "agent-api/guest/shares.h"
 #include "agent-api/guest/storage.h"
 #include "agent-api/guest/text_file.h"
 #include "agent-api/guest/timezone.h"
@@ -188,10 +188,10 @@ class Service final : public agent::Agent::Service {
     absl::Status done;
     DropLostShares({request->lost_shares().begin(), request->lost_shares().end()});
     const absl::Status kept = scripts_->Keep("drives", [&](std::string* output) {
-      const auto states = guest::SetStorage(
-          {request->volumes().begin(), request->volumes().end()}, changes_.User(),
-          {request->arriving_shares().begin(), request->arriving_shares().end()},
-          reply->mutable_stale_problem());
+      const auto states =
+          guest::SetStorage({request->volumes().begin(), request->volumes().end()}, changes_.User(),
+                            {request->arriving_shares().begin(), request->arriving_shares().end()},
+                            reply->mutable_stale_problem());
       done = Curable(states.status());
       if (!done.ok()) return *output = absl::StrCat(done.message(), "\n"), 1;
       int failed = 0;

@@ -136,7 +136,8 @@ agent::Shares ObserveShares(const std::vector<std::string>& leaving,
   if (leaving.empty()) return shares;
   const std::vector<MountEntry> mounts = MountsSeenBy("self");
   const std::vector<int> others = OtherNamespaces();
-  for (const std::string& tag : leaving) *shares.add_leaving() = StateOf(tag, types, mounts, others);
+  for (const std::string& tag : leaving)
+    *shares.add_leaving() = StateOf(tag, types, mounts, others);
   return shares;
 }
 

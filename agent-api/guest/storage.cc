@@ -173,7 +173,8 @@ int MountAs(const std::string& type, const std::string& source, const agent::Vol
 
 std::string WhyNotMounted(const agent::Volume& volume, int why) {
   if (why == ENODEV) return " (the guest's kernel has no such filesystem)";
-  return IsFolder(volume) && why == EINVAL ? " (the guest's kernel does not see such a folder)" : "";
+  return IsFolder(volume) && why == EINVAL ? " (the guest's kernel does not see such a folder)"
+                                           : "";
 }
 
 absl::Status Mount(const agent::Volume& volume, const std::vector<std::string>& devices,
@@ -196,9 +197,9 @@ absl::Status Mount(const agent::Volume& volume, const std::vector<std::string>& 
   if (why == ENODEV && volume.type() == "ntfs") {
     return RunTool({"mount.ntfs", source, volume.target()});
   }
-  return absl::FailedPreconditionError(
-      absl::StrCat("mount of ", source, " as ", volume.type(), ": ", std::strerror(why),
-                   WhyNotMounted(volume, why)));
+  return absl::FailedPreconditionError(absl::StrCat("mount of ", source, " as ", volume.type(),
+                                                    ": ", std::strerror(why),
+                                                    WhyNotMounted(volume, why)));
 }
 
 std::vector<MountEntry> MountsNow() { return ParseMountInfo(ReadFile(kMountInfo)); }
@@ -234,8 +235,9 @@ absl::Status Remount(const MountEntry& mount, const agent::Volume& volume, const
   if (absl::Status own = IsOwn(mount, around); !own.ok()) return own;
   const unsigned long flags = MS_REMOUNT | (volume.readonly() ? MS_RDONLY : 0);
   if (::mount(nullptr, mount.target.c_str(), nullptr, flags, nullptr) == 0) return absl::OkStatus();
-  return NotDone(absl::StrCat("mounting ", mount.target, volume.readonly() ? " read-only" : " writable"),
-                 mount, errno);
+  return NotDone(
+      absl::StrCat("mounting ", mount.target, volume.readonly() ? " read-only" : " writable"),
+      mount, errno);
 }
 
 // Makes room at the target: what is mounted at it goes, and what is mounted below it, which would
@@ -334,8 +336,7 @@ std::vector<int> OuterFirst(const Volumes& volumes) {
   return order;
 }
 
-agent::VolumeState MakeHold(const agent::Volume& volume, const Around& around,
-                            std::string* lines) {
+agent::VolumeState MakeHold(const agent::Volume& volume, const Around& around, std::string* lines) {
   agent::VolumeState state;
   const Keys keys = KeysOfHomesIn(volume.target());
   const absl::StatusOr<std::string> source = Make(volume, around);

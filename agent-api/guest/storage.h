@@ -24,8 +24,8 @@ std::vector<std::string> StaleTargets(const std::vector<agent::Volume>& volumes)
 
 // Formats what is blank, mounts what is not mounted, and writes /etc/fstab. One that fails does not
 // stop the others. Homes that a mount puts out of sight, and that of `user`, are made on it. An
-// earlier volume that is in use stays mounted, with who uses it in `stale_problem`. `arriving`: tags
-// of shared folders that the guest may not know yet.
+// earlier volume that is in use stays mounted, with who uses it in `stale_problem`. `arriving`:
+// tags of shared folders that the guest may not know yet.
 absl::StatusOr<std::vector<agent::VolumeState>> SetStorage(
     const std::vector<agent::Volume>& volumes, const std::string& user,
     const std::set<std::string>& arriving, std::string* stale_problem);

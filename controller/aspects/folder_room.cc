@@ -18,9 +18,8 @@ constexpr char kKnowsNoFolders[] =
 Way NeedsRestart(const std::string& reason) { return {Way::kRestart, reason}; }
 
 const Mount* WithTag(const Config& config, const std::string& tag) {
-  const auto found =
-      std::find_if(config.mounts().begin(), config.mounts().end(),
-                   [&](const Mount& mount) { return MountTag(mount) == tag; });
+  const auto found = std::find_if(config.mounts().begin(), config.mounts().end(),
+                                  [&](const Mount& mount) { return MountTag(mount) == tag; });
   return found == config.mounts().end() ? nullptr : &*found;
 }
 
@@ -35,9 +34,11 @@ std::string WhyNotLive(Sharing sharing) {
     case Sharing::kNotBy9p:
       return "9p cannot be hot-plugged; qemu:///system can";
     case Sharing::kNoSharedMemory:
-      return "the machine was started without shared memory, which virtiofs needs; its next start has it";
+      return "the machine was started without shared memory, which virtiofs needs; its next start "
+             "has it";
     case Sharing::kNoCgroup:
-      return "libvirt has no cgroup for the machine, and may die of a folder that comes while it runs";
+      return "libvirt has no cgroup for the machine, and may die of a folder that comes while it "
+             "runs";
     case Sharing::kLive:
       break;
   }
@@ -46,10 +47,9 @@ std::string WhyNotLive(Sharing sharing) {
 
 // Of the ports that are free, drives have theirs first.
 size_t DrivesToPlug(const Config& desired, const Config& live) {
-  return static_cast<size_t>(
-      std::count_if(desired.drives().begin(), desired.drives().end(), [&](const auto& drive) {
-        return live.drives().find(drive.first) == live.drives().end();
-      }));
+  return static_cast<size_t>(std::count_if(
+      desired.drives().begin(), desired.drives().end(),
+      [&](const auto& drive) { return live.drives().find(drive.first) == live.drives().end(); }));
 }
 
 }  // namespace
@@ -107,9 +107,8 @@ bool FolderRoom::Does(const Folder& folder) const {
 const agent::ShareState* FolderRoom::Use(const std::string& tag) const {
   if (scene_ == nullptr || !scene_->observed.guest.has_value()) return nullptr;
   const auto& told = scene_->observed.guest->shares().leaving();
-  const auto found = std::find_if(told.begin(), told.end(), [&](const agent::ShareState& share) {
-    return share.tag() == tag;
-  });
+  const auto found = std::find_if(
+      told.begin(), told.end(), [&](const agent::ShareState& share) { return share.tag() == tag; });
   return found == told.end() ? nullptr : &*found;
 }
 

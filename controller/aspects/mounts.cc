@@ -94,8 +94,7 @@ class MountsJudge {
   // Those that go make room for those that come.
   void AddActions() {
     if (!adopted_.empty()) {
-      auto* const changed =
-          verdict_.AddAction(kMounts)->mutable_adopt_mounts()->mutable_changed();
+      auto* const changed = verdict_.AddAction(kMounts)->mutable_adopt_mounts()->mutable_changed();
       changed->Assign(adopted_.begin(), adopted_.end());
     }
     for (const bool comes : {false, true}) {
@@ -147,8 +146,8 @@ absl::StatusOr<agent::SetStorageReply> TellOfMounts(const Worlds& worlds,
 
 // What was mounted of a folder that goes is not any more, and nobody in the guest has it.
 absl::Status Release(const Action::ChangeFolder& change, const Worlds& worlds) {
-  const absl::Status dropped =
-      worlds.hypervisor.ChangeFolder(worlds.machine, {FolderChange::kMounts, "", {change.tag()}, {}});
+  const absl::Status dropped = worlds.hypervisor.ChangeFolder(
+      worlds.machine, {FolderChange::kMounts, "", {change.tag()}, {}});
   if (!dropped.ok()) return dropped;
   Failpoint("folder:dropped");
   agent::SetStorageRequest request;
@@ -168,12 +167,13 @@ absl::Status Release(const Action::ChangeFolder& change, const Worlds& worlds) {
 }
 
 absl::Status Attach(const Action::ChangeFolder& change, const Worlds& worlds, Deed* deed) {
-  const bool replaces = FolderRoom(worlds.desired, worlds.observed.domain).Of(change.tag()).shared.has_value();
+  const bool replaces =
+      FolderRoom(worlds.desired, worlds.observed.domain).Of(change.tag()).shared.has_value();
   if (replaces || change.lost()) {
     if (absl::Status released = Release(change, worlds); !released.ok()) return released;
   }
-  const absl::Status attached = worlds.hypervisor.ChangeFolder(
-      worlds.machine, {FolderChange::kAttach, change.tag(), {}, {}});
+  const absl::Status attached =
+      worlds.hypervisor.ChangeFolder(worlds.machine, {FolderChange::kAttach, change.tag(), {}, {}});
   if (!attached.ok()) return attached;
   Failpoint("folder:attached");
   agent::SetStorageRequest request;
@@ -192,9 +192,9 @@ absl::Status Attach(const Action::ChangeFolder& change, const Worlds& worlds, De
 // libvirt takes a folder away under a mount and a writer: the guest has let it go before.
 absl::Status Detach(const Action::ChangeFolder& change, const Worlds& worlds, Deed* deed) {
   if (absl::Status released = Release(change, worlds); !released.ok()) return released;
-  deed->message = absl::StrCat(
-      "Took the shared folder ", change.source(), " out",
-      change.target().empty() ? "" : absl::StrCat(" (", change.target(), ")"));
+  deed->message =
+      absl::StrCat("Took the shared folder ", change.source(), " out",
+                   change.target().empty() ? "" : absl::StrCat(" (", change.target(), ")"));
   return worlds.hypervisor.ChangeFolder(worlds.machine,
                                         {FolderChange::kDetach, change.tag(), {}, {}});
 }
@@ -210,8 +210,7 @@ absl::Status ActOnMounts(const Action& action, const Worlds& worlds, Deed* deed)
   if (!action.has_adopt_mounts()) {
     const Action::ChangeFolder& change = action.change_folder();
     const bool comes = change.what() == Action::ChangeFolder::ATTACH;
-    return WithContext(what,
-                       comes ? Attach(change, worlds, deed) : Detach(change, worlds, deed));
+    return WithContext(what, comes ? Attach(change, worlds, deed) : Detach(change, worlds, deed));
   }
   const auto& changed = action.adopt_mounts().changed();
   deed->message =

@@ -19,15 +19,14 @@ using Mounts = google::protobuf::RepeatedPtrField<Mount>;
 void AddMount(const Mount& mount, const Config& next, Mounts* mounts) {
   Mounts others;
   for (const Mount& other : *mounts) {
-    const bool replaced =
-        MountTag(other) == MountTag(mount) || other.target() == mount.target();
+    const bool replaced = MountTag(other) == MountTag(mount) || other.target() == mount.target();
     if (!replaced) *others.Add() = other;
   }
   *others.Add() = mount;
   const auto place = [&](const Mount& one) {
-    return std::find_if(next.mounts().begin(), next.mounts().end(), [&](const Mount& other) {
-             return MountTag(other) == MountTag(one);
-           }) - next.mounts().begin();
+    return std::find_if(next.mounts().begin(), next.mounts().end(),
+                        [&](const Mount& other) { return MountTag(other) == MountTag(one); }) -
+           next.mounts().begin();
   };
   std::stable_sort(others.begin(), others.end(),
                    [&](const Mount& a, const Mount& b) { return place(a) < place(b); });
@@ -66,11 +65,11 @@ absl::Status Detach(virDomainPtr domain, const std::string& tag) {
 // tag, and one that does not come is nowhere.
 absl::Status Attach(virDomainPtr domain, const FoundDomain& found, const std::string& tag) {
   const Config& next = found.persistent->config;
-  const auto defined =
-      std::find_if(next.mounts().begin(), next.mounts().end(),
-                   [&](const Mount& mount) { return MountTag(mount) == tag; });
+  const auto defined = std::find_if(next.mounts().begin(), next.mounts().end(),
+                                    [&](const Mount& mount) { return MountTag(mount) == tag; });
   if (defined == next.mounts().end()) {
-    return absl::AbortedError(absl::StrCat("the shared folder ", tag, " has left the definition meanwhile"));
+    return absl::AbortedError(
+        absl::StrCat("the shared folder ", tag, " has left the definition meanwhile"));
   }
   const absl::StatusOr<std::string> definition = XmlOf(domain, false);
   if (!definition.ok()) return definition.status();

@@ -214,7 +214,8 @@ bool SharesMemory(xml_node domain) {
   }
   const xml_node backing = domain.child("memoryBacking");
   const xml_node source = backing.child("source");
-  const bool of_file = backing.child("hugepages") || Is(source, "type", "memfd") || Is(source, "type", "file");
+  const bool of_file =
+      backing.child("hugepages") || Is(source, "type", "memfd") || Is(source, "type", "file");
   return of_file && Is(backing.child("access"), "mode", "shared");
 }
 

@@ -16,9 +16,9 @@ constexpr char kOfDomain[] = "domain/";
 std::string KeyOf(const Action& action) {
   const Action::SetStorage& storage = action.set_storage();
   const Action::ChangeFolder& folder = action.change_folder();
-  return absl::StrCat(action.field(), "/", action.kind_case(), "/",
-                      absl::StrJoin(storage.made(), "\n"), "/",
-                      absl::StrJoin(storage.removed(), "\n"), "/", folder.what(), "/", folder.tag());
+  return absl::StrCat(
+      action.field(), "/", action.kind_case(), "/", absl::StrJoin(storage.made(), "\n"), "/",
+      absl::StrJoin(storage.removed(), "\n"), "/", folder.what(), "/", folder.tag());
 }
 
 }  // namespace

@@ -88,7 +88,8 @@ class LiveMounts : public testing::Test {
     EXPECT_THAT(Reasons(seen), Each(HasSubstr(reason)));
     EXPECT_THAT(Changes(), IsEmpty());
     EXPECT_EQ(Domain().live.DebugString(), before.live.DebugString());
-    EXPECT_NE(Domain().persistent.DebugString(), before.live.DebugString()) << "the next start has it";
+    EXPECT_NE(Domain().persistent.DebugString(), before.live.DebugString())
+        << "the next start has it";
   }
 
   FakeWorld world_;
@@ -177,9 +178,9 @@ TEST_F(LiveMounts, OneThatAContainerHasStays) {
 
 // A process came in between the look and the unmounting.
 TEST_F(LiveMounts, OneThatIsUsedAgainAfterItsMountWasDroppedStaysAndSaysSo) {
-  ASSERT_EQ(world_.hypervisor->ChangeFolder(world_.identity,
-                                            {FolderChange::kMounts, "", {"src"}, {}}),
-            absl::OkStatus());
+  ASSERT_EQ(
+      world_.hypervisor->ChangeFolder(world_.identity, {FolderChange::kMounts, "", {"src"}, {}}),
+      absl::OkStatus());
   world_.guest->mounted_elsewhere["src"] = "pid 900 (postgres)";
   Write("");
   const Seen seen = ApplyNow();
@@ -190,8 +191,9 @@ TEST_F(LiveMounts, OneThatIsUsedAgainAfterItsMountWasDroppedStaysAndSaysSo) {
 }
 
 TEST_F(LiveMounts, WhatSomebodyTookAwayComesBackAndItsDeadMountGoes) {
-  ASSERT_EQ(world_.hypervisor->ChangeFolder(world_.identity, {FolderChange::kDetach, "src", {}, {}}),
-            absl::OkStatus());
+  ASSERT_EQ(
+      world_.hypervisor->ChangeFolder(world_.identity, {FolderChange::kDetach, "src", {}, {}}),
+      absl::OkStatus());
   world_.guest->busy["/src"] = "pid 812 (vim)";  // in a folder that answers nothing
   const Item item = [&] {
     ApplyOptions look;
@@ -286,8 +288,7 @@ TEST(LiveMountsCrash, BetweenAnyTwoStepsIsCompletedByTheNextRound) {
   const std::vector<std::string> edits = {
       MountTable("one", "/src") + MountTable("two", "/two"),
       MountTable("three", "/src") + MountTable("two", "/two", "readonly = true\n"),
-      MountTable("one", "/work", "tag = \"src\"\n"),
-      ""};
+      MountTable("one", "/work", "tag = \"src\"\n"), ""};
   int cut = 0;
   for (bool crashed = true; crashed; ++cut) {
     ASSERT_LT(cut, 200);

@@ -112,9 +112,7 @@ TEST(CheckedReply, OfAnObservationWhatNoAgentSaysIsRefusedAndNamed) {
        [](auto* s) { s->mutable_shares()->mutable_leaving(0)->set_tag("other"); }},
       {"2 shared folders", [](auto* s) { s->mutable_shares()->add_leaving()->set_tag("src"); }},
       {"the users of a shared folder",
-       [](auto* s) {
-         s->mutable_shares()->mutable_leaving(0)->set_used(std::string(5000, 'u'));
-       }},
+       [](auto* s) { s->mutable_shares()->mutable_leaving(0)->set_used(std::string(5000, 'u')); }},
       {"the name of a list", [](auto* s) { s->set_cut(0, "\x1b"); }},
   };
   for (const Lie& lie : lies) {

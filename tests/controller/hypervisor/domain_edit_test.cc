@@ -644,9 +644,9 @@ TEST(DomainEdit, MemoryThatCanBeSharedIsThereWithoutAFolderAndOnceOnly) {
 TEST(DomainEdit, MemoryOfACellMayNotBeShared) {
   DomainParts parts = ShopParts();
   parts.connection = ConnectionKind::kSystem;
-  const std::string xml = With(
-      MakeDomainXml(parts), "</cpu>",
-      "<numa><cell id='0' cpus='0' memory='1' unit='GiB' memAccess='private'/></numa></cpu>");
+  const std::string xml =
+      With(MakeDomainXml(parts), "</cpu>",
+           "<numa><cell id='0' cpus='0' memory='1' unit='GiB' memAccess='private'/></numa></cpu>");
   EXPECT_EQ(Read(xml).room.sharing, Sharing::kNoSharedMemory);
 }
 

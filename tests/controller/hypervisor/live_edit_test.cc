@@ -97,9 +97,9 @@ TEST(FolderToAttach, IsTheDefinitionsWithoutItsPlace) {
 
 TEST(FolderToAttach, HasNoTagOfSomebodyElses) {
   const std::string theirs = absl::StrReplaceAll(
-      MakeDomainXml(Parts()),
-      {{"</devices>",
-        "<filesystem type='mount'><source dir='/theirs'/><target dir='src'/></filesystem></devices>"}});
+      MakeDomainXml(Parts()), {{"</devices>",
+                                "<filesystem type='mount'><source dir='/theirs'/><target "
+                                "dir='src'/></filesystem></devices>"}});
   const absl::Status refused =
       FolderToAttach(MakeDomainXml(WithFolder("/home/me/src")), theirs, "src").status();
   EXPECT_TRUE(absl::IsFailedPrecondition(refused));

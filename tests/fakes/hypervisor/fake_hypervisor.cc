@@ -30,8 +30,8 @@ void SetMounts(const std::set<std::string>& gone, const std::vector<Mount>& come
   std::map<std::string, Mount> by_tag;
   for (const Mount& mount : domain->live.mounts()) {
     const auto replaces = [&](const Mount& other) { return other.target() == mount.target(); };
-    const bool stays = gone.count(MountTag(mount)) == 0 &&
-                       std::none_of(come.begin(), come.end(), replaces);
+    const bool stays =
+        gone.count(MountTag(mount)) == 0 && std::none_of(come.begin(), come.end(), replaces);
     if (stays) by_tag[MountTag(mount)] = mount;
     if (!stays) domain->leaving_folders[MountTag(mount)] = mount.source();
   }
@@ -264,8 +264,7 @@ absl::Status FakeHypervisor::ChangeFolder(const MachineIdentity& machine,
 
 // With the lock.
 void FakeHypervisor::DetachFolder(const std::string& tag, DomainState* domain) {
-  const bool there =
-      !SourceIn(domain->live, tag).empty() || domain->leaving_folders.count(tag) > 0;
+  const bool there = !SourceIn(domain->live, tag).empty() || domain->leaving_folders.count(tag) > 0;
   if (!there) return;
   SetMounts({tag}, {}, domain);
   domain->leaving_folders.erase(tag);
