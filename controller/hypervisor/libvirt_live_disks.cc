@@ -22,9 +22,9 @@ absl::Status Plug(virDomainPtr domain, const FoundDomain& found, const std::stri
   const absl::Status noted = NoteLive(
       domain, [&](Config* config) { (*config->mutable_drives())[drive] = defined->second; });
   if (!noted.ok()) return noted;
-  const absl::StatusOr<std::string> definition = XmlOf(domain, false);
+  const absl::StatusOr<std::string> definition = DefinitionXml(domain);
   if (!definition.ok()) return definition.status();
-  const absl::StatusOr<std::string> live = XmlOf(domain, true);
+  const absl::StatusOr<std::string> live = LiveXmlOf(domain);
   if (!live.ok()) return live.status();
   const absl::StatusOr<std::string> disk = DriveToPlug(*definition, *live, drive);
   if (!disk.ok()) return disk.status();
@@ -35,7 +35,7 @@ absl::Status Plug(virDomainPtr domain, const FoundDomain& found, const std::stri
 
 absl::Status Unplug(virDomainPtr domain, const std::string& drive) {
   const auto disk = [&]() -> absl::StatusOr<std::string> {
-    const absl::StatusOr<std::string> live = XmlOf(domain, true);
+    const absl::StatusOr<std::string> live = LiveXmlOf(domain);
     if (!live.ok()) return live.status();
     return DriveToUnplug(*live, drive);
   };

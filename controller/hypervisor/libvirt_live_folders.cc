@@ -44,7 +44,7 @@ void NoteMounts(const FolderChange& change, const Config& next, Mounts* mounts) 
 
 absl::Status Detach(virDomainPtr domain, const std::string& tag) {
   const auto folder = [&]() -> absl::StatusOr<std::string> {
-    const absl::StatusOr<std::string> live = XmlOf(domain, true);
+    const absl::StatusOr<std::string> live = LiveXmlOf(domain);
     if (!live.ok()) return live.status();
     return FolderToDetach(*live, tag);
   };
@@ -71,9 +71,9 @@ absl::Status Attach(virDomainPtr domain, const FoundDomain& found, const std::st
     return absl::AbortedError(
         absl::StrCat("the shared folder ", tag, " has left the definition meanwhile"));
   }
-  const absl::StatusOr<std::string> definition = XmlOf(domain, false);
+  const absl::StatusOr<std::string> definition = DefinitionXml(domain);
   if (!definition.ok()) return definition.status();
-  const absl::StatusOr<std::string> live = XmlOf(domain, true);
+  const absl::StatusOr<std::string> live = LiveXmlOf(domain);
   if (!live.ok()) return live.status();
   const absl::StatusOr<std::string> folder = FolderToAttach(*definition, *live, tag);
   if (!folder.ok() && !absl::IsAlreadyExists(folder.status())) return folder.status();

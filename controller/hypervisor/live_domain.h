@@ -11,9 +11,11 @@
 
 namespace rum {
 
-// A domain's definition, of what runs or for the next start, as libvirt has it now, also its
-// passwords.
-absl::StatusOr<std::string> XmlOf(virDomainPtr domain, bool live);
+// What the changes of devices of a running domain share.
+
+// Its definition for the next start and what runs, as libvirt has them now, with their passwords.
+absl::StatusOr<std::string> DefinitionXml(virDomainPtr domain);
+absl::StatusOr<std::string> LiveXmlOf(virDomainPtr domain);
 
 // Edits rum's configuration in the metadata of what runs; the definition for the next start has its
 // own.
