@@ -150,6 +150,11 @@ Way FolderRoom::WayOfFolder(const Folder& folder, const FieldChange& change) con
 Way FolderRoom::Attaching(const Folder& folder) const {
   if (!scene_->observed.guest->shares().virtiofs())
     return NeedsRestart("the guest's kernel has no virtiofs");
+  if (domain_.others_tags.count(folder.tag) > 0) {
+    return NeedsRestart(
+        absl::StrCat("a folder that somebody else shares with the machine has the tag ", folder.tag,
+                     " (tag = \"...\" chooses another)"));
+  }
   if (folder.shared.has_value()) return {Way::kLive, ""};
   if (!domain_.ports.has_value()) return NeedsRestart("");
   size_t before = DrivesToPlug(desired_, domain_.live);

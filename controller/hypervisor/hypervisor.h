@@ -66,6 +66,7 @@ struct DomainState {
   // Of the running machine, folders that are shared with it and of which it mounts nothing any more
   // (FolderChange::kMounts): by tag, where they are.
   std::map<std::string, std::string> leaving_folders;
+  std::set<std::string> others_tags;  // of folders that somebody else shares with it
   // Where this host reaches the running domain by vsock(7); 0: nowhere.
   uint32_t vsock_cid = 0;
   // Of the running domain; nullopt: its devices cannot be changed while it runs.

@@ -193,6 +193,7 @@ absl::StatusOr<DomainState> LibvirtHypervisor::Inspect(const MachineIdentity& ma
     state.room = found->live->room;
     state.room.sharing = SharingOf(*found);
     SetAsideUnclaimed(*found->live, &state);
+    state.others_tags = found->live->others_tags;
     state.virtiofs = found->live->virtiofs;
     if (!connection_.facts().remote) state.vsock_cid = found->live->vsock_cid;
     // What the next start makes larger is in the persistent definition alone.

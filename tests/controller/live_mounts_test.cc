@@ -211,6 +211,14 @@ TEST_F(LiveMounts, WhatSomebodyTookAwayComesBackAndItsDeadMountGoes) {
   EXPECT_THAT(world_.guest->mounted, ElementsAre("/src"));
 }
 
+TEST_F(LiveMounts, SomebodyElsesFolderOfThatTagIsLeftAloneAndSoAreItsMounts) {
+  world_.hypervisor->EditLive(world_.identity,
+                              [](DomainState* domain) { domain->others_tags = {"two"}; });
+  world_.guest->mounted_elsewhere["two"] = "pid 900 (postgres)";
+  Write(world_.file.more + MountTable("two", "/two"));
+  ExpectWaits("a folder that somebody else shares with the machine has the tag two");
+}
+
 TEST_F(LiveMounts, UnderAnOlderAgentTheyWaitForTheRestart) {
   world_.guest->knows_shares = false;
   Write(world_.file.more + MountTable("two", "/two"));

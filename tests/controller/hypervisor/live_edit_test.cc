@@ -105,6 +105,7 @@ TEST(FolderToAttach, HasNoTagOfSomebodyElses) {
   EXPECT_TRUE(absl::IsFailedPrecondition(refused));
   EXPECT_THAT(std::string(refused.message()), HasSubstr("not rum's, has the tag src"));
   EXPECT_TRUE(absl::IsNotFound(FolderToDetach(theirs, "src").status())) << "nor is it taken out";
+  EXPECT_THAT(ReadDomainXml(theirs, "qemu")->others_tags, testing::ElementsAre("src"));
   const std::string ours = MakeDomainXml(WithFolder("/home/me/src"));
   EXPECT_THAT(*FolderToDetach(ours, "src"), HasSubstr("/home/me/src"));
 }
