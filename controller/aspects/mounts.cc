@@ -27,7 +27,7 @@ std::string ActionOfFolder(const Folder& folder) {
   return ItemName(kMounts, {mount == nullptr ? folder.tag : mount->target()});
 }
 
-std::string OrNone(const std::string& value) { return value.empty() ? "absent" : value; }
+std::string OrMissing(const std::string& value) { return value.empty() ? "absent" : value; }
 
 class MountsJudge {
  public:
@@ -65,7 +65,7 @@ class MountsJudge {
     verdict_.AddCurable(
         change.field, remedy, MovedBy(scene_, change.field, change.after, Item::LIBVIRT),
         change.before, change.after,
-        absl::StrCat(OrNone(change.before), " now, ", OrNone(change.after), " wanted"),
+        absl::StrCat(OrMissing(change.before), " now, ", OrMissing(change.after), " wanted"),
         Outlook(scene_, change.after.empty() ? "taken out" : "shared"));
   }
 

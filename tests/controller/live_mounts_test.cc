@@ -70,7 +70,8 @@ class LiveMounts : public testing::Test {
     EXPECT_EQ(domain.live.DebugString(), domain.persistent.DebugString());
     EXPECT_THAT(domain.leaving_folders, IsEmpty());
     EXPECT_EQ(ApplyNow().outcome.actions, 0) << "twice is once";
-    for (const Item& item : machine_->Status().items())
+    const MachineStatus status = machine_->Status();
+    for (const Item& item : status.items())
       EXPECT_EQ(item.state(), Item::HOLDS) << item.ShortDebugString();
   }
   static std::vector<std::string> Reasons(const Seen& seen) {
@@ -199,7 +200,8 @@ TEST_F(LiveMounts, WhatSomebodyTookAwayComesBackAndItsDeadMountGoes) {
     ApplyOptions look;
     look.dry_run = true;
     ApplyNow(look);
-    for (const Item& one : machine_->Status().items()) {
+    const MachineStatus status = machine_->Status();
+    for (const Item& one : status.items()) {
       if (one.field() == "mounts[/src]") return one;
     }
     return Item();
