@@ -27,6 +27,7 @@ inline constexpr int kMostCards = 64;
 inline constexpr int kMostAddresses = 64;  // of a card
 inline constexpr int kMostStaleTargets = 64;
 inline constexpr int kMostDrives = 64;  // a machine has at most 24 and a root disk
+inline constexpr int kMostShares = 64;  // of which a host asks who uses them
 inline constexpr int kMostHostKeys = 16;
 
 // Of an observation's lists, so that all of them are one answer. The agent's alone.

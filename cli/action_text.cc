@@ -105,6 +105,14 @@ std::string SetUp(const Action::SetUpCards& set) {
   return absl::StrCat("set up the network card ", absl::StrJoin(names, ", "));
 }
 
+std::string SharedFolder(const Action::ChangeFolder& change) {
+  const std::string& source = change.source();
+  if (change.what() == Action::ChangeFolder::ATTACH)
+    return absl::StrCat("share ", source, " at ", change.target());
+  return absl::StrCat("take the shared folder ", source, " out",
+                      change.target().empty() ? "" : absl::StrCat(" (", change.target(), ")"));
+}
+
 }  // namespace
 
 std::string ItemOf(const Action::AdoptFilesystems& adopt) {
@@ -151,6 +159,11 @@ std::string WouldDo(const Action& action) {
       return Card(action.change_card());
     case Action::kSetUpCards:
       return SetUp(action.set_up_cards());
+    case Action::kChangeFolder:
+      return SharedFolder(action.change_folder());
+    case Action::kAdoptMounts:
+      return absl::StrCat("change what the machine mounts (",
+                          absl::StrJoin(action.adopt_mounts().changed(), ", "), ")");
     case Action::kRunScript:
       return absl::StrCat(action.run_script().rerun() ? "re-run " : "run ",
                           action.run_script().kind(), " provisioning script");

@@ -92,6 +92,12 @@ void AddCard(const Action::ChangeCard& change, const std::string& what, Differen
   Add(field, goes ? what : "", goes ? "" : what, all);
 }
 
+void AddFolder(const Action& action, Differences* all) {
+  const Action::ChangeFolder& change = action.change_folder();
+  const bool comes = change.what() == Action::ChangeFolder::ATTACH;
+  Add(action.field(), comes ? "" : change.source(), comes ? change.source() : "", all);
+}
+
 void AddAction(const Action& action, Differences* all) {
   switch (action.kind_case()) {
     case Action::kSetForwards:
@@ -118,6 +124,8 @@ void AddAction(const Action& action, Differences* all) {
       return AddCard(action.change_card(), WouldDo(action), all);
     case Action::kAdoptFilesystems:
       return Add(ItemOf(action.adopt_filesystems()), "", WouldDo(action), all);
+    case Action::kChangeFolder:
+      return AddFolder(action, all);
     case Action::kForgetBootScript:
       return Add(action.field(), "set in the guest", "", all);
     default:

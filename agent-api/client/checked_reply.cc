@@ -106,6 +106,18 @@ absl::Status CheckCardStates(const google::protobuf::RepeatedPtrField<std::strin
   return status;
 }
 
+// `asked`: the tags of which it was asked.
+absl::Status CheckShares(const google::protobuf::RepeatedPtrField<std::string>& asked,
+                         const agent::Shares& shares) {
+  absl::Status status = CheckCount("shared folders", shares.leaving_size(), asked.size());
+  for (const agent::ShareState& share : shares.leaving()) {
+    const bool known = std::find(asked.begin(), asked.end(), share.tag()) != asked.end();
+    if (!known) status.Update(Refused("a shared folder that nobody asked about"));
+    status.Update(CheckSize("the users of a shared folder", share.used(), kMostReasonBytes));
+  }
+  return status;
+}
+
 absl::Status CheckSettings(const agent::Settings& settings) {
   absl::Status status;
   std::vector<const google::protobuf::FieldDescriptor*> told;
@@ -153,7 +165,8 @@ absl::Status CheckReply(const agent::ObserveRequest& request, const agent::Obser
                CheckCount("lists that are not whole", seen.cut_size(), kMostCards),
                CheckCount("drives", seen.drives_size(), kMostDrives),
                CheckCount("users of targets", seen.stale_users_size(), kMostStaleTargets),
-               CheckSettings(seen.settings()), CheckResources(seen.resources())});
+               CheckSettings(seen.settings()), CheckResources(seen.resources()),
+               CheckShares(request.leaving_shares(), seen.shares())});
   for (const std::string& group : seen.groups()) {
     status.Update(CheckLine("the name of a group", group, kMostNameBytes));
   }
@@ -197,6 +210,7 @@ absl::Status CheckReply(const agent::SetStorageRequest& request,
   if (reply.drives_size() > request.drives_size())
     status.Update(Refused(reply.drives_size(), " drives, asked for ", request.drives_size()));
   for (const agent::DriveState& drive : reply.drives()) status.Update(CheckDrive(drive));
+  status.Update(CheckShares(request.leaving_shares(), reply.shares()));
   status.Update(CheckSize("the problem of a target", reply.stale_problem(), kMostReasonBytes));
   return status;
 }

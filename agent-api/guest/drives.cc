@@ -36,8 +36,7 @@ constexpr uint64_t kSector = 512;  // in which sysfs counts, whatever the disk's
 constexpr uint64_t kPartitionSlack = 3 << 20;
 // No filesystem uses the last part of what is not a whole block.
 constexpr uint64_t kFilesystemSlack = 1 << 20;
-constexpr uint64_t kLeastBtrfs = 256 << 20;  // that its resize takes
-constexpr size_t kMostOfTable = 1 << 20;
+constexpr uint64_t kLeastBtrfs = 256 << 20;    // that its resize takes
 constexpr std::chrono::seconds kAppears{30};   // what was plugged in, or has grown, on a busy host
 constexpr std::chrono::seconds kReleased{60};  // how long an unplugging may take
 constexpr std::chrono::milliseconds kAskAgain{50};
@@ -50,11 +49,6 @@ uint64_t NumberIn(const fs::path& file) {
 std::vector<MountEntry> MountsOfNow() { return ParseMountInfo(ReadFile("/proc/self/mountinfo")); }
 
 std::string NodeOf(const BlockPart& part) { return absl::StrCat("/dev/", part.name); }
-
-// Where rum mounted something, at this boot or before.
-std::vector<std::string> OwnTargets() {
-  return TargetsOf(OwnLines(ReadFile("/etc/fstab", kMostOfTable)));
-}
 
 bool IsMountOf(const MountEntry& mount, const BlockPart& part) {
   return mount.device == part.device || mount.source == NodeOf(part);

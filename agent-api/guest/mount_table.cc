@@ -8,12 +8,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "agent-api/guest/text_file.h"
 
 namespace rum::guest {
 namespace {
 
 constexpr char kBegin[] = "# rum: begin (written by rum-agent; edit rum.toml instead)\n";
 constexpr char kEnd[] = "# rum: end\n";
+constexpr size_t kMostOfTable = 1 << 20;
 
 // Both tables write white space, '#' and backslashes as three octal digits. getmntent(3) reads
 // neither a mountinfo, whose fields are others, nor a text.
@@ -75,8 +77,12 @@ std::vector<MountEntry> ParseMountInfo(const std::string& text) {
     const auto dash = std::find(words.begin() + 6, words.end(), "-");
     if (words.end() - dash < 3) continue;
     const std::vector<std::string> options = absl::StrSplit(words[5], ',');
+    const bool follows = std::any_of(words.begin() + 6, dash, [](const std::string& field) {
+      return absl::StartsWith(field, "shared:") || absl::StartsWith(field, "master:");
+    });
     mounts.push_back({Unescaped(words[4]), *(dash + 1), Unescaped(*(dash + 2)),
-                      std::find(options.begin(), options.end(), "ro") != options.end(), words[2]});
+                      std::find(options.begin(), options.end(), "ro") != options.end(), words[2],
+                      follows});
   }
   return mounts;
 }
@@ -119,6 +125,10 @@ std::vector<std::string> TargetsOf(const std::string& lines) {
     if (words.size() > 1) targets.push_back(Unescaped(words[1]));
   }
   return targets;
+}
+
+std::vector<std::string> OwnTargets() {
+  return TargetsOf(OwnLines(ReadFile("/etc/fstab", kMostOfTable)));
 }
 
 }  // namespace rum::guest

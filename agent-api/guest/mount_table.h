@@ -16,7 +16,8 @@ struct MountEntry {
   std::string type;
   std::string source;  // as it was given: /dev/vdb, a tag, a pool
   bool readonly = false;
-  std::string device;  // "254:1"; of btrfs and what has no device, one of the kernel's own
+  std::string device;    // "254:1"; of btrfs and what has no device, one of the kernel's own
+  bool follows = false;  // what is unmounted in the namespace that it came from goes here as well
 };
 
 // The lines of a /proc/PID/mountinfo, in its order (proc(5)).
@@ -36,6 +37,8 @@ std::string WithOwnLines(const std::string& fstab, const std::string& lines);
 // The lines of rum's block; the targets in them.
 std::string OwnLines(const std::string& fstab);
 std::vector<std::string> TargetsOf(const std::string& lines);
+// Where rum mounted something, at this boot or before.
+std::vector<std::string> OwnTargets();
 
 }  // namespace rum::guest
 

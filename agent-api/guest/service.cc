@@ -40,6 +40,7 @@
 #include "agent-api/guest/memory.h"
 #include "agent-api/guest/mount_users.h"
 #include "agent-api/guest/setting.h"
+#include "agent-api/guest/shares.h"
 #include "agent-api/guest/staged_program.h"
 #include "agent-api/guest/storage.h"
 #include "agent-api/guest/text_file.h"
@@ -185,9 +186,12 @@ class Service final : public agent::Agent::Service {
                           agent::SetStorageReply* reply) override {
     const Calls::One call(&calls_);
     absl::Status done;
+    DropLostShares({request->lost_shares().begin(), request->lost_shares().end()});
     const absl::Status kept = scripts_->Keep("drives", [&](std::string* output) {
-      const auto states = guest::SetStorage({request->volumes().begin(), request->volumes().end()},
-                                            changes_.User(), reply->mutable_stale_problem());
+      const auto states =
+          guest::SetStorage({request->volumes().begin(), request->volumes().end()}, changes_.User(),
+                            {request->arriving_shares().begin(), request->arriving_shares().end()},
+                            reply->mutable_stale_problem());
       done = Curable(states.status());
       if (!done.ok()) return *output = absl::StrCat(done.message(), "\n"), 1;
       int failed = 0;
@@ -205,6 +209,8 @@ class Service final : public agent::Agent::Service {
         *reply->add_drives() = state;
       }
     }
+    const auto& leaving = request->leaving_shares();
+    *reply->mutable_shares() = ObserveShares({leaving.begin(), leaving.end()});
     FitToBudget(reply);
     return ToGrpc(done.ok() ? kept : done);
   }
@@ -361,6 +367,8 @@ class Service final : public agent::Agent::Service {
          ObserveDrives({request.leaving().begin(), request.leaving().end()})) {
       *seen.add_drives() = drive;
     }
+    const auto& leaving = request.leaving_shares();
+    *seen.mutable_shares() = ObserveShares({leaving.begin(), leaving.end()});
     for (const Setting& setting : Settings()) setting.look(seen.mutable_settings());
     const agent::Resources resources = ResourcesNow();
     if (resources.cpus() > 0) *seen.mutable_resources() = resources;

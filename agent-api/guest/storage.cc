@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -12,6 +13,7 @@
 #include <mutex>
 #include <numeric>
 #include <set>
+#include <thread>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
@@ -35,6 +37,15 @@ constexpr char kFstab[] = "/etc/fstab";
 constexpr char kUnfinished[] = "/var/lib/rum/unfinished-drives";
 constexpr size_t kMostOfFstab = 1 << 20;
 constexpr char kMountInfo[] = "/proc/self/mountinfo";
+constexpr std::chrono::seconds kArrives{30};  // a folder that was plugged in, on a busy host
+constexpr std::chrono::milliseconds kTryAgain{50};
+
+// What a SetStorage goes by besides its volumes.
+struct Around {
+  std::vector<std::string> own_targets;  // that rum mounted, and so may unmount
+  std::string user;
+  std::set<std::string> arriving;  // tags
+};
 
 using Volumes = std::vector<agent::Volume>;
 
@@ -144,7 +155,30 @@ std::string MountData(const agent::Volume& volume, const std::vector<std::string
   return absl::StrJoin(options, ",");
 }
 
-absl::Status Mount(const agent::Volume& volume, const std::vector<std::string>& devices) {
+// 0, or why not. That a guest knows of a folder that was plugged in, a moment later, is told by
+// nothing to wait on.
+int MountAs(const std::string& type, const std::string& source, const agent::Volume& volume,
+            const std::string& data, const Around& around) {
+  const unsigned long flags = volume.readonly() ? MS_RDONLY : 0;
+  const bool arrives = IsFolder(volume) && around.arriving.count(volume.tag()) > 0;
+  const auto deadline = std::chrono::steady_clock::now() + kArrives;
+  while (mount(source.c_str(), volume.target().c_str(), type.c_str(), flags, data.c_str()) != 0) {
+    const int why = errno;
+    const bool unknown = why == EINVAL || why == ENOENT;  // by virtiofs, by 9p
+    if (!arrives || !unknown || std::chrono::steady_clock::now() >= deadline) return why;
+    std::this_thread::sleep_for(kTryAgain);
+  }
+  return 0;
+}
+
+std::string WhyNotMounted(const agent::Volume& volume, int why) {
+  if (why == ENODEV) return " (the guest's kernel has no such filesystem)";
+  return IsFolder(volume) && why == EINVAL ? " (the guest's kernel does not see such a folder)"
+                                           : "";
+}
+
+absl::Status Mount(const agent::Volume& volume, const std::vector<std::string>& devices,
+                   const Around& around) {
   if (volume.type() == "zfs") return RunTool({"zpool", "import", volume.pool()});
   std::error_code error;
   std::filesystem::create_directories(volume.target(), error);
@@ -153,23 +187,19 @@ absl::Status Mount(const agent::Volume& volume, const std::vector<std::string>& 
         absl::StrCat("making the folder ", volume.target(), ": ", error.message()));
   }
   const std::string source = IsFolder(volume) ? volume.tag() : devices[0];
-  const unsigned long flags = volume.readonly() ? MS_RDONLY : 0;
   int why = ENODEV;
   for (const std::string& type : TypesOf(volume)) {
     if (type == "fuseblk") break;  // only its own program can
-    if (mount(source.c_str(), volume.target().c_str(), type.c_str(), flags,
-              MountData(volume, devices).c_str()) == 0) {
-      return absl::OkStatus();
-    }
-    why = errno;
+    why = MountAs(type, source, volume, MountData(volume, devices), around);
+    if (why == 0) return absl::OkStatus();
     if (why != ENODEV) break;
   }
   if (why == ENODEV && volume.type() == "ntfs") {
     return RunTool({"mount.ntfs", source, volume.target()});
   }
-  return absl::FailedPreconditionError(
-      absl::StrCat("mount of ", source, " as ", volume.type(), ": ", std::strerror(why),
-                   why == ENODEV ? " (the guest's kernel has no such filesystem)" : ""));
+  return absl::FailedPreconditionError(absl::StrCat("mount of ", source, " as ", volume.type(),
+                                                    ": ", std::strerror(why),
+                                                    WhyNotMounted(volume, why)));
 }
 
 std::vector<MountEntry> MountsNow() { return ParseMountInfo(ReadFile(kMountInfo)); }
@@ -182,25 +212,42 @@ agent::Volume AsMounted(agent::Volume volume) {
   return volume;
 }
 
-// `own_targets`: that rum mounted, and so may unmount.
-absl::Status Unmount(const MountEntry& mount, const std::vector<std::string>& own_targets) {
-  if (!absl::c_linear_search(own_targets, mount.target)) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        mount.source, " (", mount.type, ") is mounted at ", mount.target, ": it is left as it is"));
-  }
+absl::Status IsOwn(const MountEntry& mount, const Around& around) {
+  if (absl::c_linear_search(around.own_targets, mount.target)) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      mount.source, " (", mount.type, ") is mounted at ", mount.target, ": it is left as it is"));
+}
+
+absl::Status NotDone(const std::string& what, const MountEntry& mount, int why) {
+  const std::string users = why == EBUSY ? UsersOf(mount.target) : "";
+  return absl::FailedPreconditionError(
+      absl::StrCat(what, ": ", users.empty() ? std::strerror(why) : "in use by ", users));
+}
+
+absl::Status Unmount(const MountEntry& mount, const Around& around) {
+  if (absl::Status own = IsOwn(mount, around); !own.ok()) return own;
   if (umount2(mount.target.c_str(), 0) == 0) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat("unmounting ", mount.source, " from ",
-                                                    mount.target, ": ", std::strerror(errno)));
+  return NotDone(absl::StrCat("unmounting ", mount.source, " from ", mount.target), mount, errno);
+}
+
+// Of a folder that is only to be read, or may be written now: whoever is in there stays.
+absl::Status Remount(const MountEntry& mount, const agent::Volume& volume, const Around& around) {
+  if (absl::Status own = IsOwn(mount, around); !own.ok()) return own;
+  const unsigned long flags = MS_REMOUNT | (volume.readonly() ? MS_RDONLY : 0);
+  if (::mount(nullptr, mount.target.c_str(), nullptr, flags, nullptr) == 0) return absl::OkStatus();
+  return NotDone(
+      absl::StrCat("mounting ", mount.target, volume.readonly() ? " read-only" : " writable"),
+      mount, errno);
 }
 
 // Makes room at the target: what is mounted at it goes, and what is mounted below it, which would
 // be out of sight. Ours is mounted again, for the innermost volumes come last.
-absl::Status Clear(const std::string& target, const std::vector<std::string>& own_targets) {
+absl::Status Clear(const std::string& target, const Around& around) {
   const std::vector<MountEntry> mounts = MountsNow();
   std::vector<MountEntry> in_the_way = MountsBelow(mounts, target);
   if (const MountEntry* there = MountedAt(mounts, target)) in_the_way.push_back(*there);
   for (const MountEntry& mount : in_the_way) {
-    if (absl::Status gone = Unmount(mount, own_targets); !gone.ok()) return gone;
+    if (absl::Status gone = Unmount(mount, around); !gone.ok()) return gone;
   }
   return absl::OkStatus();
 }
@@ -247,8 +294,7 @@ absl::Status MakeHomes(const agent::Volume& volume, const Keys& keys, const std:
 }
 
 // Makes one volume hold; the result is its source in fstab.
-absl::StatusOr<std::string> Make(const agent::Volume& volume,
-                                 const std::vector<std::string>& own_targets) {
+absl::StatusOr<std::string> Make(const agent::Volume& volume, const Around& around) {
   const std::vector<MountEntry> mounts = MountsNow();
   const MountEntry* there = MountedAt(mounts, volume.target());
   const bool holds = there != nullptr && Holds(*there, volume);
@@ -265,12 +311,17 @@ absl::StatusOr<std::string> Make(const agent::Volume& volume,
     source = absl::StrCat("UUID=", *uuid);
   }
   if (holds) return source;
+  if (there != nullptr && IsFolder(volume) && IsVolume(*there, volume)) {
+    const absl::Status remounted = Remount(*there, volume, around);
+    if (!remounted.ok()) return remounted;
+    return source;
+  }
   // A new pool is mounted by its making.
   const std::vector<MountEntry> after = MountsNow();
   const MountEntry* made = MountedAt(after, volume.target());
   if (made != nullptr && there == nullptr) return source;
-  if (absl::Status clear = Clear(volume.target(), own_targets); !clear.ok()) return clear;
-  if (absl::Status mounted = Mount(volume, *devices); !mounted.ok()) return mounted;
+  if (absl::Status clear = Clear(volume.target(), around); !clear.ok()) return clear;
+  if (absl::Status mounted = Mount(volume, *devices, around); !mounted.ok()) return mounted;
   return source;
 }
 
@@ -285,13 +336,11 @@ std::vector<int> OuterFirst(const Volumes& volumes) {
   return order;
 }
 
-agent::VolumeState MakeHold(const agent::Volume& volume,
-                            const std::vector<std::string>& own_targets, const std::string& user,
-                            std::string* lines) {
+agent::VolumeState MakeHold(const agent::Volume& volume, const Around& around, std::string* lines) {
   agent::VolumeState state;
   const Keys keys = KeysOfHomesIn(volume.target());
-  const absl::StatusOr<std::string> source = Make(volume, own_targets);
-  const absl::Status status = source.ok() ? MakeHomes(volume, keys, user) : source.status();
+  const absl::StatusOr<std::string> source = Make(volume, around);
+  const absl::Status status = source.ok() ? MakeHomes(volume, keys, around.user) : source.status();
   state.set_holds(status.ok());
   if (!status.ok()) state.set_problem(std::string(status.message()));
   state.set_tool_missing(absl::IsUnimplemented(status));
@@ -359,7 +408,7 @@ std::vector<agent::VolumeState> ObserveStorage(const Volumes& asked, const std::
   std::vector<agent::VolumeState> states;
   if (asked.empty()) return states;
   const std::vector<MountEntry> mounts = MountsNow();
-  const std::vector<std::string> targets = TargetsOf(OwnLines(ReadFile(kFstab, kMostOfFstab)));
+  const std::vector<std::string> targets = OwnTargets();
   for (const agent::Volume& volume : Placed(asked)) {
     const MountEntry* mount = MountedAt(mounts, volume.target());
     agent::VolumeState state;
@@ -375,7 +424,7 @@ std::vector<agent::VolumeState> ObserveStorage(const Volumes& asked, const std::
 std::vector<std::string> StaleTargets(const Volumes& asked) {
   std::vector<std::string> stale;
   const Volumes volumes = Placed(asked);
-  for (const std::string& target : TargetsOf(OwnLines(ReadFile(kFstab, kMostOfFstab)))) {
+  for (const std::string& target : OwnTargets()) {
     const bool wanted = std::any_of(volumes.begin(), volumes.end(), [&](const agent::Volume& v) {
       return v.target() == target && NeedsFstab(v);
     });
@@ -386,18 +435,19 @@ std::vector<std::string> StaleTargets(const Volumes& asked) {
 
 absl::StatusOr<std::vector<agent::VolumeState>> SetStorage(const Volumes& asked,
                                                            const std::string& user,
+                                                           const std::set<std::string>& arriving,
                                                            std::string* stale_problem) {
   static std::mutex mutex;
   const std::lock_guard<std::mutex> guard(mutex);
   const absl::StatusOr<std::string> fstab = ReadFileToEdit(kFstab, kMostOfFstab);
-  const std::vector<std::string> own_targets = TargetsOf(OwnLines(fstab.value_or("")));
+  const Around around = {TargetsOf(OwnLines(fstab.value_or(""))), user, arriving};
   std::string lines =
       UnmountStale(StaleTargets(asked), OwnLines(fstab.value_or("")), stale_problem);
   const Volumes volumes = Placed(asked);
   std::vector<agent::VolumeState> states(asked.size());
   for (const int i : OuterFirst(volumes)) {
     const size_t at = static_cast<size_t>(i);
-    states[at] = MakeHold(volumes[at], own_targets, user, &lines);
+    states[at] = MakeHold(volumes[at], around, &lines);
     states[at].set_target(asked[at].target());
   }
   const absl::Status table = WriteTable(fstab, lines);

@@ -1,6 +1,7 @@
 #ifndef RUM_AGENT_API_GUEST_STORAGE_H_
 #define RUM_AGENT_API_GUEST_STORAGE_H_
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,9 +24,11 @@ std::vector<std::string> StaleTargets(const std::vector<agent::Volume>& volumes)
 
 // Formats what is blank, mounts what is not mounted, and writes /etc/fstab. One that fails does not
 // stop the others. Homes that a mount puts out of sight, and that of `user`, are made on it. An
-// earlier volume that is in use stays mounted, with who uses it in `stale_problem`.
+// earlier volume that is in use stays mounted, with who uses it in `stale_problem`. `arriving`:
+// tags of shared folders that the guest may not know yet.
 absl::StatusOr<std::vector<agent::VolumeState>> SetStorage(
-    const std::vector<agent::Volume>& volumes, const std::string& user, std::string* stale_problem);
+    const std::vector<agent::Volume>& volumes, const std::string& user,
+    const std::set<std::string>& arriving, std::string* stale_problem);
 
 }  // namespace rum::guest
 

@@ -88,6 +88,13 @@ void FitDrives(google::protobuf::RepeatedPtrField<agent::DriveState>* drives) {
   }
 }
 
+void FitShares(agent::Shares* shares) {
+  while (shares->leaving_size() > kMostShares) shares->mutable_leaving()->RemoveLast();
+  for (agent::ShareState& share : *shares->mutable_leaving()) {
+    Cut(kToldOfADrive, share.mutable_used());
+  }
+}
+
 // Those of targets that are told.
 void FitUsers(const agent::Observation& seen,
               google::protobuf::RepeatedPtrField<agent::StaleUsers>* users) {
@@ -116,6 +123,7 @@ void FitToBudget(const agent::ObserveRequest& request, agent::Observation* seen)
   if (!FitCards(seen->mutable_cards())) seen->add_cut("cards");
   FitReasons(seen->mutable_volumes());
   FitDrives(seen->mutable_drives());
+  if (seen->has_shares()) FitShares(seen->mutable_shares());
   FitUsers(*seen, seen->mutable_stale_users());
   for (agent::CardState& card : *seen->mutable_card_states())
     Cut(kToldOfADrive, card.mutable_problem());
@@ -125,6 +133,7 @@ void FitToBudget(const agent::ObserveRequest& request, agent::Observation* seen)
 void FitToBudget(agent::SetStorageReply* reply) {
   FitReasons(reply->mutable_volumes());
   FitDrives(reply->mutable_drives());
+  if (reply->has_shares()) FitShares(reply->mutable_shares());
   Cut(kToldOfAProblem, reply->mutable_stale_problem());
 }
 

@@ -13,9 +13,9 @@ std::atomic<int64_t> judgement_count{0};
 
 const std::vector<Aspect>& Aspects() {
   static const auto* const aspects = new std::vector<Aspect>{
-      PortsAspect(),  AgentAspect(), HostnameAspect(), GroupsAspect(),   CardsAspect(),
-      KeysAspect(),   DisksAspect(), StorageAspect(),  TimezoneAspect(), DefinitionAspect(),
-      MemoryAspect(), CpusAspect(),  ScriptsAspect(),
+      PortsAspect(),      AgentAspect(),  HostnameAspect(), GroupsAspect(),  CardsAspect(),
+      KeysAspect(),       DisksAspect(),  StorageAspect(),  MountsAspect(),  TimezoneAspect(),
+      DefinitionAspect(), MemoryAspect(), CpusAspect(),     ScriptsAspect(),
   };
   return *aspects;
 }

@@ -43,6 +43,7 @@ Aspect GroupsAspect();
 Aspect CardsAspect();
 Aspect KeysAspect();
 Aspect DisksAspect();
+Aspect MountsAspect();
 Aspect StorageAspect();
 Aspect TimezoneAspect();
 Aspect DefinitionAspect();

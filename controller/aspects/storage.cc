@@ -31,6 +31,15 @@ void AddInUse(const std::string& target, const std::string& why, Verdict* verdic
       .item.set_reason(why);
 }
 
+// The folder that is to be there was taken away, or another one comes: mounts.cc unmounts then.
+bool IsMountsOwn(const Scene& scene, const std::string& target) {
+  const std::string item = ItemName("mounts", {target});
+  return std::any_of(scene.now_changes.begin(), scene.now_changes.end(),
+                     [&](const FieldChange& change) {
+                       return IsWithin(change.field, item) && GoesLive(scene, change);
+                     });
+}
+
 // That the machine is to have them is the definition's; that they are mounted is the guest's.
 Verdict JudgeStorage(const Scene& scene) {
   Verdict verdict;
@@ -55,6 +64,7 @@ Verdict JudgeStorage(const Scene& scene) {
   for (const agent::StaleUsers& stale : guest.stale_users()) users[stale.target()] = stale.users();
   for (const std::string& bytes : guest.stale_targets()) {
     const std::string target = ToUtf8(bytes);
+    if (IsMountsOwn(scene, target)) continue;
     if (const auto in_use = users.find(bytes); in_use != users.end()) {
       AddInUse(target, absl::StrCat("in use by ", ToUtf8(in_use->second)), &verdict);
       continue;

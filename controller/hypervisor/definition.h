@@ -9,6 +9,9 @@
 
 namespace rum {
 
+// Whether folders of the host can be given to a running machine and taken back, else why not.
+enum class Sharing { kNotBy9p, kNoSharedMemory, kNoCgroup, kLive };
+
 // What a running machine can be given or give back, as it was started, and how it stands with that.
 struct Room {
   uint32_t cpus = 0;  // that can be plugged
@@ -26,6 +29,7 @@ struct Room {
   uint64_t asked_mb = 0;
   uint64_t added_mb = 0;
   bool gives_back = false;
+  Sharing sharing = Sharing::kNotBy9p;
 };
 
 // Memory is added in blocks.

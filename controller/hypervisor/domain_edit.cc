@@ -39,6 +39,9 @@ void EditOwn(xml_node machine, const char* element, const char* attribute,
 constexpr char kOnCrash[] = "preserve";
 constexpr char kOldOnCrash[] = "destroy";  // of the builds that did not note what they wrote
 
+// Of rum's element: it gave a machine without folders memory that can be shared.
+constexpr char kSharesMemory[] = "shares-memory";
+
 // What a newer rum wrote beside it stays.
 void EditMetadata(xml_node domain, const DomainParts& parts) {
   xml_node machine = Child(Child(domain, "metadata"), "rum:machine");
@@ -70,10 +73,17 @@ void EditMetadata(xml_node domain, const DomainParts& parts) {
   Child(machine, "rum:config").text().set(json.c_str());
 }
 
-// virtiofsd reads and writes the guest's memory itself. It stays so when the last folder goes:
-// somebody else's device may need it too, and it costs nothing.
+// virtiofsd reads and writes the guest's memory itself. It costs nothing, and is there for a folder
+// that comes while the machine runs, and when the last one goes: somebody else's device may need it
+// too. Without a folder it is written once: somebody who took it away again, or chose for himself,
+// does not want it.
 void EditBacking(xml_node domain, const DomainParts& parts) {
-  if (parts.connection != ConnectionKind::kSystem || parts.config.mounts_size() == 0) return;
+  if (parts.connection != ConnectionKind::kSystem) return;
+  if (parts.config.mounts_size() == 0) {
+    xml_node machine = domain.child("metadata").child("rum:machine");
+    if (domain.child("memoryBacking") || machine.attribute(kSharesMemory)) return;
+    Set(machine, kSharesMemory, "yes");
+  }
   xml_node backing = Child(domain, "memoryBacking");
   const xml_node source = backing.child("source");
   const bool shares = backing.child("hugepages") || Is(source, "type", "file");

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 #include <pugixml.hpp>
 
@@ -136,6 +137,7 @@ void ReadFolders(OwnNodes own, DomainFacts* facts) {
     Mount mount;
     mount.set_tag(node.child("target").attribute("dir").value());
     mount.set_target(mount.tag());
+    facts->unclaimed_tags.insert(mount.tag());
     ReadFolder(node, std::move(mount), facts);
   }
 }
@@ -187,6 +189,11 @@ absl::StatusOr<DomainFacts> ReadDomainXml(const std::string& xml, const std::str
   ReadDisks(own, &facts);
   ReadCards(own, &facts);
   ReadFolders(own, &facts);
+  for (xml_node folder : devices.children("filesystem")) {
+    const auto is_it = [&](const auto& device) { return device.second == folder; };
+    if (std::none_of(own.begin(), own.end(), is_it))
+      facts.others_tags.insert(folder.child("target").attribute("dir").value());
+  }
   if (const auto serial = own.find(kSerialAlias); serial != own.end())
     facts.console_log = serial->second.child("log").attribute("file").value();
   for (xml_node card : devices.children("interface")) {

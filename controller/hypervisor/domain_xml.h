@@ -74,8 +74,11 @@ struct DomainFacts {
   std::map<std::string, std::string> drive_targets;  // "vdb"
   // The sockets on the host by the channel's name; paths are in a live definition only.
   std::map<std::string, std::string> channel_paths;
-  std::string console_log;            // where what the serial console says is kept; empty: nowhere
-  bool virtiofs = false;              // shared folders are given by virtiofs, not by 9p
+  std::string console_log;  // where what the serial console says is kept; empty: nowhere
+  bool virtiofs = false;    // shared folders are given by virtiofs, not by 9p
+  // Of the config's mounts, those that no metadata speak of: rum's folders without a target.
+  std::set<std::string> unclaimed_tags;
+  std::set<std::string> others_tags;  // of folders that are not rum's
   uint32_t vsock_cid = 0;             // in a live definition; 0: no vsock
   std::vector<std::string> networks;  // libvirt networks that any card is on
   bool started_default = false;       // see DomainParts

@@ -42,7 +42,7 @@ enum class DomainCause {
   kShuttingDown,
 };
 
-// The places of a running machine that take a disk while it runs.
+// The places of a running machine that take a device while it runs.
 struct PlugPorts {
   unsigned free = 0;
   unsigned all = 0;
@@ -63,9 +63,13 @@ struct DomainState {
   // made: "replaced", "gone". Empty: it is, or the disk needs none, or nobody can tell.
   std::string image_drift;
   bool virtiofs = false;  // the live definition shares folders by virtiofs, not by 9p
+  // Of the running machine, folders that are shared with it and of which it mounts nothing any more
+  // (FolderChange::kMounts): by tag, where they are.
+  std::map<std::string, std::string> leaving_folders;
+  std::set<std::string> others_tags;  // of folders that somebody else shares with it
   // Where this host reaches the running domain by vsock(7); 0: nowhere.
   uint32_t vsock_cid = 0;
-  // Belong to the running domain; nullopt: its disks cannot be changed while it runs.
+  // Belong to the running domain; nullopt: its devices cannot be changed while it runs.
   std::optional<PlugPorts> ports;
   // Names those of its disks that became larger since it started: drives, and "" for the root disk.
   std::set<std::string> grown;
@@ -129,6 +133,17 @@ struct CardChange {
   std::string card;
 };
 
+// What becomes of one folder that is shared with a running machine, or of what it mounts of all of
+// them.
+struct FolderChange {
+  enum What { kAttach, kDetach, kMounts };
+  What what = kAttach;
+  std::string tag;
+  // What it mounts of all folders with these tags; of others it is as before.
+  std::set<std::string> tags;
+  google::protobuf::RepeatedPtrField<Mount> mounts;
+};
+
 // org.rum.agent.0: what the controller asks the agent; org.rum.forward.0: forwarded connections.
 enum class GuestChannel { kAgent, kForward };
 
@@ -153,6 +168,10 @@ class Hypervisor {
   // which is exchanged, or out. What networks it needs run then, and those that rum made and nobody
   // needs any more are gone. FailedPrecondition: its network cannot change now.
   virtual absl::Status ChangeCard(const MachineIdentity& machine, const CardChange& change) = 0;
+  // The same of a shared folder: attaches it as it is defined, in place of one with its tag, or
+  // detaches it; nothing of it may be mounted in the guest. Notes what the machine mounts from now
+  // on of the folders that it has. FailedPrecondition: somebody else's folder has the tag.
+  virtual absl::Status ChangeFolder(const MachineIdentity& machine, const FolderChange& change) = 0;
   // Goes on with one that is paused, suspended or saved, and starts one anew whose kernel panicked
   // or that is shutting down. Ok when it runs already.
   virtual absl::Status Start(const MachineIdentity& machine) = 0;

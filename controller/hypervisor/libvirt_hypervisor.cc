@@ -82,6 +82,18 @@ std::set<std::string> GrownSince(const Config& said, const Config& now) {
   return grown;
 }
 
+// Folders that are shared and that it is not to mount are no mounts of what runs.
+void SetAsideUnclaimed(const DomainFacts& live, DomainState* state) {
+  state->live.clear_mounts();
+  for (const Mount& mount : live.config.mounts()) {
+    if (live.unclaimed_tags.count(MountTag(mount)) > 0) {
+      state->leaving_folders[MountTag(mount)] = mount.source();
+    } else {
+      *state->live.add_mounts() = mount;
+    }
+  }
+}
+
 // Whether a domain that has the machine's name or UUID is its own, and this user's. What rum made
 // before it said whose is ours; so is one whose element of rum's somebody took out of its
 // definition, as name and UUID are made of the id.
@@ -188,6 +200,9 @@ absl::StatusOr<DomainState> LibvirtHypervisor::Inspect(const MachineIdentity& ma
     state.paused = NeedsSomebody(found->cause);
     state.live = found->live->config;
     state.room = found->live->room;
+    state.room.sharing = SharingOf(*found);
+    SetAsideUnclaimed(*found->live, &state);
+    state.others_tags = found->live->others_tags;
     state.virtiofs = found->live->virtiofs;
     if (!connection_.facts().remote) state.vsock_cid = found->live->vsock_cid;
     // What the next start makes larger is in the persistent definition alone.

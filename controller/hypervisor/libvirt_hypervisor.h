@@ -54,8 +54,8 @@ struct FoundDomain {
 
 // What ConnectLibvirt() gives. Making disks and definitions is in libvirt_define.cc, looking,
 // starting and stopping in libvirt_hypervisor.cc, what becomes of what runs in libvirt_resources.cc
-// (vCPUs and memory), libvirt_live_disks.cc and libvirt_live_cards.cc, what people look at in
-// libvirt_views.cc.
+// (vCPUs and memory), libvirt_live_disks.cc, libvirt_live_cards.cc and libvirt_live_folders.cc,
+// what people look at in libvirt_views.cc.
 class LibvirtHypervisor : public Hypervisor {
  public:
   LibvirtHypervisor(const std::string& uri, std::string agent_binary, DiskSource disks,
@@ -71,6 +71,7 @@ class LibvirtHypervisor : public Hypervisor {
   absl::StatusOr<std::set<std::string>> ImagesInUse() override;
   absl::Status ChangeDisk(const MachineIdentity& machine, const DiskChange& change) override;
   absl::Status ChangeCard(const MachineIdentity& machine, const CardChange& change) override;
+  absl::Status ChangeFolder(const MachineIdentity& machine, const FolderChange& change) override;
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) override;
   absl::StatusOr<Room> ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) override;
@@ -107,6 +108,8 @@ class LibvirtHypervisor : public Hypervisor {
                              const CardChange& change);
   absl::Status PlugCard(const ConnectionHandle& connection, const MachineIdentity& machine,
                         const FoundDomain& found, const std::string& card);
+  absl::Status ChangeFolderNow(const MachineIdentity& machine, const FolderChange& change);
+  Sharing SharingOf(const FoundDomain& found);
   absl::StatusOr<bool> GoOn(const FoundDomain& found);
   void MakeConsoleFolder(const FoundDomain& found);
   void RemoveConsoleLog(const FoundDomain& found, const MachineIdentity& machine);

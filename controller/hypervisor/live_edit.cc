@@ -40,6 +40,7 @@ class LiveXml {
   // Null: it has none.
   xml_node Drive(const std::string& drive) const { return Own(DriveAlias(DriveSerial(drive))); }
   xml_node Card(const std::string& card) const { return Own(CardAlias(card)); }
+  xml_node Folder(const std::string& tag) const { return Own(FolderAlias(tag)); }
   // Whether a card of it that is not rum's is in user mode: QEMU gives all of these one address.
   bool HasUserCardOfOthers() const {
     const auto own = FindOwnDevices(domain_, ReadOwnMetadata(domain_));
@@ -71,6 +72,14 @@ std::string TextOfNode(xml_node node) {
 
 absl::Status NoDrive(const std::string& drive) {
   return absl::NotFoundError(absl::StrCat("no drive ", drive, " in its definition"));
+}
+
+absl::Status NoFolder(const std::string& tag) {
+  return absl::NotFoundError(absl::StrCat("no shared folder ", tag, " in its definition"));
+}
+
+std::string SharedFolder(xml_node folder) {
+  return folder.child("source").attribute("dir").value();
 }
 
 std::set<unsigned> TakenPlaces(xml_node devices, const char* what, unsigned bus) {
@@ -166,6 +175,34 @@ absl::StatusOr<LiveCard> CardToUnplug(const std::string& live, const std::string
   const xml_node node = now.Card(card);
   if (!node) return NoCard(card);
   return AsLiveCard(node);
+}
+
+absl::StatusOr<std::string> FolderToAttach(const std::string& definition, const std::string& live,
+                                           const std::string& tag) {
+  const LiveXml next(definition), now(live);
+  if (!next.status().ok()) return next.status();
+  if (!now.status().ok()) return now.status();
+  xml_node folder = next.Folder(tag);
+  if (!folder) return NoFolder(tag);
+  const xml_node there = now.Folder(tag);
+  if (there && SharedFolder(there) == SharedFolder(folder))
+    return absl::AlreadyExistsError(absl::StrCat("the machine has the shared folder ", tag));
+  for (xml_node other : now.domain().child("devices").children("filesystem")) {
+    if (other == there || !Is(other.child("target"), "dir", tag)) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("another shared folder of the machine, which is not rum's, has the tag ", tag,
+                     ": choose another one (tag = \"...\")"));
+  }
+  folder.remove_child("address");
+  return TextOfNode(folder);
+}
+
+absl::StatusOr<std::string> FolderToDetach(const std::string& live, const std::string& tag) {
+  const LiveXml now(live);
+  if (!now.status().ok()) return now.status();
+  const xml_node folder = now.Folder(tag);
+  if (!folder) return NoFolder(tag);
+  return TextOfNode(folder);
 }
 
 absl::StatusOr<std::string> MetadataWith(const std::string& live,

@@ -20,6 +20,12 @@ absl::StatusOr<std::string> DriveToPlug(const std::string& definition, const std
 // The disk of rum's drive as `live` has it. NotFound: it has none.
 absl::StatusOr<std::string> DriveToUnplug(const std::string& live, const std::string& drive);
 
+// The same of rum's shared folder with that tag. AlreadyExists: `live` has just that one.
+// FailedPrecondition: it has another one of that tag, which is not rum's.
+absl::StatusOr<std::string> FolderToAttach(const std::string& definition, const std::string& live,
+                                           const std::string& tag);
+absl::StatusOr<std::string> FolderToDetach(const std::string& live, const std::string& tag);
+
 // One of CardsOf() (domain_xml.h), and libvirt's network that it is on; empty: it is on none.
 struct LiveCard {
   std::string xml;

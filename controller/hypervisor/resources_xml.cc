@@ -207,6 +207,18 @@ void EditCpus(xml_node domain, const DomainParts& parts, const OwnMetadata& said
   FitCells(domain.child("cpu").child("numa"), most);
 }
 
+// virtiofsd reads and writes the guest's memory itself. A cell of a NUMA guest may say otherwise.
+bool SharesMemory(xml_node domain) {
+  for (xml_node cell : domain.child("cpu").child("numa").children("cell")) {
+    if (cell.attribute("memAccess") && !Is(cell, "memAccess", "shared")) return false;
+  }
+  const xml_node backing = domain.child("memoryBacking");
+  const xml_node source = backing.child("source");
+  const bool of_file =
+      backing.child("hugepages") || Is(source, "type", "memfd") || Is(source, "type", "file");
+  return of_file && Is(backing.child("access"), "mode", "shared");
+}
+
 }  // namespace
 
 void EditResources(xml_node domain, const DomainParts& parts, const OwnMetadata& said) {
@@ -234,6 +246,7 @@ Room ReadRoom(xml_node domain) {
   room.boot_mb = Less(MemoryMib(domain.child("memory")), room.addable_mb);
   const xml_node balloon = domain.child("devices").child("memballoon");
   room.gives_back = Is(balloon, "model", "virtio") && Is(balloon, "autodeflate", "on");
+  room.sharing = SharesMemory(domain) ? Sharing::kLive : Sharing::kNoSharedMemory;
   // Of a running machine libvirt counts what was added in, too.
   const xml_node now = domain.child("currentMemory");
   const uint64_t counted = current ? room.added_mb : 0;

@@ -11,12 +11,14 @@ namespace {
 
 constexpr char kOfDomain[] = "domain/";
 
-// Of what is mounted, some can only be when drives have come or others are unmounted.
+// Of what is mounted, some can only be when drives have come or others are unmounted. Several
+// folders may be at one place, one after the other.
 std::string KeyOf(const Action& action) {
   const Action::SetStorage& storage = action.set_storage();
-  return absl::StrCat(action.field(), "/", action.kind_case(), "/",
-                      absl::StrJoin(storage.made(), "\n"), "/",
-                      absl::StrJoin(storage.removed(), "\n"));
+  const Action::ChangeFolder& folder = action.change_folder();
+  return absl::StrCat(
+      action.field(), "/", action.kind_case(), "/", absl::StrJoin(storage.made(), "\n"), "/",
+      absl::StrJoin(storage.removed(), "\n"), "/", folder.what(), "/", folder.tag());
 }
 
 }  // namespace

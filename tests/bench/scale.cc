@@ -104,6 +104,9 @@ class GatedHypervisor : public Hypervisor {
   absl::Status ChangeCard(const MachineIdentity& machine, const CardChange& change) override {
     return real_->ChangeCard(machine, change);
   }
+  absl::Status ChangeFolder(const MachineIdentity& machine, const FolderChange& change) override {
+    return real_->ChangeFolder(machine, change);
+  }
   absl::Status Start(const MachineIdentity& machine) override { return real_->Start(machine); }
   absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) override {
     return real_->PlugCpus(machine, cpus);

@@ -37,6 +37,9 @@ class LentHypervisor : public Hypervisor {
   absl::Status ChangeCard(const MachineIdentity& machine, const CardChange& change) override {
     return lent_->ChangeCard(machine, change);
   }
+  absl::Status ChangeFolder(const MachineIdentity& machine, const FolderChange& change) override {
+    return lent_->ChangeFolder(machine, change);
+  }
   absl::Status Start(const MachineIdentity& machine) override { return lent_->Start(machine); }
   absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) override {
     return lent_->PlugCpus(machine, cpus);

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "controller/aspects/disk_room.h"
+#include "controller/aspects/folder_room.h"
 #include "controller/aspects/ports.h"
 #include "controller/aspects/setting.h"
 #include "controller/decide/record_update.h"
@@ -83,6 +84,11 @@ std::string Name(const Action& action) {
       return absl::StrCat(name, " ", Action::ChangeCard::What_Name(action.change_card().what()));
     case Action::kSetUpCards:
       return name + " set up";
+    case Action::kChangeFolder:
+      return absl::StrCat(name, " ",
+                          Action::ChangeFolder::What_Name(action.change_folder().what()));
+    case Action::kAdoptMounts:
+      return name + " adopt";
     case Action::kRunScript:
       return absl::StrCat(name, action.run_script().rerun() ? " again" : "");
     case Action::kForgetBootScript:
@@ -163,6 +169,25 @@ void Model::ChangeCard(const std::string& card, const Network& wanted) {
   }
 }
 
+// Null: it mounts nothing of it.
+void Model::SetMount(const std::string& tag, const Mount* mount) {
+  google::protobuf::RepeatedPtrField<Mount> mounts;
+  observed.domain.leaving_folders.erase(tag);
+  for (const Mount& other : observed.domain.live.mounts()) {
+    if (MountTag(other) != tag) *mounts.Add() = other;
+  }
+  if (mount != nullptr) *mounts.Add() = *mount;
+  observed.domain.live.mutable_mounts()->Swap(&mounts);
+}
+
+void Model::ChangeFolder(const Action::ChangeFolder& change) {
+  const Folder folder = FolderRoom(desired, observed.domain).Of(change.tag());
+  SetMount(change.tag(), folder.wanted);
+  observed.domain.virtiofs = true;
+  agent::Shares* const shares = observed.guest->mutable_shares();
+  for (agent::ShareState& share : *shares->mutable_leaving()) share.clear_used();
+}
+
 void Model::Apply(const Action& action) {
   NoteIntent(desired, observed, action, &record);
   DomainState& domain = observed.domain;
@@ -237,6 +262,14 @@ void Model::Apply(const Action& action) {
     for (agent::CardState& state : *observed.guest->mutable_card_states()) {
       if (state.curable()) state.clear_problem();
     }
+  } else if (action.has_change_folder()) {
+    Define();
+    ChangeFolder(action.change_folder());
+  } else if (action.has_adopt_mounts()) {
+    Define();
+    for (const Mount& mount :
+         FolderRoom(desired, domain).Adopting(action.adopt_mounts().changed()).mounts)
+      SetMount(MountTag(mount), &mount);
   } else if (action.has_forget_boot_script()) {
     observed.guest->clear_boot_script_hash();
   } else if (action.has_run_script()) {

@@ -26,6 +26,8 @@ struct Model {
   void Define();
   void ChangeDisk(const Action::ChangeDisk& change);
   void ChangeCard(const std::string& card, const Network& wanted);
+  void ChangeFolder(const Action::ChangeFolder& change);
+  void SetMount(const std::string& tag, const Mount* mount);
 };
 
 // A whole valid configuration: two ports, two groups, both scripts.

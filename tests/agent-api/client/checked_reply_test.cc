@@ -46,12 +46,14 @@ agent::Observation Honest() {
   seen.add_volumes()->set_target("/data");
   seen.add_stale_targets("/gone");
   seen.add_cut("authorized_keys");
+  seen.mutable_shares()->add_leaving()->set_tag("src");
   return seen;
 }
 
 agent::ObserveRequest AboutData() {
   agent::ObserveRequest request;
   request.add_volumes()->set_target("/data");
+  request.add_leaving_shares("src");
   return request;
 }
 
@@ -112,6 +114,11 @@ TEST(CheckedReply, OfAnObservationWhatNoAgentSaysIsRefusedAndNamed) {
          while (s->stale_targets_size() < 65) s->add_stale_targets("/x");
        }},
       {"a path of", [](auto* s) { s->set_stale_targets(0, std::string(5000, '/')); }},
+      {"a shared folder that nobody",
+       [](auto* s) { s->mutable_shares()->mutable_leaving(0)->set_tag("other"); }},
+      {"2 shared folders", [](auto* s) { s->mutable_shares()->add_leaving()->set_tag("src"); }},
+      {"the users of a shared folder",
+       [](auto* s) { s->mutable_shares()->mutable_leaving(0)->set_used(std::string(5000, 'u')); }},
       {"the name of a list", [](auto* s) { s->set_cut(0, "\x1b"); }},
   };
   for (const Lie& lie : lies) {

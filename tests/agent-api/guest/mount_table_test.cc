@@ -34,6 +34,8 @@ TEST(MountInfo, IsReadWithItsEscapesAndOptionalFields) {
   EXPECT_EQ(mounts[0].source, "/dev/vdb");
   EXPECT_FALSE(mounts[0].readonly);
   EXPECT_TRUE(mounts[1].readonly);
+  EXPECT_TRUE(mounts[0].follows);
+  EXPECT_FALSE(mounts[1].follows);
   EXPECT_EQ(MountedAt(mounts, "/src"), &mounts[1]);
   EXPECT_EQ(MountedAt(mounts, "/sr"), nullptr);
 }

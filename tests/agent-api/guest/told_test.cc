@@ -65,6 +65,15 @@ TEST(Told, OfACrowdOfCardsThoseWithAnAddressComeFirst) {
   EXPECT_THAT(seen.cut(), ElementsAre("cards"));
 }
 
+TEST(Told, AHostOfUsersOfAFolderIsCutAndSoAreFolders) {
+  agent::Observation seen;
+  for (int i = 0; i < 100; ++i)
+    seen.mutable_shares()->add_leaving()->set_used(std::string(1 << 16, 'u'));
+  FitToBudget({}, &seen);
+  EXPECT_THAT(seen.shares().leaving(), SizeIs(kMostShares));
+  EXPECT_LT(seen.shares().leaving(0).used().size(), kMostReasonBytes);
+}
+
 TEST(Told, ALongReasonEndsWithTheWordThatItWasCut) {
   agent::SetStorageReply reply;
   reply.add_volumes()->set_problem(std::string(1 << 20, 'p'));

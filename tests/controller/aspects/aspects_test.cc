@@ -52,6 +52,16 @@ std::map<std::string, Case> Cases() {
           Guest(m).mutable_drives(1)->set_grows(true);
           Guest(m).mutable_drives(1)->set_cannot_grow("the guest has no resize2fs");
         }}},
+      {"mounts",
+       {[](Model* m) { m->observed.domain.live.clear_mounts(); },
+        [](Model* m) {  // it has left the file, and its mount was dropped
+          m->desired.clear_mounts();
+          m->observed.domain.live.clear_mounts();
+          m->observed.domain.leaving_folders["src"] = "/home/me/src";
+          agent::ShareState* const share = Guest(m).mutable_shares()->add_leaving();
+          share->set_tag("src");
+          share->set_used("mounted at /elsewhere");
+        }}},
       {"storage", {[](Model* m) { Guest(m).mutable_volumes(0)->set_holds(false); }, NoAgent}},
       {"guest.timezone",
        {[](Model* m) { Guest(m).mutable_settings()->set_timezone("UTC"); },
@@ -86,7 +96,14 @@ Model Full() {
   Fs* fs = (*config.mutable_fs())["ext4"].add_entries();
   fs->set_drive("data");
   fs->set_target("/data");
+  Mount* mount = config.add_mounts();
+  mount->set_source("/home/me/src");
+  mount->set_target("/src");
+  mount->set_tag("src");
   Model model = Converged(config);
+  model.observed.domain.virtiofs = true;
+  model.observed.domain.room.sharing = Sharing::kLive;
+  Guest(&model).mutable_shares()->set_virtiofs(true);
   for (const agent::Volume& volume : VolumesOf(model.observed.domain)) {
     agent::VolumeState* state = Guest(&model).add_volumes();
     state->set_target(volume.target());

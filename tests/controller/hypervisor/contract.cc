@@ -364,6 +364,55 @@ TEST_P(Suite, ChangesTheCardsOfAMachineThatRuns) {
   expect_live();
 }
 
+TEST_P(Suite, ChangesTheFoldersOfAMachineThatRuns) {
+  Config config = SomeConfig();
+  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr), absl::OkStatus());
+  ASSERT_EQ(hypervisor_->Start(machine_), absl::OkStatus());
+  const DomainState first = Look(machine_);
+  Mount* const mount = config.add_mounts();
+  mount->set_source("/tmp");
+  mount->set_target("/src");
+  mount->set_tag("code");
+  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr), absl::OkStatus());
+  const auto change = [&](const FolderChange& wanted) {
+    absl::Status status;
+    for (int twice = 0; twice < 2 && status.ok(); ++twice)
+      status = hypervisor_->ChangeFolder(machine_, wanted);
+    return status;
+  };
+  const FolderChange attach = {FolderChange::kAttach, "code", {}, {}};
+  if (first.room.sharing != Sharing::kLive) {
+    EXPECT_FALSE(change(attach).ok());
+    EXPECT_EQ(Look(machine_).live.mounts_size(), 0);
+    return;
+  }
+  ASSERT_EQ(change(attach), absl::OkStatus());
+  ExpectEqual(Look(machine_).live, Look(machine_).persistent);
+  EXPECT_TRUE(Look(machine_).virtiofs);
+  EXPECT_EQ(Look(machine_).ports->free, first.ports->free - 1);
+
+  mount->set_target("/work");
+  mount->set_readonly(true);
+  ASSERT_EQ(hypervisor_->Define(machine_, config, Fresh::kNothing, nullptr), absl::OkStatus());
+  ASSERT_EQ(change({FolderChange::kMounts, "", {"code"}, config.mounts()}), absl::OkStatus());
+  ExpectEqual(Look(machine_).live, Look(machine_).persistent);
+
+  ASSERT_EQ(change({FolderChange::kMounts, "", {"code"}, {}}), absl::OkStatus());
+  EXPECT_EQ(Look(machine_).live.mounts_size(), 0);
+  EXPECT_THAT(Look(machine_).leaving_folders, testing::ElementsAre(testing::Pair("code", "/tmp")));
+  const absl::Status gone = change({FolderChange::kDetach, "code", {}, {}});
+  if (!GetParam().acpi) {
+    EXPECT_EQ(gone.code(), absl::StatusCode::kUnavailable) << "no guest lets it go";
+    return;
+  }
+  EXPECT_EQ(gone, absl::OkStatus());
+  EXPECT_THAT(Look(machine_).leaving_folders, testing::IsEmpty());
+  EXPECT_EQ(Look(machine_).ports->free, first.ports->free);
+  ASSERT_EQ(hypervisor_->Stop(machine_, kNoGrace), absl::OkStatus());
+  EXPECT_EQ(hypervisor_->ChangeFolder(machine_, attach).code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
 // Its next start is as it was defined.
 TEST_P(Suite, PlugsVCpusIntoARunningMachineAsFarAsItHasRoomAndCanTakeItAndTakesNoneOut) {
   Config config = SomeConfig();

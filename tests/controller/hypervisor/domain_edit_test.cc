@@ -621,6 +621,37 @@ TEST(DomainEdit, SharedMemoryIsAddedToWhatBacksItAlready) {
               ElementsAre("<hugepages/>", "<locked/>", "<access mode=\"shared\"/>"));
 }
 
+TEST(DomainEdit, MemoryThatCanBeSharedIsThereWithoutAFolderAndOnceOnly) {
+  DomainParts parts = ShopParts();
+  parts.connection = ConnectionKind::kSystem;
+  parts.config.clear_mounts();
+  const std::string made = MakeDomainXml(parts);
+  EXPECT_EQ(Read(made).room.sharing, Sharing::kLive);
+  const auto without = [](std::string xml) {
+    const size_t begin = xml.find("<memoryBacking>");
+    return xml.erase(begin, xml.find("</memoryBacking>") + 16 - begin);
+  };
+  EXPECT_EQ(Read(without(made)).room.sharing, Sharing::kNoSharedMemory);
+  EXPECT_THAT(ElementsAt(Edit(without(made), parts), "//memoryBacking"), IsEmpty())
+      << "who took it away does not want it";
+  const std::string older = absl::StrReplaceAll(without(made), {{" shares-memory=\"yes\"", ""}});
+  EXPECT_EQ(Read(Edit(older, parts)).room.sharing, Sharing::kLive) << "of a build that had none";
+  const std::string theirs =
+      With(older, "<vcpu", "<memoryBacking><access mode='private'/></memoryBacking><vcpu");
+  EXPECT_EQ(At(Edit(theirs, parts), "//memoryBacking/access/@mode"), "private");
+  parts.connection = ConnectionKind::kSession;
+  EXPECT_THAT(ElementsAt(MakeDomainXml(parts), "//memoryBacking"), IsEmpty());
+}
+
+TEST(DomainEdit, MemoryOfACellMayNotBeShared) {
+  DomainParts parts = ShopParts();
+  parts.connection = ConnectionKind::kSystem;
+  const std::string xml =
+      With(MakeDomainXml(parts), "</cpu>",
+           "<numa><cell id='0' cpus='0' memory='1' unit='GiB' memAccess='private'/></numa></cpu>");
+  EXPECT_EQ(Read(xml).room.sharing, Sharing::kNoSharedMemory);
+}
+
 TEST(DomainEdit, AnotherMachineFindsItsPlacesAnew) {
   DomainParts parts = ShopParts();
   parts.config.mutable_advanced()->set_machine("pc");

@@ -110,6 +110,47 @@ TEST(CardToPlug, IsNoSecondOneInUserMode) {
   EXPECT_TRUE(absl::IsNotFound(CardToUnplug(live, "nat").status())) << "it is not rum's";
 }
 
+DomainParts WithFolder(const std::string& source) {
+  DomainParts parts = Parts();
+  parts.connection = ConnectionKind::kSystem;
+  Mount* const mount = parts.config.add_mounts();
+  mount->set_source(source);
+  mount->set_target("/src");
+  return parts;
+}
+
+TEST(FolderToAttach, IsTheDefinitionsWithoutItsPlace) {
+  const std::string definition = absl::StrReplaceAll(
+      MakeDomainXml(WithFolder("/home/me/src")),
+      {{"<target dir=\"src\" />", "<target dir=\"src\" /><address type=\"pci\" bus=\"0x07\" />"}});
+  const std::string live = MakeDomainXml(Parts());
+  const absl::StatusOr<std::string> folder = FolderToAttach(definition, live, "src");
+  ASSERT_TRUE(folder.ok()) << folder.status();
+  EXPECT_THAT(*folder, HasSubstr("dir=\"/home/me/src\""));
+  EXPECT_THAT(*folder, HasSubstr("type=\"virtiofs\""));
+  EXPECT_THAT(*folder, HasSubstr("ua-rum-fs-"));
+  EXPECT_THAT(*folder, Not(HasSubstr("address")));
+  EXPECT_TRUE(absl::IsNotFound(FolderToAttach(live, live, "src").status()));
+  EXPECT_TRUE(absl::IsAlreadyExists(FolderToAttach(definition, definition, "src").status()));
+  const std::string other = MakeDomainXml(WithFolder("/home/me/other"));
+  EXPECT_TRUE(FolderToAttach(definition, other, "src").ok()) << "it takes the place of rum's own";
+}
+
+TEST(FolderToAttach, HasNoTagOfSomebodyElses) {
+  const std::string theirs = absl::StrReplaceAll(
+      MakeDomainXml(Parts()), {{"</devices>",
+                                "<filesystem type='mount'><source dir='/theirs'/><target "
+                                "dir='src'/></filesystem></devices>"}});
+  const absl::Status refused =
+      FolderToAttach(MakeDomainXml(WithFolder("/home/me/src")), theirs, "src").status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused));
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("not rum's, has the tag src"));
+  EXPECT_TRUE(absl::IsNotFound(FolderToDetach(theirs, "src").status())) << "nor is it taken out";
+  EXPECT_THAT(ReadDomainXml(theirs, "qemu")->others_tags, testing::ElementsAre("src"));
+  const std::string ours = MakeDomainXml(WithFolder("/home/me/src"));
+  EXPECT_THAT(*FolderToDetach(ours, "src"), HasSubstr("/home/me/src"));
+}
+
 // As libvirt puts it back: with the prefix.
 TEST(MetadataWith, IsRumsElementEditedWithAllElseThatIsInIt) {
   const std::string live = absl::StrReplaceAll(

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "agent-api/protocol.h"
 #include "state/names.h"
 
@@ -111,6 +112,7 @@ absl::StatusOr<agent::Observation> FakeGuestAgent::Observe(const agent::ObserveR
     *observation.add_drives() = drive;
     observation.mutable_drives()->rbegin()->set_serial(serial);
   }
+  if (guest_->knows_shares) *observation.mutable_shares() = Shares(request.leaving_shares());
   for (const agent::ScriptRun& run : guest_->runs) *observation.add_runs() = run;
   observation.set_boot_script_hash(guest_->boot_script_hash);
   return observation;
@@ -208,6 +210,11 @@ absl::StatusOr<agent::SetStorageReply> FakeGuestAgent::SetStorage(
     const agent::SetStorageRequest& request) {
   Lock lock(guest_->mutex);
   if (absl::Status begun = Begin(); !begun.ok()) return begun;
+  for (const std::string& tag : request.lost_shares()) {
+    for (const auto& [target, mounted] : guest_->tags) {
+      if (mounted == tag) guest_->mounted.erase(target), guest_->busy.erase(target);
+    }
+  }
   std::set<std::string> stale = guest_->mounted;
   for (const agent::Volume& volume : request.volumes()) stale.erase(volume.target());
   guest_->mounted.clear();
@@ -222,10 +229,12 @@ absl::StatusOr<agent::SetStorageReply> FakeGuestAgent::SetStorage(
     state->set_holds(broken == guest_->broken.end());
     if (state->holds()) {
       guest_->mounted.insert(volume.target());
+      guest_->tags[volume.target()] = volume.tag();
     } else {
       state->set_problem(broken->second);
     }
   }
+  if (guest_->knows_shares) *reply.mutable_shares() = Shares(request.leaving_shares());
   if (guest_->drives.empty()) return reply;
   for (const agent::DriveWish& wish : request.drives()) Grant(wish, reply.add_drives());
   return reply;
@@ -261,6 +270,29 @@ absl::Status FakeGuestAgent::MayRun(const agent::RunScriptRequest& request) cons
     return absl::AbortedError("it has run meanwhile, as " + last);
   }
   return absl::OkStatus();
+}
+
+agent::Shares FakeGuestAgent::Shares(
+    const google::protobuf::RepeatedPtrField<std::string>& leaving) const {
+  agent::Shares shares;
+  shares.set_virtiofs(guest_->has_virtiofs);
+  for (const std::string& tag : leaving) {
+    agent::ShareState* const state = shares.add_leaving();
+    state->set_tag(tag);
+    for (const std::string& target : guest_->mounted) {
+      if (guest_->tags[target] != tag) continue;
+      const auto users = guest_->busy.find(target);
+      const bool busy = users != guest_->busy.end();
+      state->set_used(absl::StrCat("mounted at ", target, busy ? ", in use by " : "",
+                                   busy ? users->second : ""));
+      state->set_idle(!busy);
+    }
+    const auto elsewhere = guest_->mounted_elsewhere.find(tag);
+    if (elsewhere == guest_->mounted_elsewhere.end()) continue;
+    state->set_used(absl::StrCat("mounted where ", elsewhere->second, " runs"));
+    state->set_idle(false);
+  }
+  return shares;
 }
 
 // What is plugged in appears, and what is let go is gone from then on.

@@ -48,19 +48,23 @@ struct FakeGuest {
   std::map<std::string, std::string> unseen_cards;
   std::set<std::string> own_cards;          // those that its agent has set up
   std::map<std::string, std::string> busy;  // targets that cannot be unmounted, and who uses them
-  std::vector<agent::ScriptRun> runs;       // the ledger
-  std::map<std::string, std::string> outputs;  // by run_id
-  std::string boot_script_hash;                // what the agent would run by itself
-  std::vector<std::string> cancelled;          // run_ids
-  std::map<std::string, int> exit_statuses;    // of scripts by their text; absent: 0
-  std::map<std::string, int> reboots;          // texts that reboot the guest so many times
-  std::vector<std::string> executed;           // the texts that ran, in order
-  std::vector<std::string> host_keys;          // of its sshd
-  int calls = 0;                               // that change something
-  absl::Status refused;                        // what the client makes of each observation
-  absl::Status fail_next;                      // of the next call that changes something
-  absl::Status fail_after;                     // of the one after that
-  std::function<void()> on_change;             // set by the host: what the guest pushes
+  bool knows_shares = false;                // false: its agent is of an older rum
+  bool has_virtiofs = true;
+  std::map<std::string, std::string> tags;  // of the shared folders that are mounted, by target
+  std::map<std::string, std::string> mounted_elsewhere;  // tags, and by whom
+  std::vector<agent::ScriptRun> runs;                    // the ledger
+  std::map<std::string, std::string> outputs;            // by run_id
+  std::string boot_script_hash;                          // what the agent would run by itself
+  std::vector<std::string> cancelled;                    // run_ids
+  std::map<std::string, int> exit_statuses;              // of scripts by their text; absent: 0
+  std::map<std::string, int> reboots;  // texts that reboot the guest so many times
+  std::vector<std::string> executed;   // the texts that ran, in order
+  std::vector<std::string> host_keys;  // of its sshd
+  int calls = 0;                       // that change something
+  absl::Status refused;                // what the client makes of each observation
+  absl::Status fail_next;              // of the next call that changes something
+  absl::Status fail_after;             // of the one after that
+  std::function<void()> on_change;     // set by the host: what the guest pushes
 
   void SetConnected(bool value);
   // Another boot: hostname from the file, no script is going on, all CPUs are.
@@ -106,6 +110,7 @@ class FakeGuestAgent : public GuestAgent {
   agent::RunScriptEvent OutputOf(const std::string& run_id, uint64_t offset) const;
   void TellCards(const agent::ObserveRequest& request, agent::Observation* observation) const;
   void Grant(const agent::DriveWish& wish, agent::DriveState* state);
+  agent::Shares Shares(const google::protobuf::RepeatedPtrField<std::string>& leaving) const;
   std::pair<uint32_t, uint64_t> Given();  // without the lock; 0: it cannot tell
 
   const std::shared_ptr<FakeGuest> guest_;

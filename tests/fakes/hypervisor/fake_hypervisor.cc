@@ -55,6 +55,38 @@ void SetCard(const std::string& card, const Network* defined, Network* live) {
   }
 }
 
+std::string SourceIn(const Config& config, const std::string& tag) {
+  for (const Mount& mount : config.mounts()) {
+    if (MountTag(mount) == tag) return mount.source();
+  }
+  return "";
+}
+
+// One of a tag, and one at a target, in the order of the definition.
+void SetMounts(const std::set<std::string>& gone, const std::vector<Mount>& come,
+               DomainState* domain) {
+  std::map<std::string, Mount> by_tag;
+  for (const Mount& mount : domain->live.mounts()) {
+    const auto replaces = [&](const Mount& other) { return other.target() == mount.target(); };
+    const bool stays =
+        gone.count(MountTag(mount)) == 0 && std::none_of(come.begin(), come.end(), replaces);
+    if (stays) by_tag[MountTag(mount)] = mount;
+    if (!stays) domain->leaving_folders[MountTag(mount)] = mount.source();
+  }
+  for (const Mount& mount : come) {
+    by_tag[MountTag(mount)] = mount;
+    domain->leaving_folders.erase(MountTag(mount));
+  }
+  domain->live.clear_mounts();
+  for (const Mount& mount : domain->persistent.mounts()) {
+    const auto found = by_tag.find(MountTag(mount));
+    if (found == by_tag.end()) continue;
+    *domain->live.add_mounts() = found->second;
+    by_tag.erase(found);
+  }
+  for (const auto& [tag, mount] : by_tag) *domain->live.add_mounts() = mount;
+}
+
 }  // namespace
 
 FakeHypervisor::FakeHypervisor(std::function<void(const std::string&)> on_event)
@@ -131,6 +163,8 @@ void FakeHypervisor::TurnOff(DomainCause cause, DomainState* domain) {
   domain->ports.reset();
   domain->grown.clear();
   domain->room = Room();
+  domain->leaving_folders.clear();
+  domain->virtiofs = false;
 }
 
 int FakeHypervisor::DisksMade(const MachineIdentity& machine) {
@@ -204,6 +238,11 @@ absl::StatusOr<std::set<std::string>> FakeHypervisor::ImagesInUse() {
   return images;
 }
 
+void FakeHypervisor::SetSharing(Sharing sharing) {
+  Lock lock(mutex_);
+  sharing_ = sharing;
+}
+
 void FakeHypervisor::SetPorts(std::optional<PlugPorts> ports) {
   Lock lock(mutex_);
   ports_ = ports;
@@ -237,6 +276,57 @@ absl::Status FakeHypervisor::ChangeDisk(const MachineIdentity& machine, const Di
   }
   lock.unlock();
   Tell(machine);
+  return absl::OkStatus();
+}
+
+absl::Status FakeHypervisor::ChangeFolder(const MachineIdentity& machine,
+                                          const FolderChange& change) {
+  Lock lock(mutex_);
+  if (absl::Status failure = TakeFailure(); !failure.ok()) return failure;
+  DomainState& domain = domains_[machine.domain_name()];
+  if (!domain.running) return absl::FailedPreconditionError("the machine is off");
+  if (change.what == FolderChange::kMounts) {
+    SetMounts(change.tags, {change.mounts.begin(), change.mounts.end()}, &domain);
+    changes_.push_back("adopt mounts");
+  } else if (domain.room.sharing != Sharing::kLive || !domain.ports.has_value()) {
+    return absl::FailedPreconditionError("no folder comes or goes here while the machine runs");
+  } else if (change.what == FolderChange::kDetach) {
+    DetachFolder(change.tag, &domain);
+  } else if (absl::Status attached = AttachFolder(change.tag, &domain); !attached.ok()) {
+    return attached;
+  }
+  lock.unlock();
+  Tell(machine);
+  return absl::OkStatus();
+}
+
+// With the lock.
+void FakeHypervisor::DetachFolder(const std::string& tag, DomainState* domain) {
+  const bool there = !SourceIn(domain->live, tag).empty() || domain->leaving_folders.count(tag) > 0;
+  if (!there) return;
+  SetMounts({tag}, {}, domain);
+  domain->leaving_folders.erase(tag);
+  ++domain->ports->free;
+  changes_.push_back("detach " + tag);
+}
+
+// With the lock.
+absl::Status FakeHypervisor::AttachFolder(const std::string& tag, DomainState* domain) {
+  const std::string source = SourceIn(domain->persistent, tag);
+  if (source.empty()) return absl::AbortedError("it is not defined");
+  const auto leaving = domain->leaving_folders.find(tag);
+  const std::string now =
+      leaving == domain->leaving_folders.end() ? SourceIn(domain->live, tag) : leaving->second;
+  if (now != source) {
+    DetachFolder(tag, domain);
+    if (domain->ports->free == 0) return absl::InternalError("No more available PCI slots");
+    --domain->ports->free;
+    domain->virtiofs = true;
+    changes_.push_back("attach " + tag);
+  }
+  for (const Mount& mount : domain->persistent.mounts()) {
+    if (MountTag(mount) == tag) SetMounts({tag}, {mount}, domain);
+  }
   return absl::OkStatus();
 }
 
@@ -304,6 +394,8 @@ absl::Status FakeHypervisor::Start(const MachineIdentity& machine) {
     domain.ports = ports_;
     domain.grown.clear();
     domain.room = FakeRoom(domain.live);
+    domain.room.sharing = sharing_;
+    domain.virtiofs = sharing_ == Sharing::kLive && domain.live.mounts_size() > 0;
   }
   domain.running = true;
   domain.paused = false;

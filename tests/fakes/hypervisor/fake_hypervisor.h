@@ -54,6 +54,8 @@ class FakeHypervisor : public Hypervisor {
   void SetNetworks(const std::set<std::string>& of_others);
   // Of machines that start from now on; nullopt: as with libvirt's test driver.
   void SetPorts(std::optional<PlugPorts> ports);
+  // The same; a machine that can be shared with while it runs has virtiofs.
+  void SetSharing(Sharing sharing);
   // Root disks made for the machine so far: a reset makes one more.
   int DisksMade(const MachineIdentity& machine);
   // The names of the calls that change something, in order.
@@ -66,6 +68,7 @@ class FakeHypervisor : public Hypervisor {
   absl::StatusOr<std::set<std::string>> ImagesInUse() override;
   absl::Status ChangeDisk(const MachineIdentity& machine, const DiskChange& change) override;
   absl::Status ChangeCard(const MachineIdentity& machine, const CardChange& change) override;
+  absl::Status ChangeFolder(const MachineIdentity& machine, const FolderChange& change) override;
   absl::Status Start(const MachineIdentity& machine) override;
   absl::Status PlugCpus(const MachineIdentity& machine, uint32_t cpus) override;
   absl::StatusOr<Room> ResizeMemory(const MachineIdentity& machine, uint64_t memory_mb) override;
@@ -80,6 +83,8 @@ class FakeHypervisor : public Hypervisor {
  private:
   static void TurnOff(DomainCause cause, DomainState* domain);
   void Grow(const std::string& drive, DomainState* domain);
+  absl::Status AttachFolder(const std::string& tag, DomainState* domain);
+  void DetachFolder(const std::string& tag, DomainState* domain);
   void HangUpConsole(const std::string& domain);
   absl::Status TakeFailure();
   void Tell(const MachineIdentity& machine);  // without the lock
@@ -93,6 +98,7 @@ class FakeHypervisor : public Hypervisor {
   std::map<std::string, Usage> usages_;
   std::set<std::string> networks_;  // of others
   std::optional<PlugPorts> ports_ = PlugPorts{8, 14};
+  Sharing sharing_ = Sharing::kLive;
   std::vector<std::string> changes_;
   uint64_t guest_holds_mb_ = 0;
   std::string uri_;
