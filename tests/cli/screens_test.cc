@@ -3,6 +3,7 @@
 // of them.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <condition_variable>
 #include <cstdlib>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "tests/cli/fake_controller.h"
 #include "tests/cli/sandbox.h"
 #include "tests/cli/screen.h"
@@ -132,6 +134,16 @@ class Stage : public FakeController {
     return grpc::Status::OK;
   }
 
+  // What there is, and then nothing, until nobody listens.
+  grpc::Status Watch(grpc::ServerContext* context, const control::WatchRequest*,
+                     grpc::ServerWriter<control::WatchEvent>* writer) override {
+    control::WatchEvent event;
+    *event.mutable_status() = ShopStatus();
+    writer->Write(event);
+    while (!context->IsCancelled()) absl::SleepFor(absl::Milliseconds(20));
+    return grpc::Status::OK;
+  }
+
   grpc::Status ListMachines(grpc::ServerContext*, const control::ListMachinesRequest* request,
                             control::ListMachinesReply* reply) override {
     if (!request->config_path().empty())
@@ -240,6 +252,46 @@ TEST_F(ScreensTest, AnUpMovesAndLeavesWhatWasDone) {
                        stage_->GoOn();
                      });
   Expect("up-80-after", screen);
+}
+
+TEST_F(ScreensTest, AnUpThatIsInterruptedLeavesAShellItsPlace) {
+  Screen screen(80, 40);
+  bool seen = false;
+  const Result result = rum_.RumOnTerminal(
+      {"-c", "shop.rum.toml", "up", "-d"}, "", {80, 40}, [&](const std::string& piece) {
+        screen.Write(piece);
+        if (seen || screen.Text().find("4 newly installed") == std::string::npos) return;
+        seen = true;
+        rum_.Type("\x03");
+      });
+  EXPECT_EQ(result.exit_status, 128 + SIGINT);
+  screen.Write("$ ");
+  EXPECT_EQ(Still(screen.Text()),
+            "  ✓ Made the machine's disks and definition\n  ✓ Started the machine\n$\n");
+}
+
+TEST_F(ScreensTest, APictureFollowsItsWindow) {
+  std::string heard;
+  const auto see = [&](size_t columns) {
+    Screen screen(columns, 40);
+    screen.Write(heard.substr(heard.rfind("\033[H")));
+    return screen.Text();
+  };
+  int pictures = 0;
+  rum_.RumOnTerminal({"-c", "shop.rum.toml", "status", "--watch"}, "", {100, 40},
+                     [&](const std::string& piece) {
+                       heard += piece;
+                       if (heard.find("\033[J") == std::string::npos) return;
+                       if (++pictures == 1) {
+                         EXPECT_EQ(see(100), Golden("status-100"));
+                         rum_.Resize({60, 40});
+                       } else if (pictures == 2) {
+                         EXPECT_EQ(see(60), Golden("status-60"));
+                         rum_.Type("\x03");
+                       }
+                       heard.clear();
+                     });
+  EXPECT_GE(pictures, 2);
 }
 
 TEST_F(ScreensTest, WithoutUtf8AllIsAscii) {
