@@ -123,6 +123,20 @@ std::string PhaseLine(const MachineStatus& status, const Style& style) {
                       Text(text, style), "\n");
 }
 
+// What to type about what does not come by itself; empty: nothing, or it is said elsewhere.
+std::string NextLine(const MachineStatus& status, const Style& style) {
+  std::vector<std::string> parts;
+  const auto any = [&](Item::State state) {
+    return std::any_of(status.items().begin(), status.items().end(),
+                       [&](const Item& item) { return item.state() == state; });
+  };
+  if (any(Item::NEEDS_CONSENT)) parts.push_back("`rum trust` is for what needs your word");
+  if (any(Item::NEEDS_RESTART))
+    parts.push_back("`rum apply --restart` restarts it with what waits for that");
+  constexpr char kNext[] = "Next: ";
+  return parts.empty() ? "" : Hanging(kNext, sizeof kNext - 1, absl::StrJoin(parts, "; "), style);
+}
+
 Mark MarkOf(Event::Kind kind) {
   switch (kind) {
     case Event::DONE:
@@ -290,7 +304,7 @@ std::string RenderStatus(const MachineStatus& status, int64_t now_ms, const Styl
     text += Hanging(absl::StrCat("  ", name, gap, mark, " "), 2 + width + 2 + 2, told, style);
   }
   if (status.conditions_size() > 0 && status.phase() != MachineStatus::NOT_DEFINED) {
-    absl::StrAppend(&text, "  ", Text(ConditionsText(status.conditions()), style), "\n");
+    text += Hanging("  ", 2, Text(ConditionsText(status.conditions()), style), style);
   }
   for (const std::string& note : status.notes()) {
     absl::StrAppend(&text, "  ", Marked(Mark::kNeedsYou, style), " ", Message(note, style));
@@ -303,8 +317,10 @@ std::string RenderStatus(const MachineStatus& status, int64_t now_ms, const Styl
                     status.generation() > 0 ? " ConfigInvalid: the last good configuration stays\n"
                                             : " ConfigInvalid: nothing can be made of this file\n",
                     Indented(status.config_error(), "    ", style));
+    return text;
   }
-  return text;
+  const bool on = status.phase() == MachineStatus::RUNNING && status.agent_connected();
+  return on ? text + NextLine(status, style) : text;
 }
 
 std::string RenderEvent(const Event& event, const Style& style) {
