@@ -74,6 +74,53 @@ MachineStatus ShopStatus() {
   return status;
 }
 
+Plan ShopPlan() {
+  Plan plan;
+  Action* hostname = plan.add_actions();
+  hostname->set_field("network.hostname");
+  hostname->mutable_set_hostname()->set_before("shop");
+  hostname->mutable_set_hostname()->set_after("till");
+  Action* groups = plan.add_actions();
+  groups->set_field("user.groups");
+  groups->mutable_set_groups()->set_user("rum");
+  for (const char* group : {"docker", "video"}) groups->mutable_set_groups()->add_add(group);
+  Change* memory = plan.add_waiting();
+  memory->set_field("resources.memory_mb");
+  memory->set_before("1024");
+  memory->set_after("2048");
+  memory->set_effect(RESTART);
+  memory->set_reason("started with room for 1024 MiB (resources.max_memory_mb)");
+  Item* ask = plan.add_asks();
+  ask->set_field("mounts[/src]");
+  ask->set_state(Item::NEEDS_CONSENT);
+  ask->set_text("the guest may write to /home/ada/src");
+  return plan;
+}
+
+void AddUsage(const char* name, bool guest_tells, control::StatsReply* stats) {
+  constexpr int64_t kMib = 1 << 20;
+  control::MachineStats* machine = stats->add_machines();
+  machine->set_name(name);
+  machine->set_running(true);
+  machine->set_time_ms(1000);
+  machine->set_cpus(2);
+  machine->set_cpu_time_ms(614'000);
+  machine->set_memory_bytes(2048 * kMib);
+  machine->set_memory_host_bytes(1412 * kMib);
+  if (guest_tells) {
+    machine->set_memory_guest_bytes(1960 * kMib);
+    machine->set_memory_available_bytes(960 * kMib);
+  }
+  control::DiskStats* disk = machine->add_disks();
+  disk->set_capacity_bytes(20480 * kMib);
+  disk->set_host_bytes(1536 * kMib);
+  disk->set_read_bytes(812 * kMib);
+  disk->set_written_bytes(33 * kMib);
+  control::ForwardStats* forward = machine->add_forwards();
+  forward->set_bytes_to_guest(12'000'000);
+  forward->set_bytes_to_host(34'000);
+}
+
 // Says of `up` and of a status what a screen needs, at the pace of who looks at it.
 class Stage : public FakeController {
  public:
@@ -95,8 +142,24 @@ class Stage : public FakeController {
     return grpc::Status::OK;
   }
 
-  grpc::Status Apply(grpc::ServerContext*, const control::ApplyRequest*,
+  grpc::Status Stats(grpc::ServerContext*, const control::StatsRequest*,
+                     control::StatsReply* stats) override {
+    AddUsage("shop", true, stats);
+    AddUsage("datenbank-für-tests", false, stats);
+    control::MachineStats* web = stats->add_machines();
+    web->set_name("web");
+    web->set_reason("libvirt at qemu+ssh://there/system cannot be reached");
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Apply(grpc::ServerContext*, const control::ApplyRequest* request,
                      grpc::ServerWriter<control::ApplyEvent>* writer) override {
+    if (request->dry_run()) {
+      control::ApplyEvent only;
+      *only.mutable_outcome()->mutable_plan() = ShopPlan();
+      writer->Write(only);
+      return grpc::Status::OK;
+    }
     const auto progress = [&](const std::string& text) {
       control::ApplyEvent event;
       event.set_progress(text);
@@ -237,6 +300,16 @@ TEST_F(ScreensTest, AListFitsItsWindow) {
   ExpectScreen("list-60", {"list"}, 60);
   ExpectScreen("list-100", {"list"}, 100);
   ExpectScreen("list-200", {"list"}, 200);
+}
+
+TEST_F(ScreensTest, APlanADiffNumbersAndWhatIsWrongWithAFile) {
+  ExpectScreen("plan-80", {"apply", "--dry-run"}, 80);
+  ExpectScreen("diff-80", {"diff"}, 80);
+  ExpectScreen("stats-80", {"stats"}, 80);
+  ExpectScreen("stats-160", {"stats"}, 160);
+  rum_.Write("bad.rum.toml", "[resources]\ncpus = 0\nmemroy_mb = 512\n");
+  ExpectScreen("check-80", {"check", "bad.rum.toml"}, 80);
+  ExpectScreen("word-80", {"stauts"}, 80);
 }
 
 TEST_F(ScreensTest, AnUpMovesAndLeavesWhatWasDone) {
