@@ -14,7 +14,7 @@
 namespace rum {
 namespace {
 
-constexpr std::chrono::milliseconds kBetweenLooks{200};
+constexpr std::chrono::milliseconds kBetweenSizes{200};
 
 winsize WindowOfOutput() {
   winsize size{};
@@ -54,7 +54,7 @@ WindowWatch::~WindowWatch() {
 
 void WindowWatch::Look() {
   std::unique_lock<std::mutex> lock(mutex_);
-  while (!end_.wait_for(lock, kBetweenLooks, [this] { return ended_; })) {
+  while (!end_.wait_for(lock, kBetweenSizes, [this] { return ended_; })) {
     const winsize now = WindowOfOutput();
     if (now.ws_col == last_.ws_col && now.ws_row == last_.ws_row) continue;
     last_ = now;
