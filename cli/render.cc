@@ -24,6 +24,11 @@ namespace {
 
 std::string Text(const std::string& text, const Style& style) { return OneLine(text, style.utf8); }
 
+std::string MarkedLine(Mark mark, const std::string& text, const Style& style) {
+  const std::string first = absl::StrCat("  ", Marked(mark, style), " ");
+  return Hanging(first, DisplayWidth(first), Text(text, style), style);
+}
+
 // Each line after `margin`, so that no text of others can look like a line of ours.
 std::string Indented(const std::string& text, const std::string& margin, const Style& style) {
   std::istringstream lines(Lines(text, style.utf8));
@@ -32,12 +37,12 @@ std::string Indented(const std::string& text, const std::string& margin, const S
   return out;
 }
 
-// After a mark: what others say may have several lines (libvirt's errors have).
-std::string Message(const std::string& text, const Style& style) {
+// What others say may have several lines (libvirt's errors have).
+std::string MarkedLines(Mark mark, const std::string& text, const Style& style) {
   const size_t end = text.find('\n');
-  if (end == std::string::npos) return Text(text, style) + "\n";
-  return absl::StrCat(Text(text.substr(0, end), style), "\n",
-                      Indented(text.substr(end + 1), "      ", style));
+  const std::string first = MarkedLine(mark, text.substr(0, end), style);
+  if (end == std::string::npos) return first;
+  return absl::StrCat(first, Indented(text.substr(end + 1), "      ", style));
 }
 
 std::string Ago(int64_t ms) {
@@ -199,7 +204,7 @@ Style StyleOf(const std::string& color) {
 
 std::string RenderResult(const ActionResult& result, const Style& style) {
   const Mark mark = result.ok() ? Mark::kDone : Mark::kFailed;
-  return absl::StrCat("  ", Marked(mark, style), " ", Message(result.message(), style),
+  return absl::StrCat(MarkedLines(mark, result.message(), style),
                       result.ok() ? "" : Indented(result.output_tail(), "      ", style));
 }
 
@@ -220,10 +225,8 @@ std::string RenderWaiting(const Change& change, const Style& style) {
                    ? absl::StrCat(" — needs a new disk (`", RecreateCommand(change.field()), "`)")
                    : " — requires restart (`rum down && rum up`)");
   }
-  std::string line =
-      absl::StrCat("  ", Marked(Mark::kNeedsYou, style), " ", Text(text, style), "\n");
-  if (!change.reason().empty())
-    absl::StrAppend(&line, "      ", Text(change.reason(), style), "\n");
+  std::string line = MarkedLine(Mark::kNeedsYou, text, style);
+  if (!change.reason().empty()) line += Hanging("      ", 6, Text(change.reason(), style), style);
   return line;
 }
 
@@ -238,12 +241,11 @@ std::string RenderAtStart(const Change& change, const Style& style) {
   } else {
     absl::StrAppend(&text, " (", change.before(), " → ", change.after(), ")");
   }
-  return absl::StrCat("  ", Marked(Mark::kWillApply, style), " ", Text(text, style), "\n");
+  return MarkedLine(Mark::kWillApply, text, style);
 }
 
 std::string RenderAsk(const Item& ask, const Style& style) {
-  return absl::StrCat("  ", Marked(Mark::kNeedsYou, style), " ",
-                      Text(absl::StrCat(ask.field(), " ", ask.text()), style), "\n");
+  return MarkedLine(Mark::kNeedsYou, absl::StrCat(ask.field(), " ", ask.text()), style);
 }
 
 std::string RenderTrust(const control::TrustReply& trust, const Style& style) {
@@ -266,8 +268,7 @@ std::string RenderTrust(const control::TrustReply& trust, const Style& style) {
 std::string RenderPlan(const Plan& plan, const Style& style) {
   std::string text;
   for (const Action& action : plan.actions()) {
-    absl::StrAppend(&text, "  ", Marked(Mark::kWillApply, style), " Would ",
-                    Text(WouldDo(action), style), "\n");
+    text += MarkedLine(Mark::kWillApply, absl::StrCat("Would ", WouldDo(action)), style);
   }
   for (const Item& ask : plan.asks()) text += RenderAsk(ask, style);
   for (const Change& change : plan.waiting()) text += RenderWaiting(change, style);
@@ -307,10 +308,10 @@ std::string RenderStatus(const MachineStatus& status, int64_t now_ms, const Styl
     text += Hanging("  ", 2, Text(ConditionsText(status.conditions()), style), style);
   }
   for (const std::string& note : status.notes()) {
-    absl::StrAppend(&text, "  ", Marked(Mark::kNeedsYou, style), " ", Message(note, style));
+    text += MarkedLines(Mark::kNeedsYou, note, style);
   }
   if (!status.error().empty()) {
-    absl::StrAppend(&text, "  ", Marked(Mark::kFailed, style), " ", Message(status.error(), style));
+    text += MarkedLines(Mark::kFailed, status.error(), style);
   }
   if (!status.config_error().empty()) {
     absl::StrAppend(&text, "  ", Marked(Mark::kFailed, style),

@@ -92,7 +92,7 @@ TEST_F(LiveRegionTest, InAnotherWindowItIsDrawnRightAndWhatStaysIsNotWrittenOver
     (screen.*resize)(20);
     show(region.Tick(kStart, {20, 12}));
     EXPECT_EQ(screen.Text(), above +
-                                 "  / running the boo…\n      one\n      xxxxxxxxxxxx…\n"
+                                 "  / running the bo…\n      one\n      xxxxxxxxxxxx…\n"
                                  "      three\n");
     (screen.*resize)(40);
     show(region.Tick(kStart, kSize));

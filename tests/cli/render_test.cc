@@ -312,6 +312,7 @@ TEST(RenderStatus, IsAsciiWithoutAUtf8Terminal) {
   image.base               ! needs rum up --reset - the root disk is a copy
   provision.system.script  ! changed since it ran - may destroy data
                            ok the same field again
+Next: `rum apply --restart` restarts it with what waits for that
 )");
 }
 
