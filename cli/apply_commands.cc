@@ -7,6 +7,7 @@
 #include "cli/consent.h"
 #include "cli/interrupts.h"
 #include "cli/render.h"
+#include "cli/terminal_text.h"
 #include "cli/watch.h"
 
 namespace rum {
@@ -20,6 +21,16 @@ struct ApplyFlags {
   double timeout_s = 0;  // 0: none
   TrustWords trust;
 };
+
+// Of a machine that has just come up.
+void SayNext(const control::Outcome& outcome, const Globals& globals) {
+  if (globals.output != "text" || globals.quiet || outcome.already_running()) return;
+  const auto command = [&](const char* words) {
+    return OneLine(ToType(globals.file, globals.machine, words), StyleOf(globals).utf8);
+  };
+  std::printf("Next: `%s` is a shell in it; `%s` says how it follows its file\n",
+              command("shell").c_str(), command("status").c_str());
+}
 
 void Up(ApplyFlags flags, Globals* globals) {
   // From here on Ctrl+C means the machine, in whatever phase.
@@ -36,6 +47,7 @@ void Up(ApplyFlags flags, Globals* globals) {
       flags.timeout_s > 0 ? absl::Seconds(flags.timeout_s) : absl::InfiniteDuration();
   globals->json_lines = !flags.detach;  // events follow
   const bool up = RunApply(flags.request, client, globals, &report, heard, timeout);
+  if (flags.detach && up) SayNext(report.outcome(), *globals);
   if (flags.detach || (!up && !interrupts->any())) return;
   const char* name = client.identity.name.c_str();
   if (!globals->quiet && !interrupts->any())

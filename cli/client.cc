@@ -5,15 +5,23 @@
 #include <grpcpp/create_channel_posix.h>
 #include <grpcpp/grpcpp.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <fstream>
 #include <thread>
+#include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "agent-api/call_deadline.h"
 #include "cli/user_service.h"
 #include "controller/service/call_status.h"
@@ -62,7 +70,32 @@ absl::StatusOr<Connection> TryConnect() {
   const grpc::Status status =
       connection.stub->Info(&context, control::InfoRequest(), &connection.info);
   if (status.ok()) return connection;
-  return absl::UnavailableError(WhyItFailed(status));
+  if (status.error_code() != grpc::StatusCode::DEADLINE_EXCEEDED)
+    return absl::UnavailableError(WhyItFailed(status));
+  return absl::DeadlineExceededError(
+      "the controller takes connections and does not answer: `rum controller stop` ends it; "
+      "machines go on running");
+}
+
+// The process of ours that has the controller's lock; 0: there is none that can be seen. Whose a
+// socket is does not tell: it may have been handed on, or be systemd's.
+pid_t HolderOfLock() {
+  struct stat lock {};
+  if (stat((RuntimeDir() + "/controller.lock").c_str(), &lock) != 0) return 0;
+  std::ifstream locks("/proc/locks");
+  for (std::string line; std::getline(locks, line);) {
+    // "1: FLOCK  ADVISORY  WRITE 812 00:2f:57 0 EOF"
+    const std::vector<std::string> words = absl::StrSplit(line, ' ', absl::SkipEmpty());
+    pid_t pid = 0;
+    struct stat process {};
+    if (words.size() > 5 && words[1] == "FLOCK" && words[3] == "WRITE" &&
+        absl::EndsWith(words[5], absl::StrCat(":", lock.st_ino)) &&
+        absl::SimpleAtoi(words[4], &pid) && pid > 0 &&
+        stat(absl::StrCat("/proc/", pid).c_str(), &process) == 0 && process.st_uid == geteuid()) {
+      return pid;
+    }
+  }
+  return 0;
 }
 
 bool IsOfService(const absl::StatusOr<Connection>& connection) {
@@ -87,6 +120,7 @@ absl::Status ReplaceController() {
   grpc_init();  // as below
   const Fd replacing = LockReplacing();
   absl::StatusOr<Connection> connection = TryConnect();
+  if (absl::IsDeadlineExceeded(connection.status())) EndSilentController().IgnoreError();
   const bool service = IsOfService(connection);
   connection = absl::UnavailableError("");  // the old one waits a moment for connections to end
   return StartNext(service, true);
@@ -113,6 +147,22 @@ absl::Status StopController(std::unique_ptr<control::Control::Stub> stub) {
   if (process >= 0) close(process);
   return left ? absl::DeadlineExceededError("the controller did not stop within 10 s")
               : absl::OkStatus();
+}
+
+absl::Status EndSilentController() {
+  const pid_t pid = HolderOfLock();
+  const int process = pid > 0 ? static_cast<int>(syscall(SYS_pidfd_open, pid, 0)) : -1;
+  // Of the descriptor: its number may be another process' by now.
+  const bool is_it = process >= 0 && HolderOfLock() == pid;
+  const bool told = is_it && syscall(SYS_pidfd_send_signal, process, SIGKILL, nullptr, 0) == 0;
+  pollfd gone{process, POLLIN, 0};
+  const bool ended = told && poll(&gone, 1, static_cast<int>(kPatience.count())) == 1;
+  if (process >= 0) close(process);
+  return ended ? absl::OkStatus()
+               : absl::UnavailableError(absl::StrCat(
+                     "the controller does not answer, and its process could not be ended; `ps -C "
+                     "rum-controller` shows it, ",
+                     RuntimeDir(), "/controller.lock is what it holds"));
 }
 
 absl::StatusOr<std::unique_ptr<control::Control::Stub>> ConnectController(bool start) {
@@ -146,6 +196,7 @@ absl::StatusOr<std::unique_ptr<control::Control::Stub>> ConnectController(bool s
     if (!started.ok() && !look_again) return started;
     tried = true;
     if (std::chrono::steady_clock::now() > deadline) {
+      if (absl::IsDeadlineExceeded(connection.status())) return connection.status();
       return absl::UnavailableError(
           "a controller has the lock but does not answer; see controller.log");
     }

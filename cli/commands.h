@@ -54,6 +54,10 @@ void AddManualCommands(CLI::App* app, Globals* globals);  // completion, manual
 // nothing that takes long. `words` as CompleteWords() has them.
 void Complete(const CLI::App& app, const std::vector<std::string>& words);
 
+// "rum -c db.rum.toml up": a command for a person to type next, about the same file or, where one
+// is named, machine.
+std::string ToType(const std::string& file, const std::string& machine, const std::string& command);
+
 // Says it on standard error, safe for a terminal, and makes the command's exit status 1.
 void Fail(Globals* globals, const std::string& message);
 

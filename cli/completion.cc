@@ -33,13 +33,15 @@ bool TakesValue(const CLI::Option* option) {
 // Where a value comes from, by the name that help texts have for it.
 Completes KindOf(const CLI::App& command, const std::string& name) {
   const std::string& of = command.get_name();
-  if (name == "machine" || (of == "adopt" && name == "ID")) return Completes::kMachines;
+  if (name == "machine" || name == "MACHINE" || (of == "adopt" && name == "ID"))
+    return Completes::kMachines;
   if (name == "run") return Completes::kRuns;
   if (name == "trust" || (of == "trust" && name == "FIELD")) return Completes::kReaches;
   if (name == "FIELD") return Completes::kFields;
   if (of == "delete" && name == "NAME") return Completes::kImages;
   if (name == "PORT") return Completes::kPorts;
-  for (const char* file : {"config", "file", "image", "mount", "path", "FILE", "IMAGE"}) {
+  if (name == "image" || name == "IMAGE") return Completes::kBaseImages;
+  for (const char* file : {"config", "file", "mount", "path", "FILE"}) {
     if (name == file) return Completes::kFiles;
   }
   return Completes::kNothing;

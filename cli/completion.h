@@ -14,7 +14,17 @@ struct Candidate {
 };
 
 // What the parser does not know by itself.
-enum class Completes { kNothing, kFiles, kMachines, kFields, kReaches, kRuns, kImages, kPorts };
+enum class Completes {
+  kNothing,
+  kFiles,
+  kBaseImages,  // shorthands of images, and files
+  kMachines,
+  kFields,
+  kReaches,
+  kRuns,
+  kImages,  // in the cache
+  kPorts
+};
 
 struct Completion {
   std::vector<Candidate> candidates;  // that the parser knows

@@ -19,6 +19,7 @@
 #include "cli/list_text.h"
 #include "cli/manual.h"
 #include "cli/one_of.h"
+#include "controller/images/shorthands.h"
 #include "state/explain.h"
 #include "state/identity.h"
 #include "state/state_store.h"
@@ -102,6 +103,13 @@ void AddImages(std::vector<Candidate>* to) {
   for (const control::CachedImage& image : images.images()) to->push_back({image.name(), ""});
 }
 
+void AddShorthands(std::vector<Candidate>* to) {
+  for (const Shorthand& shorthand : Shorthands()) {
+    if (shorthand.architecture == HostArchitecture())
+      to->push_back({shorthand.name, shorthand.url});
+  }
+}
+
 void AddHostPorts(const Completion& completion, std::vector<Candidate>* to) {
   const MachineRecord record = RecordFor(completion);
   for (const Port& port : record.applied().ports()) {
@@ -115,6 +123,8 @@ void AddMore(const Completion& completion, std::vector<Candidate>* to) {
   switch (completion.more) {
     case Completes::kMachines:
       return AddMachines(to);
+    case Completes::kBaseImages:
+      return AddShorthands(to);
     case Completes::kFields:
       return AddFields(false, to);
     case Completes::kReaches:
@@ -162,7 +172,8 @@ void Complete(const CLI::App& app, const std::vector<std::string>& words) {
     if (!IsOneLine(one.word) || !absl::StartsWith(one.word, completion.beginning)) continue;
     std::printf("%s\t%s\n", word.c_str(), IsOneLine(one.about) ? one.about.c_str() : "");
   }
-  if (completion.more == Completes::kFiles) std::puts(":files");
+  if (completion.more == Completes::kFiles || completion.more == Completes::kBaseImages)
+    std::puts(":files");
 }
 
 void AddManualCommands(CLI::App* app, Globals* globals) {

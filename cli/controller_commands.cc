@@ -42,6 +42,13 @@ bool PrintedJson(bool was_running, bool running, const Globals& globals) {
 
 void Stop(Globals* globals) {
   auto stub = ConnectController(false);
+  if (absl::IsDeadlineExceeded(stub.status())) {
+    const absl::Status ended = EndSilentController();
+    if (!ended.ok()) return Fail(globals, std::string(ended.message()));
+    if (!PrintedJson(true, false, *globals) && !globals->quiet)
+      std::printf("controller did not answer and was killed; machines go on running\n");
+    return;
+  }
   if (!stub.ok()) {
     if (absl::IsPermissionDenied(stub.status()))
       return Fail(globals, std::string(stub.status().message()));
@@ -65,6 +72,12 @@ void RestartController(Globals* globals) {
 
 void SaySteps(const absl::StatusOr<Steps>& steps, Globals* globals) {
   if (!steps.ok()) return Fail(globals, std::string(steps.status().message()));
+  if (globals->output == "json") {
+    reports::ServiceReport report;
+    report.mutable_steps()->Assign(steps->begin(), steps->end());
+    std::fputs(ToJson(report).c_str(), stdout);
+    return;
+  }
   for (const std::string& step : *steps) {
     if (!globals->quiet) std::printf("%s\n", step.c_str());
   }

@@ -1,6 +1,7 @@
 #include <cstdio>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "cli/apply_stream.h"
 #include "cli/commands.h"
 #include "cli/diff_text.h"
@@ -17,6 +18,26 @@ constexpr int kTrouble = 2;
 void Trouble(Globals* globals, const std::string& message) {
   Fail(globals, message);
   globals->exit_status = kTrouble;
+}
+
+// The command that brings most of it; empty: what stands in the lines.
+std::string WhatBringsIt(const reports::DiffReport& diff) {
+  const char* command = "";
+  for (const reports::Difference& difference : diff.differences()) {
+    if (difference.effect() == "restart") return "apply --restart";
+    if (difference.effect() == "live") command = "apply";
+  }
+  return command;
+}
+
+// To whom it is told: what is printed may be read by a program.
+void SayBelow(const reports::DiffReport& diff, const Globals& globals) {
+  std::string text = diff.standing();
+  if (const std::string command = WhatBringsIt(diff); text.empty() && !command.empty())
+    text = absl::StrCat("Next: `", ToType(globals.file, globals.machine, command), "`");
+  if (text.empty()) return;
+  std::fflush(stdout);
+  std::fprintf(stderr, "%s\n", OneLine(text, StyleOf(globals).utf8).c_str());
 }
 
 void ShowDiff(Globals* globals) {
@@ -39,14 +60,11 @@ void ShowDiff(Globals* globals) {
   diff.set_id(client.identity.id);
   diff.set_name(client.identity.name);
   diff.set_config_path(client.identity.config_path);
-  const Style style = StyleOf(*globals);
-  const std::string text = globals->output == "json" ? ToJson(diff) : RenderDiff(diff, style);
+  const std::string text =
+      globals->output == "json" ? ToJson(diff) : RenderDiff(diff, StyleOf(*globals));
   std::fputs(text.c_str(), stdout);
   const bool said_below = !outcome.error().empty();
-  if (globals->output == "text" && !globals->quiet && !diff.standing().empty() && !said_below) {
-    std::fflush(stdout);
-    std::fprintf(stderr, "%s\n", OneLine(diff.standing(), style.utf8).c_str());
-  }
+  if (globals->output == "text" && !globals->quiet && !said_below) SayBelow(diff, *globals);
   if (diff.differences_size() > 0 || diff.asks_size() > 0) globals->exit_status = kDiffers;
   // What could be looked at was told all the same.
   if (!outcome.error().empty()) return Trouble(globals, outcome.error());

@@ -188,11 +188,11 @@ reports::DiffReport DiffOf(const Plan& plan) {
 std::string RenderDiff(const reports::DiffReport& diff, const Style& style) {
   std::string text;
   for (const reports::Difference& difference : diff.differences()) {
-    absl::StrAppend(&text, Sign(difference, style), " ",
+    text += Hanging(Sign(difference, style) + " ", 2,
                     OneLine(absl::StrCat(difference.field(), Values(difference), "  (",
                                          CostText(difference), ")"),
                             style.utf8),
-                    "\n");
+                    style);
   }
   for (const Item& ask : diff.asks()) {
     absl::StrAppend(&text, Marked(Mark::kNeedsYou, style), " ",

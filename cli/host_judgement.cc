@@ -195,7 +195,7 @@ Finding JudgeAgent(const ControllerFacts& controller) {
 Finding JudgeController(const ControllerFacts& controller) {
   if (controller.state == ControllerFacts::State::kSilent) {
     return Ails("controller", Finding::BROKEN, controller.why, "no command about a machine works",
-                {"rum controller stop", "rum controller status"});
+                {"rum controller stop"});
   }
   if (controller.state == ControllerFacts::State::kNotRunning)
     return Fine("controller", "none runs; the first command that needs one starts it");

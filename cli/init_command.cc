@@ -21,7 +21,6 @@
 #include "cli/json_text.h"
 #include "cli/render.h"
 #include "cli/reports.pb.h"
-#include "cli/ssh_words.h"
 #include "cli/terminal_text.h"
 #include "controller/base/utf8.h"
 #include "controller/images/shorthands.h"
@@ -230,11 +229,8 @@ absl::Status WriteNew(const std::string& path, const std::string& text) {
   return absl::InternalError(absl::StrCat("write: ", std::strerror(error)));
 }
 
-// "`rum up`", with the file where it is not the one that rum takes by itself.
 std::string Command(const std::string& file, const std::string& command) {
-  const bool plain = fs::path(file).lexically_normal() == "rum.toml";
-  return absl::StrCat("`rum ", plain ? "" : absl::StrCat("-c ", ShortShellWord(file), " "), command,
-                      "`");
+  return absl::StrCat("`", ToType(file, "", command), "`");
 }
 
 void SayIsThere(const std::string& file, Globals* globals) {

@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "cli/live_output.h"
+
 namespace rum {
 namespace {
 
@@ -38,7 +40,10 @@ void Interrupts::Wait() {
 void Interrupts::Listen() {
   while (!ending_) {
     if (sigtimedwait(&signals_, nullptr, &kLook) < 0) continue;
-    if (any_) _exit(kEndedByInterrupt);
+    if (any_) {
+      ClearLiveOutput();
+      _exit(kEndedByInterrupt);
+    }
     std::lock_guard<std::mutex> lock(mutex_);
     any_ = true;
     if (interrupt_) interrupt_();

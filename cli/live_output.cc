@@ -1,8 +1,11 @@
 #include "cli/live_output.h"
 
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -22,12 +25,42 @@ bool CanMove() {
 }
 
 // Asked each time: a window changes.
-size_t WidthNow() {
-  winsize size{};
-  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 10 ? size.ws_col : 80;
+TerminalSize SizeNow() {
+  winsize told{};
+  TerminalSize size;
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &told) != 0) return size;
+  if (told.ws_col > 10) size.width = told.ws_col;
+  if (told.ws_row > 0) size.height = told.ws_row;
+  return size;
+}
+
+std::atomic<bool> something_moves = false;  // below the cursor
+
+void OnSignal(int signal);
+
+// Of who handles them himself, or ignores them, nothing is taken.
+void HandleSignal(int signal) {
+  struct sigaction action {};
+  if (sigaction(signal, nullptr, &action) != 0 || action.sa_handler != SIG_DFL) return;
+  action.sa_handler = OnSignal;
+  action.sa_flags = SA_RESETHAND | SA_NODEFER | SA_RESTART;
+  sigaction(signal, &action, nullptr);
+}
+
+void OnSignal(int signal) {
+  const int error = errno;
+  ClearLiveOutput();
+  raise(signal);         // whose disposition is the default again
+  HandleSignal(signal);  // somebody goes on with what was stopped
+  errno = error;
 }
 
 }  // namespace
+
+void ClearLiveOutput() {
+  constexpr char kClear[] = "\r\033[J";
+  if (something_moves && write(STDERR_FILENO, kClear, sizeof kClear - 1) < 0) return;
+}
 
 LiveOutput::LiveOutput(const Style& style, bool quiet, bool moves)
     : quiet_(quiet),
@@ -45,15 +78,22 @@ LiveOutput::~LiveOutput() {
   if (ticker_.joinable()) ticker_.join();
 }
 
-void LiveOutput::Write(const std::string& text) { std::fputs(text.c_str(), stderr); }
+void LiveOutput::Draw(const std::string& text, std::FILE* stream) {
+  std::fputs(text.c_str(), stream);
+  something_moves = region_.shown();
+}
 
 void LiveOutput::Step(const std::string& text) {
   if (quiet_) return;
   const std::lock_guard<std::mutex> guard(mutex_);
-  if (!live_) return Write(lines_.Next(text, SteadyNow()));
-  Write(region_.Step(text, SteadyNow(), WidthNow()));
+  if (!live_) {
+    std::fputs(lines_.Next(text, SteadyNow()).c_str(), stderr);
+    return;
+  }
+  Draw(region_.Step(text, SteadyNow(), SizeNow()), stderr);
   if (ticks_) return;
   ticks_ = true;
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP}) HandleSignal(signal);
   // Without a thread it moves when something happens.
   absl::StatusOr<std::thread> ticker = StartThread([this] { KeepAlive(); });
   if (ticker.ok()) ticker_ = *std::move(ticker);
@@ -62,7 +102,7 @@ void LiveOutput::Step(const std::string& text) {
 void LiveOutput::Script(const std::string& bytes) {
   if (!live_) return;
   const std::lock_guard<std::mutex> guard(mutex_);
-  Write(region_.Script(bytes, SteadyNow(), WidthNow()));
+  Draw(region_.Script(bytes, SteadyNow(), SizeNow()), stderr);
 }
 
 void LiveOutput::Result(const std::string& lines) {
@@ -70,9 +110,9 @@ void LiveOutput::Result(const std::string& lines) {
   lines_.Interrupted();
   if (live_ && isatty(STDOUT_FILENO) != 0) {
     // In one go with what moves below it.
-    std::fputs(region_.Stay(lines, SteadyNow(), WidthNow()).c_str(), stdout);
+    Draw(region_.Stay(lines, SteadyNow(), SizeNow()), stdout);
   } else {
-    if (live_) Write(region_.Stay("", SteadyNow(), WidthNow()));
+    if (live_) Draw(region_.Stay("", SteadyNow(), SizeNow()), stderr);
     std::fputs(lines.c_str(), stdout);
   }
   std::fflush(stdout);
@@ -80,13 +120,13 @@ void LiveOutput::Result(const std::string& lines) {
 
 void LiveOutput::End() {
   const std::lock_guard<std::mutex> guard(mutex_);
-  if (live_) Write(region_.End(SteadyNow(), WidthNow()));
+  if (live_) Draw(region_.End(SteadyNow(), SizeNow()), stderr);
 }
 
 void LiveOutput::KeepAlive() {
   std::unique_lock<std::mutex> lock(mutex_);
   while (!end_.wait_for(lock, kBetweenTicks, [this] { return ended_; }))
-    Write(region_.Tick(SteadyNow(), WidthNow()));
+    Draw(region_.Tick(SteadyNow(), SizeNow()), stderr);
 }
 
 }  // namespace rum

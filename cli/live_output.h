@@ -2,6 +2,7 @@
 #define RUM_CLI_LIVE_OUTPUT_H_
 
 #include <condition_variable>
+#include <cstdio>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -31,7 +32,8 @@ class LiveOutput {
   void End();
 
  private:
-  void Write(const std::string& text);
+  // What the region says is to be written, which `stream` gets.
+  void Draw(const std::string& text, std::FILE* stream);
   void KeepAlive();
 
   const bool quiet_;
@@ -44,6 +46,11 @@ class LiveOutput {
   std::condition_variable end_;
   std::thread ticker_;
 };
+
+// Takes what moves away, where a process is about to end or to be stopped without ever coming back
+// to it: a shell writes its prompt at the cursor. Nothing where nothing moves. May be called by a
+// handler of signals; those that end a process by default are handled so while something moves.
+void ClearLiveOutput();
 
 }  // namespace rum
 

@@ -1,6 +1,6 @@
 #include "cli/live_region.h"
 
-#include <algorithm>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "cli/terminal_text.h"
@@ -36,46 +36,46 @@ std::string TookText(absl::Duration time) {
   return absl::StrCat(seconds / 60, " min ", seconds % 60, " s");
 }
 
-std::string LiveRegion::Step(const std::string& text, absl::Time now, size_t width) {
+std::string LiveRegion::Step(const std::string& text, absl::Time now, TerminalSize size) {
   const std::string shown = OneLine(text, style_.utf8);
   const bool same =
       !step_.empty() && StepName(shown) == StepName(step_) && shown.find(": ") != std::string::npos;
   const std::string above = same ? "" : LongStep(now);
   step_ = shown;
-  if (same) return Draw(above, now, width);
+  if (same) return Draw(above, now, size);
   begun_ = now;
   script_.Clear();
-  return Draw(above, now, width);
+  return Draw(above, now, size);
 }
 
-std::string LiveRegion::Script(const std::string& bytes, absl::Time now, size_t width) {
+std::string LiveRegion::Script(const std::string& bytes, absl::Time now, TerminalSize size) {
   script_.Add(bytes);
-  return Draw("", now, width);
+  return Draw("", now, size);
 }
 
-std::string LiveRegion::Stay(const std::string& lines, absl::Time now, size_t width) {
+std::string LiveRegion::Stay(const std::string& lines, absl::Time now, TerminalSize size) {
   script_.Clear();
   const size_t end = lines.find('\n');
   if (step_.empty() || end == std::string::npos || !IsDone(step_, lines.substr(0, end)))
-    return Draw(lines, now, width);
+    return Draw(lines, now, size);
   const absl::Duration took = now - begun_;
   step_.clear();
   const std::string time =
       took < kWorthTelling ? "" : Dim(absl::StrCat("  ", TookText(took)), style_);
-  return Draw(absl::StrCat(lines.substr(0, end), time, lines.substr(end)), now, width);
+  return Draw(absl::StrCat(lines.substr(0, end), time, lines.substr(end)), now, size);
 }
 
-std::string LiveRegion::Tick(absl::Time now, size_t width) {
-  if (shown_.empty()) return "";
+std::string LiveRegion::Tick(absl::Time now, TerminalSize size) {
+  if (!shown_) return "";
   ++frame_;
-  return Draw("", now, width);
+  return Draw("", now, size);
 }
 
-std::string LiveRegion::End(absl::Time now, size_t width) {
+std::string LiveRegion::End(absl::Time now, TerminalSize size) {
   const std::string above = LongStep(now);
   step_.clear();
   script_.Clear();
-  return Draw(above, now, width);
+  return Draw(above, now, size);
 }
 
 std::string LiveRegion::LongStep(absl::Time now) const {
@@ -97,27 +97,26 @@ std::string LiveRegion::StepLine(absl::Time now, size_t width) const {
                       CutTo(step_, room, style_.utf8), Dim(time, style_));
 }
 
-std::string LiveRegion::Draw(const std::string& above, absl::Time now, size_t width) {
-  // A line that was cut to the terminal's width then may be two of a narrower one now.
-  size_t rows = 0;
-  for (const size_t columns : shown_) rows += columns <= width ? 1 : (columns + width - 1) / width;
-  std::string out = rows > 0 ? absl::StrCat("\033[", rows, "A\r") : "";
+std::string LiveRegion::Draw(const std::string& above, absl::Time now, TerminalSize size) {
+  // One column less: in the last one some terminals go on to the next line.
+  const size_t width = size.width - 1;
+  std::vector<std::string> lines;
+  if (!step_.empty()) lines.push_back(StepLine(now, width));
+  for (const std::string& line : script_.lines())
+    lines.push_back(CutTo(kMargin + line, width, style_.utf8));
+  // What is scrolled away cannot be written over. The last row is for the cursor.
+  while (lines.size() > size.height - 1) lines.erase(lines.begin() + (lines.size() > 1 ? 1 : 0));
+  std::string out = shown_ ? "\r" : "";
   for (size_t begin = 0; begin < above.size();) {
     const size_t end = std::min(above.find('\n', begin), above.size());
     absl::StrAppend(&out, above.substr(begin, end - begin), "\033[K\n");
     begin = end + 1;
   }
-  std::vector<std::string> lines;
-  if (!step_.empty()) lines.push_back(StepLine(now, width - 1));
-  for (const std::string& line : script_.lines()) lines.push_back(kMargin + line);
-  shown_.clear();
-  for (const std::string& line : lines) {
-    // One column less: in the last one some terminals go on to the next line.
-    const std::string cut = CutTo(line, width - 1, style_.utf8);
-    absl::StrAppend(&out, cut, "\033[K\n");
-    shown_.push_back(std::min(DisplayWidth(line), width - 1));
-  }
-  return rows > 0 ? absl::StrCat(out, "\033[J") : out;
+  for (const std::string& line : lines) absl::StrAppend(&out, line, "\033[K\n");
+  if (shown_) absl::StrAppend(&out, "\033[J");
+  shown_ = !lines.empty();
+  if (shown_) absl::StrAppend(&out, "\033[", lines.size(), "A");
+  return out;
 }
 
 }  // namespace rum

@@ -7,14 +7,17 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "agent-api/standard_streams.h"
 #include "cli/commands.h"
 #include "cli/cut_command.h"
 #include "cli/one_of.h"
 #include "cli/render.h"
+#include "cli/ssh_words.h"
 #include "cli/terminal_text.h"
 #include "controller/service/launch.h"
 #include "state/schema.h"
@@ -94,6 +97,14 @@ Style StyleOf(const Globals& globals) {
   style.color = false;
   style.width = 0;  // a sentence is one line
   return style;
+}
+
+std::string ToType(const std::string& file, const std::string& machine,
+                   const std::string& command) {
+  if (!machine.empty()) return absl::StrCat("rum -m ", ShortShellWord(machine), " ", command);
+  if (std::filesystem::path(file).lexically_normal() == "rum.toml")
+    return absl::StrCat("rum ", command);
+  return absl::StrCat("rum -c ", ShortShellWord(file), " ", command);
 }
 
 void Fail(Globals* globals, const std::string& message) {

@@ -25,6 +25,11 @@ namespace {
 
 std::string Text(const std::string& text, const Style& style) { return OneLine(text, style.utf8); }
 
+std::string MarkedLine(Mark mark, const std::string& text, const Style& style) {
+  const std::string first = absl::StrCat("  ", Marked(mark, style), " ");
+  return Hanging(first, DisplayWidth(first), Text(text, style), style);
+}
+
 // Each line after `margin`, so that no text of others can look like a line of ours.
 std::string Indented(const std::string& text, const std::string& margin, const Style& style) {
   std::istringstream lines(Lines(text, style.utf8));
@@ -33,12 +38,12 @@ std::string Indented(const std::string& text, const std::string& margin, const S
   return out;
 }
 
-// After a mark: what others say may have several lines (libvirt's errors have).
-std::string Message(const std::string& text, const Style& style) {
+// What others say may have several lines (libvirt's errors have).
+std::string MarkedLines(Mark mark, const std::string& text, const Style& style) {
   const size_t end = text.find('\n');
-  if (end == std::string::npos) return Text(text, style) + "\n";
-  return absl::StrCat(Text(text.substr(0, end), style), "\n",
-                      Indented(text.substr(end + 1), "      ", style));
+  const std::string first = MarkedLine(mark, text.substr(0, end), style);
+  if (end == std::string::npos) return first;
+  return absl::StrCat(first, Indented(text.substr(end + 1), "      ", style));
 }
 
 std::string Ago(int64_t ms) {
@@ -124,6 +129,20 @@ std::string PhaseLine(const MachineStatus& status, const Style& style) {
                       Text(text, style), "\n");
 }
 
+// What to type about what does not come by itself; empty: nothing, or it is said elsewhere.
+std::string NextLine(const MachineStatus& status, const Style& style) {
+  std::vector<std::string> parts;
+  const auto any = [&](Item::State state) {
+    return std::any_of(status.items().begin(), status.items().end(),
+                       [&](const Item& item) { return item.state() == state; });
+  };
+  if (any(Item::NEEDS_CONSENT)) parts.push_back("`rum trust` is for what needs your word");
+  if (any(Item::NEEDS_RESTART))
+    parts.push_back("`rum apply --restart` restarts it with what waits for that");
+  constexpr char kNext[] = "Next: ";
+  return parts.empty() ? "" : Hanging(kNext, sizeof kNext - 1, absl::StrJoin(parts, "; "), style);
+}
+
 Mark MarkOf(Event::Kind kind) {
   switch (kind) {
     case Event::DONE:
@@ -186,7 +205,7 @@ Style StyleOf(const std::string& color) {
 
 std::string RenderResult(const ActionResult& result, const Style& style) {
   const Mark mark = result.ok() ? Mark::kDone : Mark::kFailed;
-  return absl::StrCat("  ", Marked(mark, style), " ", Message(result.message(), style),
+  return absl::StrCat(MarkedLines(mark, result.message(), style),
                       result.ok() ? "" : Indented(result.output_tail(), "      ", style));
 }
 
@@ -207,10 +226,8 @@ std::string RenderWaiting(const Change& change, const Style& style) {
                    ? absl::StrCat(" — needs a new disk (`", RecreateCommand(change.field()), "`)")
                    : " — requires restart (`rum down && rum up`)");
   }
-  std::string line =
-      absl::StrCat("  ", Marked(Mark::kNeedsYou, style), " ", Text(text, style), "\n");
-  if (!change.reason().empty())
-    absl::StrAppend(&line, "      ", Text(change.reason(), style), "\n");
+  std::string line = MarkedLine(Mark::kNeedsYou, text, style);
+  if (!change.reason().empty()) line += Hanging("      ", 6, Text(change.reason(), style), style);
   return line;
 }
 
@@ -225,12 +242,11 @@ std::string RenderAtStart(const Change& change, const Style& style) {
   } else {
     absl::StrAppend(&text, " (", change.before(), " → ", change.after(), ")");
   }
-  return absl::StrCat("  ", Marked(Mark::kWillApply, style), " ", Text(text, style), "\n");
+  return MarkedLine(Mark::kWillApply, text, style);
 }
 
 std::string RenderAsk(const Item& ask, const Style& style) {
-  return absl::StrCat("  ", Marked(Mark::kNeedsYou, style), " ",
-                      Text(absl::StrCat(ask.field(), " ", ask.text()), style), "\n");
+  return MarkedLine(Mark::kNeedsYou, absl::StrCat(ask.field(), " ", ask.text()), style);
 }
 
 std::string RenderTrust(const control::TrustReply& trust, const Style& style) {
@@ -253,8 +269,7 @@ std::string RenderTrust(const control::TrustReply& trust, const Style& style) {
 std::string RenderPlan(const Plan& plan, const Style& style) {
   std::string text;
   for (const Action& action : plan.actions()) {
-    absl::StrAppend(&text, "  ", Marked(Mark::kWillApply, style), " Would ",
-                    Text(WouldDo(action), style), "\n");
+    text += MarkedLine(Mark::kWillApply, absl::StrCat("Would ", WouldDo(action)), style);
   }
   for (const Item& ask : plan.asks()) text += RenderAsk(ask, style);
   for (const Change& change : plan.waiting()) text += RenderWaiting(change, style);
@@ -291,21 +306,23 @@ std::string RenderStatus(const MachineStatus& status, int64_t now_ms, const Styl
     text += Hanging(absl::StrCat("  ", name, gap, mark, " "), 2 + width + 2 + 2, told, style);
   }
   if (status.conditions_size() > 0 && status.phase() != MachineStatus::NOT_DEFINED) {
-    absl::StrAppend(&text, "  ", Text(ConditionsText(status.conditions()), style), "\n");
+    text += Hanging("  ", 2, Text(ConditionsText(status.conditions()), style), style);
   }
   for (const std::string& note : status.notes()) {
-    absl::StrAppend(&text, "  ", Marked(Mark::kNeedsYou, style), " ", Message(note, style));
+    text += MarkedLines(Mark::kNeedsYou, note, style);
   }
   if (!status.error().empty()) {
-    absl::StrAppend(&text, "  ", Marked(Mark::kFailed, style), " ", Message(status.error(), style));
+    text += MarkedLines(Mark::kFailed, status.error(), style);
   }
   if (!status.config_error().empty()) {
     absl::StrAppend(&text, "  ", Marked(Mark::kFailed, style),
                     status.generation() > 0 ? " ConfigInvalid: the last good configuration stays\n"
                                             : " ConfigInvalid: nothing can be made of this file\n",
                     Indented(status.config_error(), "    ", style));
+    return text;
   }
-  return text;
+  const bool on = status.phase() == MachineStatus::RUNNING && status.agent_connected();
+  return on ? text + NextLine(status, style) : text;
 }
 
 std::string RenderEvent(const Event& event, const Style& style) {

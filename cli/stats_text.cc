@@ -166,6 +166,8 @@ std::string RenderStats(const control::StatsReply& stats, const Style& style) {
       absl::StrAppend(&reasons, "  ", OneLine(machine.name(), style.utf8), ": ",
                       OneLine(machine.reason(), style.utf8), "\n");
   }
+  // Cards are counted only where the host has an end of them; half a number is none.
+  LeaveOut({6, 5, 7, 4}, style.width, &rows);
   return Columns(std::move(rows), style) + reasons;
 }
 

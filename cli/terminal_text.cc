@@ -157,6 +157,23 @@ std::string Columns(std::vector<std::vector<std::string>> rows, const Style& sty
   return text;
 }
 
+void LeaveOut(const std::vector<size_t>& dispensable, size_t width,
+              std::vector<std::vector<std::string>>* rows) {
+  const std::vector<size_t> widths = WidthsOf(*rows);
+  size_t total =
+      std::accumulate(widths.begin(), widths.end(),
+                      kBetweenColumns * (widths.size() - std::min<size_t>(1, widths.size())));
+  std::vector<size_t> left_out;
+  for (size_t i = 0; width > 0 && total > width && i < dispensable.size(); ++i) {
+    left_out.push_back(dispensable[i]);
+    total -= widths[dispensable[i]] + kBetweenColumns;
+  }
+  std::sort(left_out.rbegin(), left_out.rend());
+  for (std::vector<std::string>& row : *rows) {
+    for (const size_t column : left_out) row.erase(row.begin() + static_cast<long>(column));
+  }
+}
+
 std::string Hanging(const std::string& first, size_t indent, const std::string& text,
                     const Style& style) {
   constexpr size_t kNarrowest = 24;

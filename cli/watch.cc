@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <deque>
+#include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -92,6 +94,7 @@ void WatchStatus(MachineClient* client, Globals* globals) {
   request.set_events(screen);
   request.set_history(kEventsOnScreen);
   request.set_follow(true);
+  std::mutex mutex;
   MachineStatus last;
   std::deque<Event> events;
   const auto show = [&] {
@@ -110,13 +113,22 @@ void WatchStatus(MachineClient* client, Globals* globals) {
     std::fflush(stdout);
     return std::ferror(stdout) == 0;
   };
+  std::optional<WindowWatch> window;
+  if (screen) {
+    window.emplace([&] {
+      const std::lock_guard<std::mutex> guard(mutex);
+      if (!last.id().empty()) show();
+    });
+  }
   const grpc::Status status =
       Hear(request, client, Never(), nullptr, [&](const control::WatchEvent& event) {
+        const std::lock_guard<std::mutex> guard(mutex);
         if (event.has_status()) last = event.status();
         if (event.has_happened()) events.push_back(event.happened());
         if (events.size() > kEventsOnScreen) events.pop_front();
         return last.id().empty() || show();
       });
+  window.reset();
   if (!status.ok()) Fail(globals, WhyItFailed(status));
 }
 

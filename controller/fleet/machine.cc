@@ -166,7 +166,10 @@ std::unique_lock<std::timed_mutex> Machine::TurnToStop(const EventSink& sink,
 }
 
 ApplyOutcome Machine::Apply(const ApplyOptions& asked, const EventSink& sink) {
-  const std::unique_lock<std::timed_mutex> changing = Turn(sink);
+  // Who only asks waits for nobody, but to be let in to another user's machine.
+  const bool only_asks = asked.dry_run && !asked.take_over;
+  const std::unique_lock<std::timed_mutex> changing =
+      only_asks ? std::unique_lock<std::timed_mutex>() : Turn(sink);
   if (absl::Status ready = record_.Ready(); !ready.ok()) return ApplyOutcome::Failed(ready);
   std::optional<MachineLinks::Taking> taking;
   if (asked.take_over) taking.emplace(&links_);

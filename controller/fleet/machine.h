@@ -29,8 +29,8 @@
 namespace rum {
 
 // One machine of the controller: what commands and the loop do with its file, its record and its
-// links. Thread-safe. What changes the machine runs one at a time; Status, access() and archive()
-// never wait for that.
+// links. Thread-safe. What changes the machine runs one at a time; Status, a dry run, access() and
+// archive() never wait for that.
 class Machine {
  public:
   // `store` outlives it. `on_change`: see MachineLinks.

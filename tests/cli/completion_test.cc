@@ -133,6 +133,10 @@ TEST_F(CompletionTest, KnowsMachinesFieldsAndRuns) {
   EXPECT_THAT(Complete({"-m", ""}), ElementsAre("dev", "aaaabbbbcccc", "ddddeeeeffff"));
   EXPECT_THAT(Complete({"status", "-m", "d"}), ElementsAre("dev", "ddddeeeeffff"));
   EXPECT_THAT(Complete({"--machine=de"}), ElementsAre("--machine=dev"));
+  EXPECT_THAT(Complete({"status", "--wait", "Ready", "de"}), ElementsAre("dev"));
+  EXPECT_THAT(Complete({"status", "--wait", "Ready", "dev", "a"}), ElementsAre("aaaabbbbcccc"));
+  EXPECT_THAT(Complete({"init", "--image", "debian-1"}), IsSupersetOf({"debian-12", ":files"}));
+  EXPECT_THAT(Complete({"image", "pull", "ubuntu-24"}), IsSupersetOf({"ubuntu-24.04", ":files"}));
   EXPECT_THAT(Complete({"adopt", "aaaa"}), ElementsAre("aaaabbbbcccc"));
   EXPECT_THAT(Complete({"explain", "resources.me"}), ElementsAre("resources.memory_mb"));
   EXPECT_THAT(Complete({"explain", "po"}), ElementsAre("ports"));

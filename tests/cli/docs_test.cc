@@ -115,8 +115,8 @@ TEST(Docs, WhatTheyTypeIsThere) {
   size_t count = 0;
   for (const char* name :
        {"README.md", "ARCHITECTURE.md", "docs/benchmarks.md", "docs/coming-from.md",
-        "docs/commands.md", "docs/json.md", "docs/provisioning.md", "docs/rum-toml.md",
-        "docs/security.md", "docs/troubleshooting.md", "docs/tutorial.md"}) {
+        "docs/commands.md", "docs/guides.md", "docs/json.md", "docs/provisioning.md",
+        "docs/rum-toml.md", "docs/security.md", "docs/troubleshooting.md", "docs/tutorial.md"}) {
     const std::vector<std::string> typed = Typed(ReadRunfile(name));
     count += typed.size();
     for (const std::string& words : typed)

@@ -45,6 +45,7 @@ std::vector<const Descriptor*> Printed() {
           reports::PulledImage::descriptor(),
           reports::DeletedImage::descriptor(),
           reports::ControllerReport::descriptor(),
+          reports::ServiceReport::descriptor(),
           reports::SshConfigReport::descriptor()};
 }
 

@@ -224,6 +224,7 @@ TEST(RenderStatus, ShowsEveryStateWithItsMarkAndReason) {
   image.base               ⚠ needs rum up --reset — the root disk is a copy
   provision.system.script  ⚠ changed since it ran — may destroy data
                            ✓ the same field again
+Next: `rum apply --restart` restarts it with what waits for that
 )");
 }
 
@@ -259,7 +260,18 @@ TEST(RenderStatus, NamesWhoMovedWhatSinceWhenAndTheNextTryAndTheConditions) {
   ports[127.0.0.1:80]  ✗ in use by postgres (pid 812) (by the host, since 01:00:00, next try 01:00:09)
   resources.cpus       ⚠ 1 vCPUs now, 2 at the next start
   Ready, not Synced (Failing), Provisioned unknown (Unreachable)
+Next: `rum apply --restart` restarts it with what waits for that
 )");
+}
+
+TEST(RenderStatus, EndsWithWhatToTypeNextWhereThatHelps) {
+  MachineStatus status = Running();
+  Add(&status, "mounts[/work]", Item::NEEDS_CONSENT, "reads /home");
+  EXPECT_THAT(RenderStatus(status, 0, kUtf8),
+              testing::EndsWith("\nNext: `rum trust` is for what needs your word\n"));
+  status.set_phase(MachineStatus::STOPPED);
+  EXPECT_THAT(RenderStatus(status, 0, kUtf8), testing::Not(testing::HasSubstr("Next: ")))
+      << "it is told with the phase";
 }
 
 TEST(RenderEvent, IsALineWithTimeMarkChangeAuthorAndDuration) {
@@ -300,6 +312,7 @@ TEST(RenderStatus, IsAsciiWithoutAUtf8Terminal) {
   image.base               ! needs rum up --reset - the root disk is a copy
   provision.system.script  ! changed since it ran - may destroy data
                            ok the same field again
+Next: `rum apply --restart` restarts it with what waits for that
 )");
 }
 

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pty.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -44,6 +45,7 @@ std::vector<char*> Pointers(std::vector<std::string>* strings) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
+  signal(SIGINT, SIG_DFL);  // which a shell ignores for what it starts behind a `&`
   if (chdir(folder.c_str()) == 0) execve(argv[0], argv.data(), env.data());
   _exit(127);
 }
@@ -198,20 +200,28 @@ Result Sandbox::RumOnTerminal(const std::vector<std::string>& words, const std::
   const std::vector<char*> env_pointers = Pointers(&lines);
   const std::string folder = project();
   Result result;
-  int terminal = -1;
   const winsize size{window.rows, window.columns, 0, 0};
-  const pid_t pid = forkpty(&terminal, nullptr, nullptr, window.columns > 0 ? &size : nullptr);
+  const pid_t pid = forkpty(&terminal_, nullptr, nullptr, window.columns > 0 ? &size : nullptr);
   if (pid == 0) Become(folder, argv_pointers, env_pointers);
   // The terminal keeps it until it is read.
-  if (write(terminal, typed.data(), typed.size()) < 0) result.err = "nothing could be typed";
+  if (write(terminal_, typed.data(), typed.size()) < 0) result.err = "nothing could be typed";
   char buffer[65536];
-  for (ssize_t n; (n = read(terminal, buffer, sizeof buffer)) > 0;) {
+  for (ssize_t n; (n = read(terminal_, buffer, sizeof buffer)) > 0;) {
     result.out.append(buffer, static_cast<size_t>(n));
     if (hear) hear({buffer, static_cast<size_t>(n)});
   }
   result.exit_status = Wait(pid);
-  close(terminal);
+  close(std::exchange(terminal_, -1));
   return result;
+}
+
+void Sandbox::Type(const std::string& keys) const {
+  EXPECT_EQ(write(terminal_, keys.data(), keys.size()), static_cast<ssize_t>(keys.size()));
+}
+
+void Sandbox::Resize(Window window) const {
+  const winsize size{window.rows, window.columns, 0, 0};
+  EXPECT_EQ(ioctl(terminal_, TIOCSWINSZ, &size), 0);
 }
 
 void Sandbox::Install() {

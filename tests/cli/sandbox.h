@@ -50,6 +50,9 @@ class Sandbox {
   Result RumOnTerminal(const std::vector<std::string>& words, const std::string& typed = "",
                        Window window = {},
                        const std::function<void(const std::string&)>& hear = nullptr);
+  // At that terminal, while something is heard from it: keys, and another size of its window.
+  void Type(const std::string& keys) const;
+  void Resize(Window window) const;
   // What a shell prints in namespaces of its own, where it is root, and where all is gone with it.
   Result ShellApart(const std::string& script);
   Running Start(const std::vector<std::string>& words);
@@ -69,6 +72,7 @@ class Sandbox {
  private:
   std::string folder_;
   std::string runtime_;
+  int terminal_ = -1;  // of RumOnTerminal()
 };
 
 // False: it still lives after `patience`.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <map>
+#include <utility>
 
 #include "cli/terminal_text.h"
 
@@ -45,6 +46,7 @@ void Screen::LineFeed() {
 void Screen::Put(const std::string& character) {
   const size_t wide = DisplayWidth(character);
   if (column_ + wide > width_) {
+    goes_on_.insert(row_);
     LineFeed();
     column_ = 0;
   }
@@ -53,6 +55,31 @@ void Screen::Put(const std::string& character) {
   row[column_] = {character, look_};
   for (size_t i = 1; i < wide; ++i) row[column_ + i] = {"", look_};
   column_ += wide;
+}
+
+void Screen::Cut(size_t width) {
+  width_ = width;
+  for (size_t i = top_; i < rows_.size(); ++i) rows_[i].resize(std::min(rows_[i].size(), width));
+  column_ = std::min(column_, width - 1);
+}
+
+void Screen::Reflow(size_t width) {
+  width_ = width;
+  const std::vector<std::vector<Cell>> before = std::exchange(rows_, {});
+  const std::set<size_t> went_on = std::exchange(goes_on_, {});
+  const size_t cursor = row_;  // at the beginning of a line, as rum leaves it
+  std::vector<Cell> line;
+  for (size_t i = 0; i < before.size(); ++i) {
+    if (i == cursor) row_ = rows_.size();
+    line.insert(line.end(), before[i].begin(), before[i].end());
+    if (went_on.count(i) > 0) continue;
+    for (; line.size() > width; line.erase(line.begin(), line.begin() + static_cast<long>(width))) {
+      goes_on_.insert(rows_.size());
+      rows_.emplace_back(line.begin(), line.begin() + static_cast<long>(width));
+    }
+    rows_.push_back(std::exchange(line, {}));
+  }
+  top_ = std::min(row_, rows_.size() - std::min(rows_.size(), height_));
 }
 
 void Screen::Obey(const std::string& parameters, char command) {

@@ -3,6 +3,7 @@
 // of them.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <condition_variable>
 #include <cstdlib>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "tests/cli/fake_controller.h"
 #include "tests/cli/sandbox.h"
 #include "tests/cli/screen.h"
@@ -72,6 +74,53 @@ MachineStatus ShopStatus() {
   return status;
 }
 
+Plan ShopPlan() {
+  Plan plan;
+  Action* hostname = plan.add_actions();
+  hostname->set_field("network.hostname");
+  hostname->mutable_set_hostname()->set_before("shop");
+  hostname->mutable_set_hostname()->set_after("till");
+  Action* groups = plan.add_actions();
+  groups->set_field("user.groups");
+  groups->mutable_set_groups()->set_user("rum");
+  for (const char* group : {"docker", "video"}) groups->mutable_set_groups()->add_add(group);
+  Change* memory = plan.add_waiting();
+  memory->set_field("resources.memory_mb");
+  memory->set_before("1024");
+  memory->set_after("2048");
+  memory->set_effect(RESTART);
+  memory->set_reason("started with room for 1024 MiB (resources.max_memory_mb)");
+  Item* ask = plan.add_asks();
+  ask->set_field("mounts[/src]");
+  ask->set_state(Item::NEEDS_CONSENT);
+  ask->set_text("the guest may write to /home/ada/src");
+  return plan;
+}
+
+void AddUsage(const char* name, bool guest_tells, control::StatsReply* stats) {
+  constexpr int64_t kMib = 1 << 20;
+  control::MachineStats* machine = stats->add_machines();
+  machine->set_name(name);
+  machine->set_running(true);
+  machine->set_time_ms(1000);
+  machine->set_cpus(2);
+  machine->set_cpu_time_ms(614'000);
+  machine->set_memory_bytes(2048 * kMib);
+  machine->set_memory_host_bytes(1412 * kMib);
+  if (guest_tells) {
+    machine->set_memory_guest_bytes(1960 * kMib);
+    machine->set_memory_available_bytes(960 * kMib);
+  }
+  control::DiskStats* disk = machine->add_disks();
+  disk->set_capacity_bytes(20480 * kMib);
+  disk->set_host_bytes(1536 * kMib);
+  disk->set_read_bytes(812 * kMib);
+  disk->set_written_bytes(33 * kMib);
+  control::ForwardStats* forward = machine->add_forwards();
+  forward->set_bytes_to_guest(12'000'000);
+  forward->set_bytes_to_host(34'000);
+}
+
 // Says of `up` and of a status what a screen needs, at the pace of who looks at it.
 class Stage : public FakeController {
  public:
@@ -93,8 +142,24 @@ class Stage : public FakeController {
     return grpc::Status::OK;
   }
 
-  grpc::Status Apply(grpc::ServerContext*, const control::ApplyRequest*,
+  grpc::Status Stats(grpc::ServerContext*, const control::StatsRequest*,
+                     control::StatsReply* stats) override {
+    AddUsage("shop", true, stats);
+    AddUsage("datenbank-für-tests", false, stats);
+    control::MachineStats* web = stats->add_machines();
+    web->set_name("web");
+    web->set_reason("libvirt at qemu+ssh://there/system cannot be reached");
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Apply(grpc::ServerContext*, const control::ApplyRequest* request,
                      grpc::ServerWriter<control::ApplyEvent>* writer) override {
+    if (request->dry_run()) {
+      control::ApplyEvent only;
+      *only.mutable_outcome()->mutable_plan() = ShopPlan();
+      writer->Write(only);
+      return grpc::Status::OK;
+    }
     const auto progress = [&](const std::string& text) {
       control::ApplyEvent event;
       event.set_progress(text);
@@ -129,6 +194,16 @@ class Stage : public FakeController {
     outcome.mutable_outcome()->set_failed(true);
     outcome.mutable_outcome()->set_actions(4);
     writer->Write(outcome);
+    return grpc::Status::OK;
+  }
+
+  // What there is, and then nothing, until nobody listens.
+  grpc::Status Watch(grpc::ServerContext* context, const control::WatchRequest*,
+                     grpc::ServerWriter<control::WatchEvent>* writer) override {
+    control::WatchEvent event;
+    *event.mutable_status() = ShopStatus();
+    writer->Write(event);
+    while (!context->IsCancelled()) absl::SleepFor(absl::Milliseconds(20));
     return grpc::Status::OK;
   }
 
@@ -227,6 +302,16 @@ TEST_F(ScreensTest, AListFitsItsWindow) {
   ExpectScreen("list-200", {"list"}, 200);
 }
 
+TEST_F(ScreensTest, APlanADiffNumbersAndWhatIsWrongWithAFile) {
+  ExpectScreen("plan-80", {"apply", "--dry-run"}, 80);
+  ExpectScreen("diff-80", {"diff"}, 80);
+  ExpectScreen("stats-80", {"stats"}, 80);
+  ExpectScreen("stats-160", {"stats"}, 160);
+  rum_.Write("bad.rum.toml", "[resources]\ncpus = 0\nmemroy_mb = 512\n");
+  ExpectScreen("check-80", {"check", "bad.rum.toml"}, 80);
+  ExpectScreen("word-80", {"stauts"}, 80);
+}
+
 TEST_F(ScreensTest, AnUpMovesAndLeavesWhatWasDone) {
   Screen screen(80, 40);
   bool seen = false;
@@ -240,6 +325,46 @@ TEST_F(ScreensTest, AnUpMovesAndLeavesWhatWasDone) {
                        stage_->GoOn();
                      });
   Expect("up-80-after", screen);
+}
+
+TEST_F(ScreensTest, AnUpThatIsInterruptedLeavesAShellItsPlace) {
+  Screen screen(80, 40);
+  bool seen = false;
+  const Result result = rum_.RumOnTerminal(
+      {"-c", "shop.rum.toml", "up", "-d"}, "", {80, 40}, [&](const std::string& piece) {
+        screen.Write(piece);
+        if (seen || screen.Text().find("4 newly installed") == std::string::npos) return;
+        seen = true;
+        rum_.Type("\x03");
+      });
+  EXPECT_EQ(result.exit_status, 128 + SIGINT);
+  screen.Write("$ ");
+  EXPECT_EQ(Still(screen.Text()),
+            "  ✓ Made the machine's disks and definition\n  ✓ Started the machine\n$\n");
+}
+
+TEST_F(ScreensTest, APictureFollowsItsWindow) {
+  std::string heard;
+  const auto see = [&](size_t columns) {
+    Screen screen(columns, 40);
+    screen.Write(heard.substr(heard.rfind("\033[H")));
+    return screen.Text();
+  };
+  int pictures = 0;
+  rum_.RumOnTerminal({"-c", "shop.rum.toml", "status", "--watch"}, "", {100, 40},
+                     [&](const std::string& piece) {
+                       heard += piece;
+                       if (heard.find("\033[J") == std::string::npos) return;
+                       if (++pictures == 1) {
+                         EXPECT_EQ(see(100), Golden("status-100"));
+                         rum_.Resize({60, 40});
+                       } else if (pictures == 2) {
+                         EXPECT_EQ(see(60), Golden("status-60"));
+                         rum_.Type("\x03");
+                       }
+                       heard.clear();
+                     });
+  EXPECT_GE(pictures, 2);
 }
 
 TEST_F(ScreensTest, WithoutUtf8AllIsAscii) {

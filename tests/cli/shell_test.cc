@@ -272,6 +272,15 @@ TEST_F(TerminalTest, AMachineThatIsOffHasNeither) {
   EXPECT_THAT(diff.err, HasSubstr("dev is off"));
 }
 
+TEST_F(TerminalTest, AnUpEndsWithWhatToTypeNextWhereItStartedTheMachine) {
+  EXPECT_THAT(Pipe({"up", "-d"}).out, Not(HasSubstr("Next: "))) << "it ran before";
+  controller_->Down(world_.identity.config_path, EventSink(), false);
+  const Result up = Pipe({"up", "-d"});
+  EXPECT_EQ(up.exit_status, 0) << up.out << up.err;
+  EXPECT_THAT(up.out, testing::ContainsRegex("\nNext: `rum -c [^ ]*dev.rum.toml shell` is a shell "
+                                             "in it; `rum -c [^ ]* status` says .*\n$"));
+}
+
 TEST_F(TerminalTest, ADiffHasTheStatusesOfDiff) {
   Result diff = Pipe({"diff"});
   EXPECT_EQ(diff.exit_status, 0) << diff.out << diff.err;
@@ -282,8 +291,10 @@ TEST_F(TerminalTest, ADiffHasTheStatusesOfDiff) {
   EXPECT_EQ(diff.exit_status, 1);
   EXPECT_THAT(diff.out, HasSubstr("~ resources.memory_mb: 1024 → 2048  (needs a restart: "));
   EXPECT_THAT(diff.out, Not(HasSubstr("\033")));
+  EXPECT_THAT(diff.err, testing::EndsWith(" apply --restart`\n"));
   diff = Pipe({"diff", "-o", "json"});
   EXPECT_EQ(diff.exit_status, 1);
+  EXPECT_EQ(diff.err, "");
   EXPECT_THAT(diff.out, HasSubstr("\"effect\": \"restart\""));
   world_.SaveText("nonsense");
   diff = Pipe({"diff"});

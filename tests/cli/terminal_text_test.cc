@@ -106,6 +106,23 @@ TEST(Hanging, GoesOnBelowItself) {
       << "there is no room to do it";
 }
 
+TEST(LeaveOut, TakesWholeColumnsAndNoMoreThanItHasTo) {
+  const std::vector<std::vector<std::string>> all = {{"NAME", "A", "B", "C"},
+                                                     {"dev", "11", "222", "3"}};
+  const auto left = [&](size_t width) {
+    std::vector<std::vector<std::string>> rows = all;
+    LeaveOut({3, 1}, width, &rows);
+    return Columns(rows, Style{});
+  };
+  EXPECT_EQ(left(0), "NAME  A   B    C\ndev   11  222  3\n");
+  EXPECT_EQ(left(16), left(0));
+  EXPECT_EQ(left(15), "NAME  A   B\ndev   11  222\n");
+  EXPECT_EQ(left(12), "NAME  B\ndev   222\n");
+  EXPECT_EQ(left(3), left(12)) << "what is not dispensable stays";
+  std::vector<std::vector<std::string>> none;
+  LeaveOut({}, 10, &none);
+}
+
 TEST(FullScreen, IsNeverEmptyAndNeverLongerThanTheWindow) {
   EXPECT_EQ(FullScreen("one\ntwo three\nfour\n", 5, 2, true),
             "\033[Hone\033[K\r\ntwo …\033[K\033[J");

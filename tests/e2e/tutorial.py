@@ -4,7 +4,8 @@ In its indented blocks "# COMMAND" is root's, whose output nobody is shown; "$ C
 that go on with it, and the lines below are what it prints. What varies from run to run is compared by its form (VARYING),
 reports of progress are not, and a line "..." stands for any lines. "$ rum shell" is typed at a terminal of its own, and what
 follows each "NAME$ " of the lines below it at its prompt. With --write FILE the tutorial is written anew, with what was printed. Between "<!-- upgrade -->" and the next command the
-package is installed again, as another version, while somebody connects to a forwarded port.
+package is upgraded, purged and installed again while the machine runs and somebody connects to a forwarded port; before
+that it is said what CPU time commands take that find nothing to do.
 """
 
 import hashlib
@@ -144,44 +145,144 @@ def serve_image(image, certificate, key):
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
-def upgrade(root, user, root_shell):
-    """Installs the next version; returns what is wrong."""
-    def controller():
-        lines, _ = user.run("rum controller status")
-        return lines[0] if lines else ""
+class Caller:
+    """Somebody who connects to a forwarded port again and again, and must not be refused."""
 
-    deb = next(name for name in os.listdir(f"{root}/home/dev") if name.endswith(".deb"))
-    lines, status = root_shell.run(
-        "cd /tmp && dpkg-deb -R /home/dev/" + deb + " next && sed -i 's/^Version: .*/&+next/' next/DEBIAN/control && "
-        "dpkg-deb --root-owner-group -Znone -b next next.deb")
-    if status != 0:
-        return ["repacking: "] + lines
-    before = controller()
-    wrong, ended = [], threading.Event()
+    def __init__(self):
+        self.refused, self.connected, self.ended = [], 0, threading.Event()
+        self.thread = threading.Thread(target=self.call)
+        self.thread.start()
 
-    def connect():
-        while not ended.is_set():
+    def call(self):
+        while not self.ended.is_set():
             try:
                 socket.create_connection(("127.0.0.1", 8080), timeout=60).close()
+                self.connected += 1
             except OSError as error:
-                wrong.append(f"a connection while the package was upgraded: {error}")
+                self.refused.append(f"a connection meanwhile: {error}")
             time.sleep(0.05)  # each is also one of the guest's, which is slow
 
-    client = threading.Thread(target=connect)
-    client.start()
-    lines, status = root_shell.run("dpkg -i /tmp/next.deb")
-    outdated = controller()
-    user.run("rum list")
-    after = controller()
-    ended.set()
-    client.join()
-    if status != 0:
-        wrong += ["dpkg -i: "] + lines
-    if "(outdated)" not in outdated:
-        wrong.append(f"the controller of the version before is not outdated: {outdated}")
-    if "(outdated)" in after or after.split()[3] == before.split()[3]:
-        wrong.append(f"the controller was not replaced: {before} -> {after}")
-    return wrong
+    def end(self):
+        self.ended.set()
+        self.thread.join()
+        return self.refused if self.connected > 10 else self.refused + [f"only {self.connected} connections meanwhile"]
+
+
+# As a package of the next build is: other programs, another version, sums of what is in it.
+NEXT_PACKAGE = r"""
+rm -rf next next.deb && dpkg-deb -R "$deb" next
+sed -i 's/^Version: .*/&+next/' next/DEBIAN/control
+for program in usr/bin/rum usr/lib/rum/rum-controller usr/lib/rum/rum-agent; do echo >>next/$program; done
+(cd next && find usr -type f -print0 | sort -z | xargs -0 md5sum >DEBIAN/md5sums)
+dpkg-deb --root-owner-group -Znone -b next next.deb >/dev/null
+"""
+
+
+def machines():
+    """The processes of machines of the user's."""
+    return subprocess.run(["pgrep", "-u", "1000", "qemu-system"], stdout=subprocess.PIPE, text=True).stdout.split()
+
+
+class Upgrade:
+    """Of the package, under a machine that runs."""
+
+    def __init__(self, root, user, root_shell):
+        self.root, self.user, self.root_shell, self.wrong = root, user, root_shell, []
+
+    def expect(self, what, good):
+        if not good:
+            self.wrong.append(what)
+
+    def as_root(self, command):
+        lines, status = self.root_shell.run(command)
+        self.expect(f"# {command}\n" + "\n".join(lines), status == 0)
+        return lines
+
+    def asked(self, command):
+        """What the user is told, in one line."""
+        lines, status = self.user.run(command)
+        self.expect(f"$ {command}\n" + "\n".join(lines), status == 0)
+        return lines[0] if lines else ""
+
+    def controller(self):
+        return self.asked("rum controller status")
+
+    def of_machine(self):
+        """What is to stay as it is."""
+        return (self.asked("rum exec cat /proc/sys/kernel/random/boot_id"), self.asked("curl -s http://127.0.0.1:8080/"), machines())
+
+    def agent(self):
+        """The sum of the program that the guest's agent is."""
+        return self.asked("rum exec -- sh -c 'sha256sum /proc/$(systemctl show -p MainPID --value rum-agent)/exe'").split()[0]
+
+    def kept_files(self):
+        return set(self.asked("find ~ -type f ! -name '*.log' | sort | tr '\\n' ' '").split())
+
+    def run(self):
+        deb = next(name for name in os.listdir(f"{self.root}/home/dev") if name.endswith(".deb"))
+        self.as_root(f"cd /tmp && deb=/home/dev/{deb}" + NEXT_PACKAGE.rstrip())
+        machine, before, agent = self.of_machine(), self.controller(), self.agent()
+        caller = Caller()
+        self.as_root("dpkg -i /tmp/next.deb")
+        version = self.as_root("dpkg-query -W -f '${Version}\\n' rum")
+        self.expect(f"the version is {version}", version[:1] and version[0].endswith("+next"))
+        self.expect("dpkg -V rum: files of the package are missing or differ", not self.as_root("dpkg -V rum"))
+        outdated = self.controller()
+        self.expect(f"the controller of the version before is not outdated: {outdated}", "(outdated)" in outdated)
+        self.asked("rum list")
+        after = self.controller()
+        self.expect(f"the controller was not replaced: {before} -> {after}",
+                    "(outdated)" not in after and after.split()[3:4] != before.split()[3:4])
+        self.expect("the machine did not go on through the upgrade", self.of_machine() == machine)
+        of_package, now = self.as_root("sha256sum /usr/lib/rum/rum-agent")[0].split()[0], self.agent()
+        self.expect(f"the guest's agent is {now}, it was {agent}, and the package's is {of_package}", now == of_package != agent)
+        self.purge_and_install(machine)
+        self.wrong += caller.end()
+        return self.wrong
+
+    def purge_and_install(self, machine):
+        files, of_package = self.kept_files(), self.as_root("dpkg -L rum")
+        running = machines()
+        self.as_root("dpkg --purge rum")
+        left = [path for path in of_package if not os.path.isdir(self.root + path) and os.path.lexists(self.root + path)]
+        self.expect(f"purging the package left {left}", not left)
+        gone = files - self.kept_files()
+        self.expect(f"purging the package took files of the user's: {gone}", not gone)
+        self.expect("purging the package ended the machine", machines() == running)
+        self.as_root("dpkg -i /tmp/next.deb")
+        self.expect("the machine did not go on without the package", self.of_machine() == machine)
+
+
+def cpu_ticks_of(controller):
+    """Of a controller and the processes that it has for guests, and of those that have ended."""
+    parents, ticks = {}, {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
+                fields = file.read().rpartition(")")[2].split()
+        except OSError:  # it ended
+            continue
+        parents[int(name)], ticks[int(name)] = int(fields[1]), sum(map(int, fields[11:15]))
+    total = 0
+    for pid, taken in ticks.items():
+        above = pid
+        while above not in (0, controller):
+            above = parents.get(above, 0)
+        total += taken if above == controller else 0
+    return total
+
+
+def say_what_commands_take(user, rounds=20):
+    """CPU time of this host for a command that finds nothing to do."""
+    for command in "rum status", "rum apply", "rum list":
+        user.run(command)
+        controller = int(user.run("rum controller status")[0][0].split()[3])
+        before = cpu_ticks_of(controller)
+        lines, _ = user.run(f"bash -c 'for i in $(seq {rounds}); do {command} >/dev/null; done; times'")
+        minutes = [re.fullmatch(r"(\d+)m([\d.]+)s", word) for word in lines[-1].split()]
+        client = sum(int(m[1]) * 60 + float(m[2]) for m in minutes) * 1e3 / rounds
+        behind = (cpu_ticks_of(controller) - before) * 1e3 / os.sysconf("SC_CLK_TCK") / rounds
+        print(f"{command}, nothing to do: {client + behind:.1f} ms of CPU, {client:.1f} of them the client's", flush=True)
 
 
 def main():
@@ -199,7 +300,8 @@ def main():
         i += 1
         written.append(line)
         if line.strip() == "<!-- upgrade -->":
-            wrong += upgrade(root, user, root_shell)
+            say_what_commands_take(user)
+            wrong += Upgrade(root, user, root_shell).run()
         if line.startswith("    # "):
             printed, status = root_shell.run(line[6:])
             commands += 1
@@ -233,9 +335,8 @@ def main():
     if write:
         with open(write, "w", encoding="utf-8") as file:
             file.write("\n".join(written))
-    left = subprocess.run(["pgrep", "-u", "1000", "qemu-system"], stdout=subprocess.PIPE, text=True).stdout
-    if left:
-        wrong.append("machines are left: " + left)
+    if left := machines():
+        wrong.append(f"machines are left: {left}")
     print(f"{commands} commands of the tutorial ran, {len(wrong)} differ")
     if wrong and not write:
         log = f"{root}/home/dev/.local/state/rum/controller.log"

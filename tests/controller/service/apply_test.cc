@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <google/protobuf/util/message_differencer.h>
 
+#include <chrono>
 #include <fstream>
 #include <thread>
 
@@ -176,6 +177,26 @@ TEST_F(ApplyTest, AStatusIsAnsweredDuringAnApply) {
   EXPECT_EQ(status.phase(), MachineStatus::RUNNING);
   script_->Release();
   EXPECT_TRUE(HearAll(reader.get()).status.ok());
+}
+
+TEST_F(ApplyTest, ADryRunDoesNotWaitForAnApply) {
+  script_->Hold();
+  grpc::ClientContext context;
+  const auto reader = client_->Apply(&context, UpRequest());
+  script_->AwaitScript();
+  control::ApplyRequest question = UpRequest();
+  question.set_up(false);
+  question.set_dry_run(true);
+  grpc::ClientContext other;
+  other.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+  const Heard heard = HearAll(NewClient()->Apply(&other, question).get());
+  script_->Release();
+  EXPECT_TRUE(HearAll(reader.get()).status.ok());
+  EXPECT_TRUE(heard.status.ok()) << heard.status.error_message();
+  EXPECT_THAT(heard.progress, testing::IsEmpty()) << "it waited";
+  ASSERT_EQ(heard.outcomes.size(), 1u);
+  EXPECT_EQ(heard.outcomes[0].error(), "");
+  EXPECT_EQ(heard.outcomes[0].plan().phase(), MachineStatus::RUNNING);
 }
 
 TEST_F(ApplyTest, DownAndDestroySayWhatTheyDid) {

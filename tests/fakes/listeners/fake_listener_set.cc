@@ -155,6 +155,7 @@ std::vector<ForwardState> FakeListenerSet::States() const {
     ForwardState state;
     state.forward = wanted_[i];
     state.bound = bound_[i];
+    if (state.bound.ok()) state.health = host_->health;
     if (!state.bound.ok()) state.last_error = std::string(state.bound.message());
     states.push_back(std::move(state));
   }

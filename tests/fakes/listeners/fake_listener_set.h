@@ -28,9 +28,10 @@ struct FakeHost {
   };
 
   std::mutex mutex;
-  std::set<uint16_t> taken;                // by other programs; see Free()
-  std::map<uint16_t, Forward> open;        // by rum
-  std::map<std::string, Forward> sockets;  // unix sockets of rum's, by bind
+  std::set<uint16_t> taken;                        // by other programs; see Free()
+  std::map<uint16_t, Forward> open;                // by rum
+  std::map<std::string, Forward> sockets;          // unix sockets of rum's, by bind
+  ForwardHealth health = ForwardHealth::kUnknown;  // of all that are open
   int opened = 0;  // sockets bound so far: an untouched forward is bound once
 
   // Another program lets go of a port, and who waits for it notices at once; of a `taken` that is
