@@ -8,33 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "tests/e2e/world.h"
+#include "tests/e2e/live_world.h"
 #include "tests/eventually.h"
 
 namespace rum::e2e {
 namespace {
-
-constexpr char kEcho[] =
-    "setsid python3 -c '\n"
-    "import socketserver\n"
-    "class H(socketserver.BaseRequestHandler):\n"
-    "  def handle(self):\n"
-    "    while True:\n"
-    "      d = self.request.recv(65536)\n"
-    "      if not d: break\n"
-    "      self.request.sendall(d)\n"
-    "class S(socketserver.ThreadingTCPServer):\n"
-    "  allow_reuse_address = True\n"
-    "  daemon_threads = True\n"
-    "s = S((\"127.0.0.1\", 7000), H)\n"
-    "open(\"/run/echo-listens\", \"w\").close()\n"
-    "s.serve_forever()\n"
-    "' >/dev/null 2>&1 </dev/null &\n"
-    "while [ ! -e /run/echo-listens ]; do sleep 0.1; done";
-
-bool Contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 std::string Card(const std::string& network, const std::string& ip = "") {
   const std::string table = "[[network.interfaces]]\nnetwork = \"" + network + "\"\n";
@@ -43,59 +21,12 @@ std::string Card(const std::string& network, const std::string& ip = "") {
 
 std::string FieldOf(const std::string& network) { return "network.interfaces[" + network + "]"; }
 
-// One VM for all cases: they run in the order of this file and each leaves the machine in sync.
-class LiveCards : public testing::Test {
+class LiveCards : public LiveTest {
  protected:
-  static void SetUpTestSuite() {
-    world_ = new World(std::getenv("RUM_TEST_URI"), FirstBoot::kShort);
-    world_->file.ports = {{FreePort(), 7000}};
-    world_->Save();
-    up_ = world_->Rum({"up", "-d"});
-    if (up_.exit_status != 0) return;
-    world_->Guest(kEcho);
-    boot_id_ = world_->Guest(kBootId);
-    connection_ = std::make_unique<EchoingConnection>(world_->file.ports[0].host);
-  }
-  static void TearDownTestSuite() {
-    connection_.reset();
-    delete world_;
-    world_ = nullptr;
-  }
-  void SetUp() override { ASSERT_EQ(up_.exit_status, 0) << up_.out << up_.err; }
-
-  static void Save(const std::string& cards, bool nat = true) {
-    world_->file.more = cards;
-    std::string text = world_->file.Toml();
-    if (!nat) text.replace(text.find("[network]\n"), 10, "[network]\nnat = false\n");
-    world_->SaveText(text);
-  }
-  static std::string Reload(const std::vector<std::string>& options = {}) {
-    std::vector<std::string> words = {"reload"};
-    words.insert(words.end(), options.begin(), options.end());
-    const Result result = world_->Rum(words);
-    EXPECT_EQ(result.exit_status, 0) << result.out << result.err;
-    return result.out + result.err;
-  }
-  static void ExpectSilence() {
-    const MachineStatus status = world_->Status();
-    for (const Item& item : status.items()) {
-      EXPECT_EQ(item.state(), Item::HOLDS) << item.ShortDebugString();
-    }
-  }
+  static void SetUpTestSuite() { Begin(); }
   static void BringLive(const std::string& cards, bool nat = true) {
-    Save(cards, nat);
-    const std::string said = Reload();
-    EXPECT_FALSE(Contains(said, "restart")) << said;
-    ExpectSilence();
-    EXPECT_TRUE(connection_->Flows(1000));
-    EXPECT_EQ(world_->Guest(kBootId), boot_id_);
-  }
-  static Item ItemOf(const std::string& field) {
-    const MachineStatus status = world_->Status();
-    for (const Item& item : status.items()) {
-      if (item.field() == field) return item;
-    }
-    return Item();
+    world_->file.nat = nat;
+    LiveTest::BringLive(cards);
   }
   // Nobody listens on it: only who is there refuses.
   static bool IsThere(const std::string& address) {
@@ -118,17 +49,11 @@ class LiveCards : public testing::Test {
     return "";
   }
   static std::string OwnNetworks() { return world_->Virsh({"net-list", "--all", "--name"}).out; }
-
-  static constexpr char kBootId[] = "cat /proc/sys/kernel/random/boot_id";
-  static inline World* world_ = nullptr;
-  static inline Result up_;
-  static inline std::string boot_id_;
-  static inline std::unique_ptr<EchoingConnection> connection_;
 };
 
 TEST_F(LiveCards, ADryRunSaysWhichWayItGoesBeforeItGoes) {
-  Save(Card("lan"), false);
-  const std::string said = Reload({"--dry-run"});
+  world_->file.nat = false;
+  const std::string said = ReloadWith(Card("lan"), {"--dry-run"});
   EXPECT_TRUE(Contains(said, "plug the network card on lan in")) << said;
   EXPECT_TRUE(Contains(said, "unplug the network card with a way out")) << said;
   EXPECT_FALSE(Contains(said, "restart")) << said;
@@ -208,17 +133,13 @@ TEST_F(LiveCards, AControllerKilledBetweenTwoStepsIsNoReasonForHalfAChange) {
   for (const char* failpoint : {"card:plugged", "card:released", "card:defined"}) {
     const std::string address = "192.168.233." + std::to_string(++last);
     const std::string cards = Contains(failpoint, "released") ? "" : Card("lab", address);
-    world_->StopController();
-    Save(cards);
-    EXPECT_NE(world_->Rum({"reload"}, "", {{"RUM_FAILPOINT", failpoint}}).exit_status, 0)
-        << failpoint;
-    Reload();
-    ExpectSilence();
+    world_->file.more = cards;
+    ReloadTwice(failpoint);
     if (!cards.empty()) ExpectAddress("lab", address);
     EXPECT_EQ(Cards(), cards.empty() ? "1" : "2") << failpoint;
   }
-  connection_ = std::make_unique<EchoingConnection>(world_->file.ports[0].host);
-  EXPECT_EQ(world_->Guest(kBootId), boot_id_);
+  Connect();
+  BringLive("");
 }
 
 }  // namespace

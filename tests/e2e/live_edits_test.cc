@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <pugixml.hpp>
@@ -47,6 +48,12 @@ struct Wanted {
   // By drive; 0: it has none. None is ever smaller than it was, which would need a new one.
   std::map<std::string, int> drives_mb = {{"first", 0}, {"second", 0}, {"third", 0}};
   std::map<std::string, bool> has_fs = {{"first", true}, {"second", true}, {"third", true}};
+  bool nat = true;
+  // Under qemu:///system: the last byte of a card's address, by network, and where a folder is; 0
+  // and empty: there is none.
+  std::map<std::string, int> cards = {{"lab", 0}, {"lan", 0}};
+  std::map<std::string, std::string> folders = {{"left", ""}, {"right", ""}};
+  bool readonly = false;
 };
 
 const std::map<std::string, std::string> kFilesystems = {
@@ -54,7 +61,7 @@ const std::map<std::string, std::string> kFilesystems = {
 
 class Editor {
  public:
-  explicit Editor(uint32_t seed) : random_(seed) {
+  Editor(uint32_t seed, bool system) : random_(seed), system_(system) {
     for (const auto& [drive, type] : kFilesystems) largest_mb_[drive] = 300;
   }
 
@@ -66,7 +73,7 @@ class Editor {
   int Pick(int least, int most) { return std::uniform_int_distribution<>(least, most)(random_); }
 
   void Once(Wanted* wanted) {
-    switch (Pick(0, 7)) {
+    switch (Pick(0, system_ ? 12 : 8)) {
       case 0:
         wanted->cpus = static_cast<uint32_t>(Pick(1, kMaxCpus + 1));
         break;
@@ -82,6 +89,22 @@ class Editor {
         break;
       case 4:
         wanted->forwards = !wanted->forwards;
+        break;
+      case 5:
+        wanted->nat = !wanted->nat;
+        break;
+      case 9:
+      case 10:
+        std::next(wanted->cards.begin(), Pick(0, 1))->second = Pick(0, 2) * Pick(5, 99);
+        break;
+      case 11:
+        std::next(wanted->folders.begin(), Pick(0, 1))->second =
+            Pick(0, 2) == 0 ? "" : "/at-" + std::to_string(Pick(0, 1));
+        // No two at one place.
+        if (wanted->folders["left"] == wanted->folders["right"]) wanted->folders["left"].clear();
+        break;
+      case 12:
+        wanted->readonly = !wanted->readonly;
         break;
       default:
         EditDrive(std::next(wanted->drives_mb.begin(), Pick(0, 2))->first, wanted);
@@ -103,6 +126,7 @@ class Editor {
   }
 
   std::mt19937 random_;
+  const bool system_;
   std::map<std::string, int> largest_mb_;  // that a drive ever was
 };
 
@@ -114,6 +138,7 @@ void Write(const Wanted& wanted, uint16_t port, FileSpec* file) {
                     "\nmax_memory_mb = " + std::to_string(std::max(wanted.memory_mb, kMaxMb)) +
                     "\n";
   file->disk = std::to_string(wanted.disk_mb) + "M";
+  file->nat = wanted.nat;
   file->hostname = "edited-" + std::to_string(wanted.hostname);
   file->ports.clear();
   if (wanted.forwards) file->ports.push_back({port, 7000});
@@ -127,6 +152,18 @@ void Write(const Wanted& wanted, uint16_t port, FileSpec* file) {
                   (type == "btrfs" ? "drives = [\"" + drive + "\"]" : "drive = \"" + drive + "\"") +
                   "\ntarget = \"/" + drive + "\"\n";
   }
+  int subnet = 240;
+  for (const auto& [network, last] : wanted.cards) {
+    ++subnet;
+    if (last == 0) continue;
+    file->more += "[[network.interfaces]]\nnetwork = \"" + network + "\"\nip = \"192.168." +
+                  std::to_string(subnet) + "." + std::to_string(last) + "\"\n";
+  }
+  for (const auto& [folder, target] : wanted.folders) {
+    if (target.empty()) continue;
+    file->more += "[[mounts]]\nsource = \"" + folder + "\"\ntarget = \"" + target +
+                  "\"\nreadonly = " + (wanted.readonly ? "true" : "false") + "\n";
+  }
 }
 
 // What the guest sees of all that, without the names that depend on the order of arrival.
@@ -135,7 +172,8 @@ std::string InGuest(const World& world) {
       "nproc; hostname\n"
       "for f in /sys/block/vd*; do [ -s $f/serial ] && echo $(cat $f/serial) $(cat $f/size); done |"
       " LC_ALL=C sort\n"
-      "findmnt -rno TARGET,FSTYPE -t ext4,xfs,btrfs | LC_ALL=C sort\n"
+      "findmnt -rno TARGET,FSTYPE -t ext4,xfs,btrfs,virtiofs | LC_ALL=C sort\n"
+      "ls -d /sys/class/net/*/device | wc -l\n"
       "grep -c ' /first \\| /second \\| /third ' /etc/fstab");
 }
 uint64_t MemoryMb(const World& world) {
@@ -187,14 +225,17 @@ TEST(LiveEdits, AtRestTheMachineIsAsItsFileSaysOrSaysWhyNotAndARestartMakesTheRe
   SCOPED_TRACE("seed " + std::to_string(seed));
   World world(std::getenv("RUM_TEST_URI"), FirstBoot::kShort);
   const uint16_t port = FreePort();
+  const bool system = world.file.uri == "qemu:///system";
   Wanted wanted;
+  for (const auto& [folder, target] : wanted.folders)
+    std::filesystem::create_directory(world.folder() + "/project/" + folder);
   Write(wanted, port, &world.file);
   world.Save();
   ASSERT_EQ(world.Rum({"up", "-d"}).exit_status, 0);
   const std::string boot = world.Guest("cat /proc/sys/kernel/random/boot_id");
   const uint64_t kernel_mb = kStartedMb - MemoryMb(world);  // that it keeps to itself
 
-  Editor editor(static_cast<uint32_t>(seed));
+  Editor editor(static_cast<uint32_t>(seed), system);
   for (int i = 0; i < edits; ++i) {
     editor.Edit(&wanted);
     Write(wanted, port, &world.file);
@@ -213,7 +254,6 @@ TEST(LiveEdits, AtRestTheMachineIsAsItsFileSaysOrSaysWhyNotAndARestartMakesTheRe
                   item.field() == "resources.max_memory_mb")
           << item.ShortDebugString();
     }
-    std::string expected;
     if (waits.count("resources.cpus") == 0) {
       EXPECT_EQ(world.Guest("nproc"), std::to_string(wanted.cpus));
     } else {
@@ -230,6 +270,15 @@ TEST(LiveEdits, AtRestTheMachineIsAsItsFileSaysOrSaysWhyNotAndARestartMakesTheRe
       const std::string mounted = world.Guest("findmnt -no FSTYPE /" + drive + " || true");
       EXPECT_EQ(mounted, size > 0 && wanted.has_fs[drive] ? kFilesystems.at(drive) : "") << drive;
     }
+    size_t cards = wanted.nat ? 1 : 0;
+    for (const auto& [network, last] : wanted.cards) cards += last > 0;
+    EXPECT_EQ(world.Guest("ls -d /sys/class/net/*/device 2>/dev/null | wc -l"),
+              std::to_string(cards));
+    for (const auto& [folder, target] : wanted.folders) {
+      if (target.empty()) continue;
+      EXPECT_EQ(world.Guest("findmnt -no FSTYPE,OPTIONS " + target + " | sed 's/,.*//'"),
+                wanted.readonly ? "virtiofs ro" : "virtiofs rw");
+    }
     EXPECT_EQ(world.Rum({"apply", "--exit-code"}).exit_status, waits.empty() ? 0 : 5)
         << "nothing is left to do but what waits";
     if (HasFailure()) return;
@@ -245,6 +294,8 @@ TEST(LiveEdits, AtRestTheMachineIsAsItsFileSaysOrSaysWhyNotAndARestartMakesTheRe
   const std::string image = fresh.file.image;
   fresh.file = world.file;
   fresh.file.image = image;
+  for (const auto& [folder, target] : wanted.folders)
+    std::filesystem::create_directory(fresh.folder() + "/project/" + folder);
   if (wanted.forwards) fresh.file.ports[0].host = FreePort();
   fresh.Save();
   ASSERT_EQ(fresh.Rum({"up", "-d"}).exit_status, 0);

@@ -10,64 +10,27 @@
 #include <string>
 #include <vector>
 
-#include "tests/e2e/world.h"
+#include "tests/e2e/live_world.h"
 
 namespace rum::e2e {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kEcho[] =
-    "setsid python3 -c '\n"
-    "import socketserver\n"
-    "class H(socketserver.BaseRequestHandler):\n"
-    "  def handle(self):\n"
-    "    while True:\n"
-    "      d = self.request.recv(65536)\n"
-    "      if not d: break\n"
-    "      self.request.sendall(d)\n"
-    "class S(socketserver.ThreadingTCPServer):\n"
-    "  allow_reuse_address = True\n"
-    "  daemon_threads = True\n"
-    "s = S((\"127.0.0.1\", 7000), H)\n"
-    "open(\"/run/echo-listens\", \"w\").close()\n"
-    "s.serve_forever()\n"
-    "' >/dev/null 2>&1 </dev/null &\n"
-    "while [ ! -e /run/echo-listens ]; do sleep 0.1; done";
-
-bool Contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 std::string Shared(const std::string& source, const std::string& target,
                    const std::string& more = "") {
   return "[[mounts]]\nsource = \"" + source + "\"\ntarget = \"" + target + "\"\n" + more;
 }
 
-// One VM for all cases, which starts without a folder: they run in the order of this file and each
-// leaves the machine in sync.
-class LiveMounts : public testing::Test {
+class LiveMounts : public LiveTest {
  protected:
   static void SetUpTestSuite() {
-    world_ = new World(std::getenv("RUM_TEST_URI"), FirstBoot::kShort);
+    Begin();
     for (const char* name : {"one", "two"}) {
       fs::create_directory(OnHost(name));
       std::ofstream(OnHost(name) + "/file") << "of the host: " << name << "\n";
     }
-    world_->file.ports = {{FreePort(), 7000}};
-    world_->Save();
-    up_ = world_->Rum({"up", "-d"});
-    if (up_.exit_status != 0) return;
-    world_->Guest(kEcho);
-    boot_id_ = world_->Guest(kBootId);
-    connection_ = std::make_unique<EchoingConnection>(world_->file.ports[0].host);
   }
-  static void TearDownTestSuite() {
-    connection_.reset();
-    delete world_;
-    world_ = nullptr;
-  }
-  void SetUp() override { ASSERT_EQ(up_.exit_status, 0) << up_.out << up_.err; }
 
   static std::string OnHost(const std::string& name) {
     return world_->folder() + "/project/" + name;
@@ -76,36 +39,6 @@ class LiveMounts : public testing::Test {
     std::ostringstream bytes;
     bytes << std::ifstream(path).rdbuf();
     return bytes.str();
-  }
-  static std::string Reload(const std::string& more, const std::vector<std::string>& options = {}) {
-    world_->file.more = more;
-    world_->Save();
-    std::vector<std::string> words = {"reload"};
-    words.insert(words.end(), options.begin(), options.end());
-    const Result result = world_->Rum(words);
-    EXPECT_EQ(result.exit_status, 0) << result.out << result.err;
-    return result.out + result.err;
-  }
-  static void ExpectSilence() {
-    const MachineStatus status = world_->Status();
-    for (const Item& item : status.items()) {
-      EXPECT_EQ(item.state(), Item::HOLDS) << item.ShortDebugString();
-    }
-  }
-  static std::string BringLive(const std::string& more) {
-    const std::string said = Reload(more);
-    EXPECT_FALSE(Contains(said, "restart")) << said;
-    ExpectSilence();
-    EXPECT_TRUE(connection_->Flows(1000));
-    EXPECT_EQ(world_->Guest(kBootId), boot_id_);
-    return said;
-  }
-  static Item ItemOf(const std::string& field) {
-    const MachineStatus status = world_->Status();
-    for (const Item& item : status.items()) {
-      if (item.field() == field) return item;
-    }
-    return Item();
   }
   // "/src virtiofs ro" and the like, sorted.
   static std::string Mounts() {
@@ -122,24 +55,13 @@ class LiveMounts : public testing::Test {
     for (size_t at = 0; (at = xml.find("<filesystem ", at)) != std::string::npos; ++at) ++count;
     return count;
   }
-  // A process of the guest that stays in a folder.
-  static std::string Sit(const std::string& folder) {
-    return world_->Guest("cd " + folder +
-                         " && setsid sleep 3600 >/dev/null 2>&1 </dev/null & echo $!");
-  }
-
-  static constexpr char kBootId[] = "cat /proc/sys/kernel/random/boot_id";
-  static inline World* world_ = nullptr;
-  static inline Result up_;
-  static inline std::string boot_id_;
-  static inline std::unique_ptr<EchoingConnection> connection_;
 };
 
 TEST_F(LiveMounts, ADryRunSaysWhichWayItGoesBeforeItGoes) {
-  const std::string said = Reload(Shared("one", "/src"), {"--dry-run"});
+  const std::string said = ReloadWith(Shared("one", "/src"), {"--dry-run"});
   EXPECT_TRUE(Contains(said, "share " + OnHost("one") + " at /src")) << said;
   EXPECT_FALSE(Contains(said, "restart")) << said;
-  EXPECT_TRUE(Contains(Reload(Shared("one", "/src"), {"--dry-run", "--no-live"}), "restart"));
+  EXPECT_TRUE(Contains(ReloadWith(Shared("one", "/src"), {"--dry-run", "--no-live"}), "restart"));
 }
 
 TEST_F(LiveMounts, FoldersAreSharedAndReadAndWrittenFromBothSides) {
@@ -179,7 +101,7 @@ TEST_F(LiveMounts, AnotherFolderAndAnotherPlace) {
 TEST_F(LiveMounts, OneInUseStaysAndSaysByWhomAndGoesOnceItIsFree) {
   const std::string without = Shared("one", "/work", "tag = \"code\"\n");
   const std::string pid = Sit("/src");
-  const std::string said = Reload(without);
+  const std::string said = ReloadWith(without);
   EXPECT_TRUE(Contains(said, "in use: mounted at /src, in use by pid " + pid + " (sleep)")) << said;
   EXPECT_EQ(ItemOf("mounts[/src]").state(), Item::NEEDS_RESTART);
   EXPECT_EQ(world_->Guest("cat /src/file"), "of the host: two");
@@ -212,7 +134,7 @@ TEST_F(LiveMounts, WhatSomebodyElseSharedStaysAndWhatHeTookAwayComesBack) {
   const Item item = ItemOf("mounts[/work]");
   EXPECT_EQ(item.state(), Item::DRIFTED) << item.ShortDebugString();
   EXPECT_EQ(item.moved_by(), Item::LIBVIRT);
-  const std::string said = Reload(world_->file.more);
+  const std::string said = Reload();
   EXPECT_TRUE(Contains(said, "Shared " + OnHost("one") + " at /work")) << said;
   ExpectSilence();
   EXPECT_EQ(world_->Guest("cat /work/file /theirs/file"), "of the host: one\nof the host: two");
@@ -229,19 +151,14 @@ TEST_F(LiveMounts, AControllerKilledBetweenTwoStepsIsNoReasonForHalfAChange) {
       {"folder:defined", work + Shared("two", "/late")},
   };
   for (const auto& [failpoint, more] : cuts) {
-    world_->StopController();
     world_->file.more = more;
-    world_->Save();
-    EXPECT_NE(world_->Rum({"reload"}, "", {{"RUM_FAILPOINT", failpoint}}).exit_status, 0)
-        << failpoint;
-    Reload(more);
-    ExpectSilence();
+    ReloadTwice(failpoint);
     EXPECT_EQ(Contains(Mounts(), "/late"), Contains(more, "/late")) << failpoint;
     EXPECT_EQ(Folders(false), Folders(true)) << failpoint;
   }
   EXPECT_EQ(world_->Guest("cat /late/file"), "of the host: two");
-  EXPECT_EQ(world_->Guest(kBootId), boot_id_);
-  connection_ = std::make_unique<EchoingConnection>(world_->file.ports[0].host);
+  Connect();
+  ExpectUndisturbed();
 }
 
 TEST_F(LiveMounts, ARestartBringsTheSameMachine) {

@@ -9,106 +9,24 @@
 #include <string>
 #include <vector>
 
-#include "tests/e2e/world.h"
+#include "tests/e2e/live_world.h"
 #include "tests/eventually.h"
 
 namespace rum::e2e {
 namespace {
 
-constexpr char kPrograms[] =
-    "setsid python3 -c '\n"
-    "import socketserver, threading, time\n"
-    "class H(socketserver.BaseRequestHandler):\n"
-    "  def handle(self):\n"
-    "    while True:\n"
-    "      d = self.request.recv(65536)\n"
-    "      if not d: break\n"
-    "      self.request.sendall(d)\n"
-    "class S(socketserver.ThreadingTCPServer):\n"
-    "  allow_reuse_address = True\n"
-    "  daemon_threads = True\n"
-    "s = S((\"127.0.0.1\", 7000), H)\n"
-    "open(\"/run/echo-listens\", \"w\").close()\n"
-    "s.serve_forever()\n"
-    "' >/dev/null 2>&1 </dev/null &\n"
-    "setsid sh -c 'echo $$ > /run/ticks.pid; while :; do sleep 0.5; date > /run/tick; done' "
-    ">/dev/null 2>&1 </dev/null &\n"
-    "while [ ! -e /run/echo-listens ] || [ ! -e /run/tick ]; do sleep 0.1; done";
-
-bool Contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 bool Eventually(const std::function<bool()>& holds) {
   return rum::Eventually(holds, std::chrono::seconds(60));
 }
 
-// One VM for all cases: they run in the order of this file and each leaves the machine in sync.
-class Live : public testing::Test {
+class Live : public LiveTest {
  protected:
-  static void SetUpTestSuite() {
-    world_ = new World(std::getenv("RUM_TEST_URI"), FirstBoot::kShort);
-    FileSpec& file = world_->file;
-    file.ports = {{FreePort(), 7000}};
-    file.cpus = 3;
-    file.resources = "max_cpus = 4\nmax_memory_mb = 1024\n";
-    world_->Save();
-    up_ = world_->Rum({"up", "-d"});
-    if (up_.exit_status != 0) return;
-    world_->Guest(kPrograms);
-    boot_id_ = world_->Guest(kBootId);
-    connection_ = std::make_unique<EchoingConnection>(file.ports[0].host);
-  }
-  static void TearDownTestSuite() {
-    connection_.reset();
-    delete world_;
-    world_ = nullptr;
-  }
-  void SetUp() override { ASSERT_EQ(up_.exit_status, 0) << up_.out << up_.err; }
-
-  static std::string Reload(std::vector<std::string> options = {}) {
-    options.insert(options.begin(), "reload");
-    world_->Save();
-    const Result result = world_->Rum(options);
-    EXPECT_EQ(result.exit_status, 0) << result.out << result.err;
-    return result.out + result.err;
-  }
-  static void ExpectSilence() {
-    const MachineStatus status = world_->Status();
-    for (const Item& item : status.items()) {
-      EXPECT_EQ(item.state(), Item::HOLDS) << item.ShortDebugString();
-    }
-  }
-  // Nothing that ran was disturbed.
-  static void ExpectUndisturbed() {
-    EXPECT_TRUE(connection_->Flows(1000));
-    EXPECT_EQ(world_->Guest(kBootId), boot_id_);
-    EXPECT_EQ(world_->Guest("kill -0 $(cat /run/ticks.pid) && echo runs"), "runs");
-  }
-  static void BringLive() {
-    const std::string said = Reload();
-    EXPECT_TRUE(Contains(said, "✓")) << said;
-    EXPECT_FALSE(Contains(said, "requires restart")) << said;
-    ExpectSilence();
-  }
+  static void SetUpTestSuite() { Begin(); }
   static std::string Cpus() { return world_->Guest("nproc"); }
   static int MemoryMb(const std::string& line) {
     return std::atoi(
         world_->Guest("awk '/^" + line + ":/ {print int($2 / 1024)}' /proc/meminfo").c_str());
   }
-  static Item ItemOf(const std::string& field) {
-    const MachineStatus status = world_->Status();
-    for (const Item& item : status.items()) {
-      if (item.field() == field) return item;
-    }
-    return {};
-  }
-
-  static constexpr char kBootId[] = "cat /proc/sys/kernel/random/boot_id";
-  static inline World* world_ = nullptr;
-  static inline Result up_;
-  static inline std::string boot_id_;
-  static inline std::unique_ptr<EchoingConnection> connection_;
 };
 
 TEST_F(Live, ADryRunSaysWhichWayItGoesBeforeItGoes) {
@@ -142,7 +60,6 @@ TEST_F(Live, CpusComeAndGo) {
     world_->file.cpus = cpus;
     BringLive();
     EXPECT_EQ(Cpus(), std::to_string(cpus));
-    ExpectUndisturbed();
   }
 }
 
@@ -207,16 +124,11 @@ TEST_F(Live, AControllerKilledBetweenTwoStepsIsNoReasonForHalfAChange) {
        {"cpus:defined", "cpus:plugged", "memory:defined", "memory:resized"}) {
     world_->file.cpus = world_->file.cpus == 3 ? 2 : 3;
     world_->file.memory_mb = world_->file.memory_mb == 512 ? 768 : 512;
-    world_->StopController();
-    world_->Save();
-    EXPECT_NE(world_->Rum({"reload"}, "", {{"RUM_FAILPOINT", failpoint}}).exit_status, 0);
-    Reload();
-    ExpectSilence();
+    ReloadTwice(failpoint);
     EXPECT_EQ(Cpus(), std::to_string(world_->file.cpus)) << failpoint;
     EXPECT_EQ(MemoryMb("MemTotal") > 600, world_->file.memory_mb > 512) << failpoint;
   }
-  // Its forwards end with a controller that is killed.
-  connection_ = std::make_unique<EchoingConnection>(world_->file.ports[0].host);
+  Connect();
   ExpectUndisturbed();
 }
 
@@ -227,7 +139,7 @@ TEST_F(Live, ARebootOfTheGuestKeepsTheMemoryAndBringsBackCpusThatAreTakenOffline
   const int memory = MemoryMb("MemTotal");
   world_->Rum({"exec", "--", "reboot"});
   const auto rebooted = [] {
-    const Result boot = world_->Rum({"exec", "--", "sh", "-c", kBootId});
+    const Result boot = world_->Rum({"exec", "--", "cat", "/proc/sys/kernel/random/boot_id"});
     return boot.exit_status == 0 && !Contains(boot.out, boot_id_);
   };
   ASSERT_TRUE(rum::Eventually(rebooted, std::chrono::minutes(10)));

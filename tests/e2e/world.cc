@@ -150,7 +150,8 @@ std::string FileSpec::Toml() const {
   std::ostringstream toml;
   toml << "[image]\nbase = \"" << image << "\"\n\n[resources]\ncpus = " << cpus
        << "\nmemory_mb = " << memory_mb << "\ndisk = \"" << disk << "\"\n"
-       << resources << "\n[network]\nhostname = \"" << hostname << "\"\n\n[user]\ngroups = ["
+       << resources << "\n[network]\n"
+       << (nat ? "" : "nat = false\n") << "hostname = \"" << hostname << "\"\n\n[user]\ngroups = ["
        << groups << "]\n\n[provision.system]\nscript = '''\n"
        << system << "\n'''\n\n[provision.boot]\nscript = '''\n"
        << boot << "\n'''\n\n[advanced]\nlibvirt_uri = \"" << uri

@@ -50,6 +50,7 @@ struct FileSpec {
   // is saved.
   bool auto_reconcile = false;
   bool live = true;  // see reconcile.live
+  bool nat = true;   // see network.nat
   std::vector<PortSpec> ports;
   std::string more;  // further tables, as text
   std::string Toml() const;
