@@ -134,7 +134,7 @@ class Fields : public testing::Test {
     fs::copy_file(world_->file.image, image_);
     world_->file.image = image_;
     world_->file.more = std::string(kMore) + (IsSystem() ? kCard : "");
-    world_->file.live = false;  // what has room: live_test, live_disks_test
+    world_->file.live = false;  // what has room: live_*_test
     world_->Save();
     up_ = world_->Rum({"up", "-d"});
   }

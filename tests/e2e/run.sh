@@ -33,7 +33,7 @@ for image in "$booted" "${RUM_TEST_IMAGE%/*}"/{busybox,sysvinit}.qcow2; do # too
 done
 as=() options=()
 # libvirtd 9.0 dies of a folder that it attaches where machines have no cgroup.
-[ "${2##*/}" != live_mounts ] || options=(--cgroups)
+case ${2##*/} in live_devices | live_edits) options=(--cgroups) ;; esac
 if [ "$uri" = qemu:///session ]; then
   # An ordinary user of this test's own, whom only its mount namespace knows.
   cat >"$stage/as-user" <<'SCRIPT'
