@@ -131,9 +131,9 @@ absl::Status LibvirtHypervisor::ChangeCardNow(const ConnectionHandle& connection
                                 : UnplugCard(found->domain.get(), change.card);
   if (!done.ok()) return done;
   // The network that it was on may be nobody's any more.
-  Ledger ledger(machine.id, connection_.facts().uri);
-  if (!ledger.readable().ok()) return ledger.readable();
-  RemoveUnused(connection, machine, false, &ledger);
+  const std::unique_ptr<Disks> disks = disks_(machine, connection, connection_.facts());
+  if (!disks->ledger()->readable().ok()) return disks->ledger()->readable();
+  RemoveUnused(connection, machine, false, disks.get());
   return absl::OkStatus();
 }
 
