@@ -54,8 +54,8 @@ MachineStatus ShopStatus() {
   status.set_generation(7);
   status.set_applied_generation(6);
   status.set_agent_connected(true);
-  AddItem("ports[127.0.0.1:8080]", Item::HOLDS, "127.0.0.1:8080 → 80 (3 open, 12 MB in, 34 kB out)",
-          "", &status);
+  AddItem("ports[127.0.0.1:8080]", Item::HOLDS,
+          "127.0.0.1:8080 → 80 (3 open, 11.4 MiB in, 33.2 KiB out)", "", &status);
   AddItem("ports[127.0.0.1:5432]", Item::HOLDS,
           "127.0.0.1:5432 → 5432 (0 open, 0 B; nothing listens in the guest yet)", "", &status);
   status.mutable_items(1)->mutable_forward()->set_health(ForwardFacts::DOWN);
@@ -171,7 +171,7 @@ class Stage : public FakeController {
       event.mutable_result()->set_message(text);
       writer->Write(event);
     };
-    progress("downloading debian-12-generic-amd64.qcow2: 3 % of 514 MB, 5.3 MB/s, 94 s left");
+    progress("downloading debian-12-generic-amd64.qcow2: 3 % of 490 MiB, 5.1 MiB/s, 94 s left");
     result(true, "Made the machine's disks and definition");
     progress("starting the machine");
     result(true, "Started the machine");

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <string>
 
@@ -11,6 +12,7 @@
 #include "tests/agent-api/guest/folder.h"
 #include "tests/controller/guests/by_process.h"
 #include "tests/eventually.h"
+#include "tests/idle.h"
 
 namespace rum {
 namespace {
@@ -27,9 +29,8 @@ std::map<std::string, long> Sleeps(const std::string& process) {
   std::map<std::string, long> sleeps;
   for (const auto& thread : std::filesystem::directory_iterator("/proc/" + process + "/task")) {
     std::ifstream status(thread.path() / "status");
-    for (std::string word; status >> word;) {
-      if (word == "voluntary_ctxt_switches:") status >> sleeps[thread.path().filename()];
-    }
+    const ThreadLook look = ReadThreadLook({std::istreambuf_iterator<char>(status), {}});
+    if (look.sleeps_begun >= 0) sleeps[thread.path().filename()] = look.sleeps_begun;
   }
   return sleeps;
 }
