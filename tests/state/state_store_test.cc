@@ -8,7 +8,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -237,28 +236,6 @@ TEST_F(FileStateStore, ReadsRecordsWithoutPlaces) {
   EXPECT_EQ(record->identity_rule(), 0u);
   EXPECT_EQ(record->libvirt_uri(), "");
   EXPECT_EQ(record->config_path(), "/p/dev.toml");
-}
-
-// As the first package wrote it of a machine that was being started. It stays as it is: later
-// builds get files of their own.
-TEST_F(FileStateStore, ReadsWhatTheFirstPackageWrote) {
-  fs::copy_file(std::string(std::getenv("TEST_SRCDIR")) + "/" + std::getenv("TEST_WORKSPACE") +
-                    "/tests/state/testdata/0.1.0.record",
-                folder_ / "fdb7ed78cabd.record");
-  const auto record = store_->Load("fdb7ed78cabd");
-  ASSERT_TRUE(record.ok()) << record.status();
-  EXPECT_EQ(record->config_path(), "/home/ada/shop/rum.toml");
-  EXPECT_TRUE(record->want_running());
-  EXPECT_EQ(record->desired().resources().memory_mb(), 1024u);
-  EXPECT_EQ(record->desired().user().groups(0), "docker");
-  EXPECT_EQ(record->desired().ports(0).host(), 8080u);
-  EXPECT_EQ(record->owned_keys_size(), 1);
-  EXPECT_EQ(record->conditions_size(), 6);
-  EXPECT_TRUE(record->consent_known());
-  ASSERT_TRUE(store_->Save(*record).ok());
-  const auto again = store_->Load("fdb7ed78cabd");
-  ASSERT_TRUE(again.ok()) << again.status();
-  EXPECT_TRUE(MessageDifferencer::Equals(*again, *record));
 }
 
 }  // namespace
