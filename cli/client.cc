@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <thread>
 #include <vector>
@@ -77,6 +78,20 @@ absl::StatusOr<Connection> TryConnect() {
       "machines go on running");
 }
 
+// Whether a process of ours has this very file open.
+bool HasOpen(pid_t pid, const struct stat& file) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator fd(absl::StrCat("/proc/", pid, "/fd"), error), end;
+       !error && fd != end; fd.increment(error)) {
+    struct stat opened {};
+    if (stat(fd->path().c_str(), &opened) == 0 && opened.st_dev == file.st_dev &&
+        opened.st_ino == file.st_ino) {
+      return true;
+    }
+  }
+  return false;
+}
+
 // The process of ours that has the controller's lock; 0: there is none that can be seen. Whose a
 // socket is does not tell: it may have been handed on, or be systemd's.
 pid_t HolderOfLock() {
@@ -87,11 +102,9 @@ pid_t HolderOfLock() {
     // "1: FLOCK  ADVISORY  WRITE 812 00:2f:57 0 EOF"
     const std::vector<std::string> words = absl::StrSplit(line, ' ', absl::SkipEmpty());
     pid_t pid = 0;
-    struct stat process {};
     if (words.size() > 5 && words[1] == "FLOCK" && words[3] == "WRITE" &&
         absl::EndsWith(words[5], absl::StrCat(":", lock.st_ino)) &&
-        absl::SimpleAtoi(words[4], &pid) && pid > 0 &&
-        stat(absl::StrCat("/proc/", pid).c_str(), &process) == 0 && process.st_uid == geteuid()) {
+        absl::SimpleAtoi(words[4], &pid) && pid > 0 && HasOpen(pid, lock)) {
       return pid;
     }
   }

@@ -23,8 +23,9 @@ std::string CutTo(const std::string& text, size_t width, bool utf8);
 // their front. Plain: a line for each row, its cells by their heads.
 std::string Columns(std::vector<std::vector<std::string>> rows, const Style& style);
 
-// Of rows for Columns() whose cells say nothing when they are cut, as numbers do: without the columns
-// of `dispensable`, the first of them first, as far as the rows are wider than `width` (0: endless).
+// Of rows for Columns() whose cells say nothing when they are cut, as numbers do: without the
+// columns of `dispensable`, the first of them first, as far as the rows are wider than `width` (0:
+// endless).
 void LeaveOut(const std::vector<size_t>& dispensable, size_t width,
               std::vector<std::vector<std::string>>* rows);
 

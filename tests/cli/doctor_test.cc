@@ -247,59 +247,5 @@ TEST_F(DoctorTest, InotifyHasTooFewInstances) {
   EXPECT_THAT(finding.seen(), HasSubstr(" of 3 instances"));
 }
 
-TEST_F(DoctorTest, InotifyHasTooFewWatches) {
-  const Finding finding = Cured({"inotify"}, Number("max_user_watches", 100))[0];
-  EXPECT_EQ(finding.level(), Finding::WARNING);
-  EXPECT_THAT(finding.seen(), HasSubstr(" of 100 watches"));
-}
-
-TEST_F(DoctorTest, CgroupsAreReadOnly) {
-  const Finding finding =
-      Cured({"cgroups"},
-            "export LIBVIRT_DEFAULT_URI=qemu:///system XDG_RUNTIME_DIR=/run/user/0\n"
-            "mount -t tmpfs -o mode=755 none /run; mkdir -p -m 700 /run/user/0\n"
-            "mount -o remount,bind,ro /sys/fs/cgroup")[0];
-  EXPECT_EQ(finding.level(), Finding::WARNING);
-  EXPECT_EQ(finding.seen(), "/sys/fs/cgroup is read-only");
-}
-
-TEST_F(DoctorTest, LittleRoomForImages) {
-  rum_.Write("served.py",
-             "import http.server\n"
-             "DISK = bytes(510) + b'\\x55\\xaa' + bytes((16 << 20) - 512)\n"
-             "class Images(http.server.BaseHTTPRequestHandler):\n"
-             "    def do_GET(self):\n"
-             "        self.send_response(200)\n"
-             "        self.send_header('Content-Length', len(DISK))\n"
-             "        self.end_headers()\n"
-             "        self.wfile.write(DISK)\n"
-             "server = http.server.HTTPServer(('127.0.0.1', 0), Images)\n"
-             "print(f'http://127.0.0.1:{server.server_port}', flush=True)\n"
-             "server.serve_forever()\n");
-  // 10 GiB are enough.
-  const Finding finding =
-      Cured({"room for images"},
-            "ip link set lo up\n"
-            "mkdir cache; mount -t tmpfs -o size=10248m none cache\n"
-            "export RUM_CACHE_DIR=$PWD/cache\n"
-            "python3 served.py >at 2>served.log & while [ ! -s at ]; do sleep 0.05; done\n"
-            "rum -q image pull $(cat at)/a.img >/dev/null")[0];
-  EXPECT_EQ(finding.level(), Finding::WARNING);
-  EXPECT_THAT(finding.seen(), HasSubstr("9 GiB are free"));
-}
-
-TEST_F(DoctorTest, KvmIsForAGroupThatOneIsNotIn) {
-  const Finding finding = Cured(
-      {"kvm"},
-      std::string(kAsNobody) +
-          "mkdir /run/etc; cp -a /etc/. /run/etc; mount --bind /run/etc /etc; groupadd -f kvm\n"
-          "mount -t tmpfs -o mode=755 none /dev\n"
-          "mknod -m 666 /dev/null c 1 3; mknod -m 666 /dev/urandom c 1 9\n"
-          "mknod /dev/kvm c 1 3; chgrp kvm /dev/kvm; chmod 660 /dev/kvm",
-      kNobodysDoctor, false)[0];
-  EXPECT_EQ(finding.level(), Finding::WARNING);
-  EXPECT_THAT(finding.seen(), HasSubstr("is for the group kvm, which nobody is not in"));
-}
-
 }  // namespace
 }  // namespace rum

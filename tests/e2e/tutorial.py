@@ -168,14 +168,22 @@ class Caller:
         return self.refused if self.connected > 10 else self.refused + [f"only {self.connected} connections meanwhile"]
 
 
-# As a package of the next build is: other programs, another version, sums of what is in it.
-NEXT_PACKAGE = r"""
-rm -rf next next.deb && dpkg-deb -R "$deb" next
+UNPACK = 'rm -rf next next.deb && dpkg-deb -R "$deb" next'
+# As a package of the next build is: another version, and sums of what is in it.
+PACK = r"""
 sed -i 's/^Version: .*/&+next/' next/DEBIAN/control
-for program in usr/bin/rum usr/lib/rum/rum-controller usr/lib/rum/rum-agent; do echo >>next/$program; done
 (cd next && find usr -type f -print0 | sort -z | xargs -0 md5sum >DEBIAN/md5sums)
 dpkg-deb --root-owner-group -Znone -b next next.deb >/dev/null
-"""
+""".strip()
+BUILD_ID = re.compile(rb"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0(.{20})", re.DOTALL)
+
+
+def make_another_build(program):
+    """Of a program: the same one, by another build id."""
+    with open(program, "r+b") as file:
+        at = BUILD_ID.search(file.read())
+        file.seek(at.start(1))
+        file.write(bytes(byte ^ 0xff for byte in at[1]))
 
 
 def machines():
@@ -209,7 +217,9 @@ class Upgrade:
 
     def of_machine(self):
         """What is to stay as it is."""
-        return (self.asked("rum exec cat /proc/sys/kernel/random/boot_id"), self.asked("curl -s http://127.0.0.1:8080/"), machines())
+        # A connection waits for a new controller, and 2 s for the agent behind it.
+        page = self.asked("curl -s --retry 30 --retry-delay 1 --retry-all-errors http://127.0.0.1:8080/")
+        return self.asked("rum exec cat /proc/sys/kernel/random/boot_id"), page, machines()
 
     def agent(self):
         """The sum of the program that the guest's agent is."""
@@ -220,7 +230,10 @@ class Upgrade:
 
     def run(self):
         deb = next(name for name in os.listdir(f"{self.root}/home/dev") if name.endswith(".deb"))
-        self.as_root(f"cd /tmp && deb=/home/dev/{deb}" + NEXT_PACKAGE.rstrip())
+        self.as_root(f"cd /tmp && deb=/home/dev/{deb} && {UNPACK}")
+        for program in "usr/bin/rum", "usr/lib/rum/rum-controller", "usr/lib/rum/rum-agent":
+            make_another_build(f"{self.root}/tmp/next/{program}")
+        self.as_root(PACK)
         machine, before, agent = self.of_machine(), self.controller(), self.agent()
         caller = Caller()
         self.as_root("dpkg -i /tmp/next.deb")
