@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "controller/aspects/plug_ports.h"
 #include "controller/base/utf8.h"
 #include "controller/hypervisor/definition.h"
 #include "state/item_name.h"
@@ -43,13 +44,6 @@ std::string WhyNotLive(Sharing sharing) {
       break;
   }
   return "";
-}
-
-// Of the ports that are free, drives have theirs first.
-size_t DrivesToPlug(const Config& desired, const Config& live) {
-  return static_cast<size_t>(std::count_if(
-      desired.drives().begin(), desired.drives().end(),
-      [&](const auto& drive) { return live.drives().find(drive.first) == live.drives().end(); }));
 }
 
 }  // namespace
@@ -157,15 +151,7 @@ Way FolderRoom::Attaching(const Folder& folder) const {
   }
   if (folder.shared.has_value()) return {Way::kLive, ""};
   if (!domain_.ports.has_value()) return NeedsRestart("");
-  size_t before = DrivesToPlug(desired_, domain_.live);
-  for (const Mount& mount : desired_.mounts()) {
-    const std::string tag = MountTag(mount);
-    if (tag == folder.tag) break;
-    if (!Of(tag).shared.has_value()) ++before;
-  }
-  if (before < domain_.ports->free) return {Way::kLive, ""};
-  return NeedsRestart(
-      absl::StrCat("no free PCIe port (", domain_.ports->all, " are reserved at start)"));
+  return WayToPlug(*scene_, TakerOfFolder(folder.tag));
 }
 
 std::string FolderRoom::WhyStays(const std::string& tag) const {

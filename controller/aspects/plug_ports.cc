@@ -16,6 +16,7 @@ std::vector<std::string> TakersOfPorts(const Config& config) {
   std::set<std::string> drives;
   for (const auto& [name, drive] : config.drives()) drives.insert(absl::StrCat("drives.", name));
   takers.insert(takers.end(), drives.begin(), drives.end());
+  for (const Mount& mount : config.mounts()) takers.push_back(TakerOfFolder(MountTag(mount)));
   return takers;
 }
 
@@ -32,6 +33,8 @@ unsigned PortsOfLeavingCards(const Scene& scene) {
 
 }  // namespace
 
+std::string TakerOfFolder(const std::string& tag) { return absl::StrCat("mounts, tag ", tag); }
+
 std::vector<std::pair<std::string, std::string>> CardItemsOf(const Network& network) {
   std::vector<std::pair<std::string, std::string>> cards;
   if (network.nat()) cards.emplace_back("network.nat", "nat");
@@ -44,7 +47,8 @@ std::vector<std::pair<std::string, std::string>> CardItemsOf(const Network& netw
 
 Way WayToPlug(const Scene& scene, const std::string& field) {
   const DomainState& domain = scene.observed.domain;
-  const std::vector<std::string> there = TakersOfPorts(domain.live);
+  std::vector<std::string> there = TakersOfPorts(domain.live);
+  for (const auto& [tag, source] : domain.leaving_folders) there.push_back(TakerOfFolder(tag));
   unsigned before = 0;
   for (const std::string& taker : TakersOfPorts(scene.desired)) {
     if (taker == field) break;

@@ -11,8 +11,11 @@ namespace rum {
 // "network.interfaces[lab]", and as CardsOf() of domain_xml.h names it.
 std::vector<std::pair<std::string, std::string>> CardItemsOf(const Network& network);
 
-// How what `field` names, a card or a drive that the running machine lacks, comes into it: each
-// takes a port, and those that come first, cards before drives, get what there is.
+// A shared folder for WayToPlug(): it is its tag that has a port, wherever it is mounted.
+std::string TakerOfFolder(const std::string& tag);
+// How what `field` names, a card, a drive or a folder that the running machine lacks, comes into
+// it: each takes a port, and those that come first, cards before drives before folders, get what
+// there is.
 Way WayToPlug(const Scene& scene, const std::string& field);
 
 }  // namespace rum
