@@ -42,6 +42,7 @@ constexpr std::chrono::milliseconds kTryAgain{50};
 
 // What a SetStorage goes by besides its volumes.
 struct Around {
+  std::string own_lines;                 // of the table, and
   std::vector<std::string> own_targets;  // that rum mounted, and so may unmount
   std::string user;
   std::set<std::string> arriving;  // tags
@@ -336,6 +337,17 @@ std::vector<int> OuterFirst(const Volumes& volumes) {
   return order;
 }
 
+// Of what is there still as rum mounted it: without it, it would be taken for somebody else's.
+std::string KeptLine(const std::string& target, const Around& around) {
+  const std::vector<MountEntry> mounts = MountsNow();
+  if (MountedAt(mounts, target) == nullptr) return "";
+  for (const absl::string_view line : absl::StrSplit(around.own_lines, '\n', absl::SkipEmpty())) {
+    if (absl::c_linear_search(TargetsOf(std::string(line)), target))
+      return absl::StrCat(line, "\n");
+  }
+  return "";
+}
+
 agent::VolumeState MakeHold(const agent::Volume& volume, const Around& around, std::string* lines) {
   agent::VolumeState state;
   const Keys keys = KeysOfHomesIn(volume.target());
@@ -346,6 +358,8 @@ agent::VolumeState MakeHold(const agent::Volume& volume, const Around& around, s
   state.set_tool_missing(absl::IsUnimplemented(status));
   if (source.ok() && NeedsFstab(volume)) {
     absl::StrAppend(lines, FstabLine(AsMounted(volume), *source));
+  } else if (!source.ok()) {
+    absl::StrAppend(lines, KeptLine(volume.target(), around));
   }
   return state;
 }
@@ -440,9 +454,9 @@ absl::StatusOr<std::vector<agent::VolumeState>> SetStorage(const Volumes& asked,
   static std::mutex mutex;
   const std::lock_guard<std::mutex> guard(mutex);
   const absl::StatusOr<std::string> fstab = ReadFileToEdit(kFstab, kMostOfFstab);
-  const Around around = {TargetsOf(OwnLines(fstab.value_or(""))), user, arriving};
-  std::string lines =
-      UnmountStale(StaleTargets(asked), OwnLines(fstab.value_or("")), stale_problem);
+  const std::string own_lines = OwnLines(fstab.value_or(""));
+  const Around around = {own_lines, TargetsOf(own_lines), user, arriving};
+  std::string lines = UnmountStale(StaleTargets(asked), own_lines, stale_problem);
   const Volumes volumes = Placed(asked);
   std::vector<agent::VolumeState> states(asked.size());
   for (const int i : OuterFirst(volumes)) {
