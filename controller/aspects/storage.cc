@@ -54,7 +54,8 @@ Verdict JudgeStorage(const Scene& scene) {
     if (static_cast<size_t>(i) >= volumes.size()) continue;
     const std::string field = FieldOf(volumes[static_cast<size_t>(i)]);
     if (state.holds()) {
-      verdict.AddHolding(field, "mounted");
+      // What is to change is said of it where that is judged.
+      if (FindChange(scene.now_changes, field) == nullptr) verdict.AddHolding(field, "mounted");
     } else {
       verdict.AddCurable(field, kStorage, Item::GUEST, "not mounted", "mounted", "not mounted",
                          Outlook(scene, "mounted"));
