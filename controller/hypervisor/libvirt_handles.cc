@@ -106,6 +106,9 @@ struct Trouble {
 constexpr char kNoKvm[] =
     "this host gives QEMU no KVM, and `rum doctor` says why; advanced.domain_type = \"auto\" "
     "emulates where there is none";
+constexpr char kTooMuchMemory[] =
+    "this host cannot give the guest that much memory: lower resources.memory_mb, or end what else "
+    "takes it (`free -m`)";
 constexpr char kInUse[] = "another QEMU has the disk open: `virsh list --all` shows the machines";
 constexpr char kNoSuchMachine[] =
     "libvirt or QEMU knows no such machine: `qemu-system-x86_64 -machine help` lists them, "
@@ -114,9 +117,8 @@ constexpr Trouble kTroubles[] = {
     {"does not support virt type 'kvm'", kNoKvm},
     {"KVM kernel module", kNoKvm},
     {"failed to initialize kvm", kNoKvm},
-    {"cannot set up guest memory",
-     "this host cannot give the guest that much memory: lower resources.memory_mb, or end what "
-     "else takes it (`free -m`)"},
+    {"cannot set up guest memory", kTooMuchMemory},
+    {"phys-bits too low", kTooMuchMemory},
     {"Failed to get \"write\" lock", kInUse},
     {"Failed to get shared \"write\" lock", kInUse},
     {"No space left on device", "a disk of the host is full: `df -h` shows which"},

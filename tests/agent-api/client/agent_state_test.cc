@@ -16,6 +16,7 @@
 #include "tests/agent-api/guest/folder.h"
 #include "tests/agent-api/guest/private_etc.h"
 #include "tests/controller/guests/by_process.h"
+#include "tests/eventually.h"
 
 namespace rum {
 namespace {
@@ -203,9 +204,13 @@ TEST_F(AgentState, OneClientAfterAnotherFindsTheSameGuest) {
 TEST_F(AgentState, WithoutAnAgentItSaysSo) {
   process_->Kill();
   agent_ = ConnectByProcess([] { return absl::UnavailableError("no such channel"); }, nullptr);
-  const absl::Status late = agent_->WaitConnected(absl::Milliseconds(50));
+  absl::Status late;
+  // Its process has to be there to say why.
+  EXPECT_TRUE(Eventually([&] {
+    late = agent_->WaitConnected(absl::Milliseconds(50));
+    return late.message().find("no such channel") != absl::string_view::npos;
+  })) << late;
   EXPECT_EQ(late.code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_NE(late.message().find("no such channel"), absl::string_view::npos) << late;
   EXPECT_EQ(agent_->Observe({}).status().code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(agent_->SetHostname("x").code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(RunScript("run-1", "true").status().code(), absl::StatusCode::kUnavailable);

@@ -137,7 +137,7 @@ TEST_F(ReconcilerTest, AGuestThatGivesMemoryBackTooSlowlyIsSaidToAndAskedAgain) 
   const Seen seen = Apply(*machine_);
   EXPECT_FALSE(seen.outcome.failed) << seen.outcome.error;
   EXPECT_THAT(seen.done, ElementsAre("Set memory 700 → 512 MiB"));
-  world_.ExpectConverged();
+  EXPECT_EQ(Apply(*machine_).outcome.actions, 0);
 }
 
 TEST_F(ReconcilerTest, ADryRunShowsThePlanAndTouchesNothing) {
