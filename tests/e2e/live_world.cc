@@ -2,6 +2,8 @@
 
 #include <cstdlib>
 
+#include "tests/e2e/processes.h"
+
 namespace rum::e2e {
 namespace {
 
@@ -86,6 +88,9 @@ void LiveTest::ReloadTwice(const std::string& failpoint) {
   world_->Save();
   EXPECT_NE(world_->Rum({"reload"}, "", {{"RUM_FAILPOINT", failpoint}}).exit_status, 0)
       << failpoint;
+  KillAll({"libvirtd"});
+  // The user's own is started by whoever asks it.
+  if (world_->file.uri == "qemu:///system") EXPECT_EQ(Run({"libvirtd", "-d"}).exit_status, 0);
   Reload();
   ExpectSilence();
 }

@@ -37,7 +37,7 @@ class LiveTest : public testing::Test {
     world_->file.more = more;
     return BringLive();
   }
-  // A reload whose controller is killed at that place, and another one.
+  // A reload whose controller is killed at that place, and libvirtd then, and another one.
   static void ReloadTwice(const std::string& failpoint);
   static void ExpectSilence();
   // Nothing that ran was disturbed.
