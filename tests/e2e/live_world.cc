@@ -90,7 +90,7 @@ void LiveTest::ReloadTwice(const std::string& failpoint) {
       << failpoint;
   KillAll({"libvirtd"});
   // The user's own is started by whoever asks it.
-  if (world_->file.uri == "qemu:///system") EXPECT_EQ(Run({"libvirtd", "-d"}).exit_status, 0);
+  if (world_->file.uri == "qemu:///system") EXPECT_EQ(e2e::Run({"libvirtd", "-d"}).exit_status, 0);
   Reload();
   ExpectSilence();
 }
