@@ -12,11 +12,12 @@ if [[ ${RUM_E2E_INSIDE:-} != 1 ]]; then
 fi
 
 mount --make-rprivate /
-cp -a /etc/libvirt /tmp/.rum-e2e-etc-$$
+etc=$(mktemp -d) # $$ is 1 here, in each that runs
+cp -a /etc/libvirt/. "$etc"
 for folder in /run /var/lib/libvirt /var/cache/libvirt /etc/libvirt; do
   mkdir -p "$folder" && mount -t tmpfs -o mode=755 tmpfs "$folder"
 done
-cp -a /tmp/.rum-e2e-etc-$$/. /etc/libvirt/ && rm -r /tmp/.rum-e2e-etc-$$
+cp -a "$etc"/. /etc/libvirt/ && rm -r "$etc"
 mkdir /run/bin && cp "$test" /run/bin/test && test=/run/bin/test  # it may lie below /tmp
 mount -t tmpfs -o mode=1777 tmpfs /tmp  # short paths for sockets
 ip link set lo up
