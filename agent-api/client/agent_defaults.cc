@@ -5,12 +5,12 @@
 
 namespace rum {
 
-// NOLINTNEXTLINE(performance-unnecessary-value-param): others keep it
 std::function<absl::StatusOr<agent::Observation>()> GuestAgent::BeginObserve(
     const agent::ObserveRequest& request) {
   return [this, request] { return Observe(request); };
 }
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): others keep it
 void GuestAgent::DialOn(uint16_t, int socket, std::function<void(absl::Status)> done) {
   close(socket);
   done(absl::UnimplementedError("an agent that dials on no given socket"));
