@@ -38,6 +38,7 @@ constexpr char kUnfinished[] = "/var/lib/rum/unfinished-drives";
 constexpr size_t kMostOfFstab = 1 << 20;
 constexpr char kMountInfo[] = "/proc/self/mountinfo";
 constexpr std::chrono::seconds kArrives{30};  // a folder that was plugged in, on a busy host
+constexpr std::chrono::minutes kChecked{5};   // a filesystem, by the guest's boot
 constexpr std::chrono::milliseconds kTryAgain{50};
 
 // What a SetStorage goes by besides its volumes.
@@ -156,17 +157,25 @@ std::string MountData(const agent::Volume& volume, const std::vector<std::string
   return absl::StrJoin(options, ",");
 }
 
-// 0, or why not. That a guest knows of a folder that was plugged in, a moment later, is told by
-// nothing to wait on.
+std::vector<MountEntry> MountsNow() { return ParseMountInfo(ReadFile(kMountInfo)); }
+
+// Returns 0, or why not. Nothing tells that a guest knows of a folder that was plugged in, or that
+// its boot, which mounts by rum's own lines, is done with what it has under way.
 int MountAs(const std::string& type, const std::string& source, const agent::Volume& volume,
             const std::string& data, const Around& around) {
   const unsigned long flags = volume.readonly() ? MS_RDONLY : 0;
-  const bool arrives = IsFolder(volume) && around.arriving.count(volume.tag()) > 0;
-  const auto deadline = std::chrono::steady_clock::now() + kArrives;
+  const bool by_boot = absl::c_linear_search(around.own_targets, volume.target());
+  const bool arrives = IsFolder(volume) && (by_boot || around.arriving.count(volume.tag()) > 0);
+  const auto begun = std::chrono::steady_clock::now();
   while (mount(source.c_str(), volume.target().c_str(), type.c_str(), flags, data.c_str()) != 0) {
     const int why = errno;
-    const bool unknown = why == EINVAL || why == ENOENT;  // by virtiofs, by 9p
-    if (!arrives || !unknown || std::chrono::steady_clock::now() >= deadline) return why;
+    const std::vector<MountEntry> mounts = MountsNow();
+    const MountEntry* const there = MountedAt(mounts, volume.target());
+    if (by_boot && there != nullptr && Holds(*there, volume)) return 0;
+    const bool checked = by_boot && there == nullptr && why == EBUSY;
+    const bool unknown = arrives && (why == EINVAL || why == ENOENT);  // by virtiofs, by 9p
+    const std::chrono::seconds patience = checked ? kChecked : kArrives;
+    if (!(checked || unknown) || std::chrono::steady_clock::now() - begun >= patience) return why;
     std::this_thread::sleep_for(kTryAgain);
   }
   return 0;
@@ -202,8 +211,6 @@ absl::Status Mount(const agent::Volume& volume, const std::vector<std::string>& 
                                                     ": ", std::strerror(why),
                                                     WhyNotMounted(volume, why)));
 }
-
-std::vector<MountEntry> MountsNow() { return ParseMountInfo(ReadFile(kMountInfo)); }
 
 // `volume` with the type by which the next boot can mount it.
 agent::Volume AsMounted(agent::Volume volume) {

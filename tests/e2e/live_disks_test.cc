@@ -130,12 +130,32 @@ TEST_F(LiveDisks, AControllerKilledBetweenTwoStepsIsNoReasonForHalfAChange) {
   Connect();
 }
 
-TEST_F(LiveDisks, ARestartBringsTheSameMachine) {
+// The boot checks a filesystem before it mounts it, and the agent comes meanwhile.
+constexpr char kSlowMount[] =
+    "mkdir -p /etc/systemd/system/late.mount.d\n"
+    "printf '[Unit]\\nRequires=slow.service\\nAfter=slow.service\\n' "
+    ">/etc/systemd/system/late.mount.d/slow.conf\n"
+    "cat >/etc/systemd/system/slow.service <<'UNIT'\n"
+    "[Unit]\n"
+    "DefaultDependencies=no\n"
+    "[Service]\n"
+    "Type=oneshot\n"
+    "ExecStart=/usr/bin/python3 -c \"import os; "
+    "os.open('/dev/disk/by-id/virtio-rum-late', os.O_RDWR | os.O_EXCL); "
+    "os.system('until systemctl is-active -q rum-agent; do sleep 0.1; done; sleep 8'); "
+    "open('/run/was-slow', 'w')\"\n"
+    "UNIT\n"
+    "sync";
+
+TEST_F(LiveDisks, ARestartBringsTheSameMachineThoughItsBootIsSlowToMountADrive) {
+  world_->Guest(kSlowMount);
   const std::string mounts = "findmnt -rno TARGET,FSTYPE -t ext4,xfs,btrfs | sort";
   const std::string before = world_->Guest(mounts);
   ASSERT_EQ(world_->Rum({"restart"}).exit_status, 0);
   ExpectSilence();
   EXPECT_EQ(world_->Guest(mounts), before);
+  EXPECT_EQ(world_->Guest("ls /run/was-slow; rm -r /etc/systemd/system/late.mount.d"),
+            "/run/was-slow");
   EXPECT_GT(SizeOf("/"), 5300);
   EXPECT_EQ(world_->Rum({"reload", "--exit-code"}).exit_status, 0);
   Settle();
