@@ -113,6 +113,22 @@ TEST(GuestProcessTest, ACallThatItWasMakingIsLostInWordsForPeople) {
   EXPECT_EQ(status, absl::UnavailableError("the connection to the agent in the guest was lost"));
 }
 
+TEST(GuestProcessTest, AQuestionIsUnderWayBeforeAnybodyWaitsAndOneThatIsDroppedIsGivenUp) {
+  Machine machine;
+  auto answer = machine.process->BeginObserve(AnyRequest());
+  EXPECT_TRUE(Eventually([&] { return machine.agent.service().questions > 0; }, kSeconds));
+  EXPECT_TRUE(answer().ok());
+  Lies lies;
+  lies.silent = true;
+  Machine silent(lies);
+  answer = silent.process->BeginObserve(AnyRequest());
+  EXPECT_TRUE(Eventually([&] { return silent.agent.service().questions > 0; }, kSeconds));
+  answer = nullptr;
+  EXPECT_TRUE(Eventually([&] { return silent.agent.service().given_up > 0; }, kSeconds));
+  EXPECT_TRUE(silent.process->SetHostname("x").ok()) << "the session is as it was";
+  EXPECT_EQ(silent.agent.sessions, 1);
+}
+
 TEST(GuestProcessTest, WhyThereIsNoSessionIsTold) {
   std::atomic<bool> may = true;
   LyingAgent agent({});

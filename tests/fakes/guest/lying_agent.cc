@@ -43,6 +43,7 @@ grpc::Status LyingService::Observe(grpc::ServerContext* context,
   const bool greets = request->user().empty();
   if (!greets) ++questions;
   while (!greets && lies_.silent && !context->IsCancelled()) usleep(1000);
+  if (context->IsCancelled()) ++given_up;
   if (!greets && lies_.error) return lies_.error();
   if (greets && lies_.greeting) lies_.greeting(reply);
   if (!greets && lies_.observation) lies_.observation(reply);

@@ -43,6 +43,7 @@ class LyingService final : public agent::Agent::Service {
 
   std::atomic<int> notices = 0;
   std::atomic<int> questions = 0;  // but for greetings
+  std::atomic<int> given_up = 0;   // questions whose answer nobody waits for any more
 
  private:
   const Lies lies_;
