@@ -57,7 +57,18 @@ void BeIdle(int socket) {
   }
 }
 
-TEST(ZygoteTest, AForkThatFailsIsToldAndTheNextOneServes) {
+class ZygoteTest : public testing::Test {
+ protected:
+  // One is made before any is to fail: the zygote has forked for itself by then.
+  static void SetUpTestSuite() {
+    int pair[2] = {-1, -1};
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    close(pair[0]);
+    ASSERT_TRUE(SpawnGuestProcess("first", Fd(pair[1])).ok());
+  }
+};
+
+TEST_F(ZygoteTest, AForkThatFailsIsToldAndTheNextOneServes) {
   Fd ends[2];
   const auto spawn = [&] {
     int pair[2] = {-1, -1};
@@ -80,7 +91,7 @@ TEST(ZygoteTest, AForkThatFailsIsToldAndTheNextOneServes) {
   EXPECT_EQ(one->End(60'000), "exit status 0");
 }
 
-TEST(ZygoteTest, AMachineThatGotNoProcessSaysWhyAndGetsOneLater) {
+TEST_F(ZygoteTest, AMachineThatGotNoProcessSaysWhyAndGetsOneLater) {
   *failing = 1'000'000;
   GuestProcess process(
       "m", []() -> absl::StatusOr<int> { return absl::UnavailableError("no channel"); }, nullptr,

@@ -57,7 +57,7 @@ class ObserveTest : public testing::Test {
   ObserveTest() {
     EXPECT_TRUE(hypervisor_.Define(identity_, Of("ada"), Fresh::kNothing, {}).ok());
     EXPECT_TRUE(hypervisor_.Start(identity_).ok());
-    Look();
+    EXPECT_TRUE(Look().ok());
     log_.clear();
   }
 
