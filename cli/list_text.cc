@@ -40,17 +40,19 @@ std::string Waiting(const control::ListedMachine& machine) {
   return absl::StrJoin(fields, " ");
 }
 
-// What `rum status` says of one machine as well, where the window is too narrow for all:
-// conditions, then ids and forwards.
-void LeaveOut(size_t width, std::vector<std::vector<std::string>>* rows) {
-  constexpr size_t kForAll = 90;
+// What `rum status` says of one machine as well, where the window is too narrow for all: conditions,
+// which say nothing when they are cut, then forwards and ids.
+void LeaveOutWhatStatusSays(size_t width, std::vector<std::vector<std::string>>* rows) {
   constexpr size_t kForIds = 70;
+  constexpr size_t kTelling = 24;  // of conditions
+  std::vector<std::vector<std::string>> fitting = *rows;
+  for (std::vector<std::string>& row : fitting) row[6] = CutTo(row[6], kTelling, true);
+  LeaveOut({6}, width, &fitting);
   for (std::vector<std::string>& row : *rows) {
-    if (width > 0 && width < kForAll) row.erase(row.begin() + 6);
-    if (width > 0 && width < kForIds) {
-      row.erase(row.begin() + 4);
-      row.erase(row.begin() + 1);
-    }
+    row.resize(fitting.front().size());
+    if (width == 0 || width >= kForIds) continue;
+    row.erase(row.begin() + 4);
+    row.erase(row.begin() + 1);
   }
 }
 
@@ -84,7 +86,7 @@ std::string RenderMachines(const control::ListMachinesReply& machines, const Sty
     absl::StrAppend(&reasons, "  ", OneLine(who, style.utf8), ": ",
                     OneLine(machine.reason(), style.utf8), "\n");
   }
-  LeaveOut(style.width, &rows);
+  LeaveOutWhatStatusSays(style.width, &rows);
   std::string table;
   for (const absl::string_view line :
        absl::StrSplit(Columns(std::move(rows), style), '\n', absl::SkipEmpty())) {

@@ -66,6 +66,7 @@ std::string NotKept(uint64_t bytes) {
 }
 
 std::string RenderRuns(const control::RunsReply& runs, const Style& style) {
+  if (runs.runs().empty()) return "no runs\n";
   std::vector<std::vector<std::string>> rows = {{"STARTED", "KIND", "TOOK", "RUN", "OUTCOME"}};
   for (const agent::ScriptRun& run : runs.runs()) {
     rows.push_back({absl::FormatTime("%Y-%m-%d %H:%M:%S", absl::FromUnixMillis(run.started_ms()),

@@ -343,6 +343,7 @@ std::string RenderEvent(const Event& event, const Style& style) {
 }
 
 std::string RenderImages(const control::ImagesReply& images, const Style& style) {
+  if (images.images().empty()) return "no images\n";
   std::vector<std::vector<std::string>> rows = {{"NAME", "SIZE", "FETCHED", "IN USE", "URL"}};
   for (const control::CachedImage& image : images.images()) {
     rows.push_back({image.name(), BytesText(static_cast<double>(image.bytes())),

@@ -57,6 +57,20 @@ shop  abcdef012345  stopped  /home/ada/shop/rum.toml
   EXPECT_EQ(RenderMachines({}, kUtf8), "no machines\n");
 }
 
+TEST(RenderMachines, LeavesConditionsOutWhereTheyWouldBeCutToNothing) {
+  control::ListMachinesReply list = Several();
+  Condition* ready = list.mutable_machines(0)->add_conditions();
+  ready->set_type("Ready");
+  ready->set_status(Condition::TRUE);
+  Style style = kUtf8;
+  for (const size_t width : {0, 60, 80, 85, 200}) {
+    style.width = width;
+    const std::string text = RenderMachines(list, style);
+    EXPECT_EQ(text.find("CONDITIONS") != std::string::npos, width == 0 || width >= 100) << text;
+    EXPECT_EQ(text.find("0123456789ab") != std::string::npos, width != 60) << text;
+  }
+}
+
 TEST(PickMachine, TakesNamesIdsDomainsAndBeginningsOfIds) {
   const control::ListMachinesReply list = Several();
   for (const char* said : {"shop", "abcdef012345", "abcd", "rum-shop-abcdef012345"}) {

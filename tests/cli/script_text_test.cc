@@ -45,6 +45,8 @@ TEST(Runs, SayHowTheyEnded) {
   EXPECT_THAT(RenderRuns(runs, kUtf8), HasSubstr("boot-1  interrupted\n"));
 }
 
+TEST(Runs, NoneAreNoTable) { EXPECT_EQ(RenderRuns({}, kUtf8), "no runs\n"); }
+
 TEST(Runs, TookNoTimeThatIsNegativeWhereTheGuestsClockWasPutBack) {
   control::RunsReply runs;
   runs.add_runs()->set_started_ms(86'400'000);
