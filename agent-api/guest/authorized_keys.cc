@@ -111,11 +111,9 @@ std::string EditAuthorizedKeys(const std::string& text, const std::vector<std::s
   return out;
 }
 
-std::vector<std::string> AuthorizedKeysOf(const std::string& user) {
-  const std::optional<Account> account = FindAccount(user);
-  if (!account.has_value()) return {};
-  const AsUser as_user = RightsOf(*account);
-  return KeysIn(ReadFile(FileOf(*account), kMostOfKeys));
+std::vector<std::string> AuthorizedKeysOf(const Account& account) {
+  const AsUser as_user = RightsOf(account);
+  return KeysIn(ReadFile(FileOf(account), kMostOfKeys));
 }
 
 std::string AuthorizedKeysText(const Account& account) {

@@ -22,9 +22,9 @@ std::vector<std::string> KeysIn(const std::string& text);
 std::string EditAuthorizedKeys(const std::string& text, const std::vector<std::string>& add,
                                const std::vector<std::string>& remove);
 
-// The keys of the user's ~/.ssh/authorized_keys; none when it cannot be read or is so large that
+// The keys of the account's ~/.ssh/authorized_keys; none when it cannot be read or is so large that
 // SetAuthorizedKeys() does not edit it.
-std::vector<std::string> AuthorizedKeysOf(const std::string& user);
+std::vector<std::string> AuthorizedKeysOf(const Account& account);
 
 // The whole file; empty when it cannot be read.
 std::string AuthorizedKeysText(const Account& account);

@@ -1,7 +1,5 @@
 #include "agent-api/guest/cpus.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <mutex>
 #include <thread>
@@ -11,7 +9,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "agent-api/guest/sysfs.h"
-#include "agent-api/guest/text_file.h"
 
 namespace rum::guest {
 namespace {
@@ -39,19 +36,24 @@ bool IsListed(const std::string& list, unsigned number) {
   return false;
 }
 
+struct Cpu {
+  unsigned number;
+  bool online;
+};
+
 // What has no switch cannot go offline: the first, and all where the kernel has no hotplug; or it
 // is being plugged, and gets one in a moment.
-bool IsOnline(const std::string& system, unsigned cpu) {
-  const std::string said = FirstLine(ReadFile(Switch(system, cpu)));
-  if (!said.empty()) return said != "0";
-  return IsListed(FirstLine(ReadFile(CpuFolder(system) + "/online")), cpu);
-}
-
-std::vector<unsigned> Cpus(const std::string& system) {
-  std::vector<unsigned> cpus;
-  for (const unsigned cpu : NumbersIn(CpuFolder(system), "cpu")) {
-    if (access(Switch(system, cpu).c_str(), F_OK) == 0 || IsOnline(system, cpu))
-      cpus.push_back(cpu);
+std::vector<Cpu> Cpus(const std::string& system) {
+  std::vector<Cpu> cpus;
+  std::string listed;
+  for (const unsigned number : NumbersIn(CpuFolder(system), "cpu")) {
+    const std::string said = ReadAttribute(Switch(system, number));
+    if (!said.empty()) {
+      cpus.push_back({number, said != "0"});
+      continue;
+    }
+    if (listed.empty()) listed = ReadAttribute(CpuFolder(system) + "/online");
+    if (IsListed(listed, number)) cpus.push_back({number, true});
   }
   return cpus;
 }
@@ -64,12 +66,12 @@ void AwaitCpus(const std::string& system, uint32_t count, std::chrono::milliseco
 }
 
 absl::Status BringOnline(const std::string& system, uint32_t count) {
-  uint32_t online = OnlineCpus(system);
+  uint32_t online = CountCpus(system).online;
   absl::Status status;
-  for (const unsigned cpu : Cpus(system)) {
+  for (const Cpu& cpu : Cpus(system)) {
     if (online >= count) return absl::OkStatus();
-    if (IsOnline(system, cpu)) continue;
-    const absl::Status brought = WriteAttribute(Switch(system, cpu), "1");
+    if (cpu.online) continue;
+    const absl::Status brought = WriteAttribute(Switch(system, cpu.number), "1");
     online += brought.ok() ? 1 : 0;
     status.Update(brought);
   }
@@ -79,14 +81,14 @@ absl::Status BringOnline(const std::string& system, uint32_t count) {
 }
 
 absl::Status TakeOffline(const std::string& system, uint32_t count) {
-  uint32_t online = OnlineCpus(system);
-  std::vector<unsigned> cpus = Cpus(system);
+  uint32_t online = CountCpus(system).online;
+  std::vector<Cpu> cpus = Cpus(system);
   std::reverse(cpus.begin(), cpus.end());
   absl::Status status;
-  for (const unsigned cpu : cpus) {
-    if (online <= count || cpu == 0) break;
-    if (!IsOnline(system, cpu)) continue;
-    const absl::Status taken = WriteAttribute(Switch(system, cpu), "0");
+  for (const Cpu& cpu : cpus) {
+    if (online <= count || cpu.number == 0) break;
+    if (!cpu.online) continue;
+    const absl::Status taken = WriteAttribute(Switch(system, cpu.number), "0");
     online -= taken.ok() ? 1 : 0;
     status.Update(taken);
   }
@@ -95,13 +97,14 @@ absl::Status TakeOffline(const std::string& system, uint32_t count) {
 
 }  // namespace
 
-uint32_t OnlineCpus(const std::string& system) {
-  uint32_t online = 0;
-  for (const unsigned cpu : Cpus(system)) online += IsOnline(system, cpu) ? 1 : 0;
-  return online;
+CpuCount CountCpus(const std::string& system) {
+  CpuCount count;
+  for (const Cpu& cpu : Cpus(system)) {
+    ++count.there;
+    count.online += cpu.online ? 1 : 0;
+  }
+  return count;
 }
-
-uint32_t CpusThere(const std::string& system) { return static_cast<uint32_t>(Cpus(system).size()); }
 
 absl::Status SetOnlineCpus(const std::string& system, uint32_t count,
                            std::chrono::milliseconds patience) {
@@ -109,7 +112,7 @@ absl::Status SetOnlineCpus(const std::string& system, uint32_t count,
   static std::mutex mutex;
   const std::lock_guard<std::mutex> guard(mutex);
   AwaitCpus(system, count, patience);
-  return OnlineCpus(system) < count ? BringOnline(system, count) : TakeOffline(system, count);
+  return CountCpus(system).online < count ? BringOnline(system, count) : TakeOffline(system, count);
 }
 
 }  // namespace rum::guest

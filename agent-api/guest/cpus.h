@@ -9,11 +9,14 @@
 
 namespace rum::guest {
 
-// The guest's CPUs. `system`: the kernel's folder, /sys/devices/system. One that was plugged into a
-// running guest is there, but offline, where no rule of udev's brings it online.
-uint32_t OnlineCpus(const std::string& system);
-// Those, and the ones that can be brought online. A kernel may use fewer than the machine has.
-uint32_t CpusThere(const std::string& system);
+// The guest's CPUs. One that was plugged into a running guest is there, but offline, where no rule
+// of udev's brings it online. A kernel may use fewer than the machine has.
+struct CpuCount {
+  uint32_t online = 0;
+  uint32_t there = 0;  // those, and the ones that can be brought online
+};
+// `system`: the kernel's folder, /sys/devices/system.
+CpuCount CountCpus(const std::string& system);
 
 // Makes so many CPUs online: the lowest numbers first, the highest go first, and never the one that
 // the guest booted on. What was plugged just now may take the kernel a moment, which is waited for.

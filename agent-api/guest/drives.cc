@@ -1,6 +1,7 @@
 #include "agent-api/guest/drives.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +22,7 @@
 #include "agent-api/budget.h"
 #include "agent-api/guest/filesystem_size.h"
 #include "agent-api/guest/mount_users.h"
+#include "agent-api/guest/sysfs.h"
 #include "agent-api/guest/text_file.h"
 #include "agent-api/guest/tool.h"
 
@@ -30,6 +32,7 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
+constexpr char kBlock[] = "/sys/block/";
 constexpr uint64_t kSector = 512;  // in which sysfs counts, whatever the disk's is
 // A partition ends so much before the disk: the table's copy, and what growpart does not bother
 // for.
@@ -41,12 +44,42 @@ constexpr std::chrono::seconds kAppears{30};   // what was plugged in, or has gr
 constexpr std::chrono::seconds kReleased{60};  // how long an unplugging may take
 constexpr std::chrono::milliseconds kAskAgain{50};
 
-uint64_t NumberIn(const fs::path& file) {
+uint64_t NumberIn(const std::string& file) {
   uint64_t number = 0;
-  return absl::SimpleAtoi(FirstLine(ReadFile(file)), &number) ? number : 0;
+  return absl::SimpleAtoi(ReadAttribute(file), &number) ? number : 0;
 }
 
-std::vector<MountEntry> MountsOfNow() { return ParseMountInfo(ReadFile("/proc/self/mountinfo")); }
+// The serials of disks. The hypervisor is asked for each, which takes as long as a tenth of a look
+// at a guest; another disk of the same name has another folder.
+class Serials {
+ public:
+  std::string Of(const std::string& disk) {
+    const std::string folder = absl::StrCat(kBlock, disk);
+    struct stat now {};
+    if (stat(folder.c_str(), &now) != 0) return "";
+    const std::lock_guard<std::mutex> guard(mutex_);
+    Known& known = known_[disk];
+    if (known.serial.empty() || known.folder != now.st_ino)
+      known = {now.st_ino, ReadAttribute(folder + "/serial")};
+    return known.serial;
+  }
+
+ private:
+  struct Known {
+    ino_t folder = 0;
+    std::string serial;
+  };
+  std::mutex mutex_;
+  std::map<std::string, Known> known_;
+};
+
+// By the names of the disks; empty: it has none.
+std::map<std::string, std::string> SerialsNow() {
+  static auto* const serials = new Serials();
+  std::map<std::string, std::string> all;
+  for (const std::string& disk : NamesIn(kBlock)) all[disk] = serials->Of(disk);
+  return all;
+}
 
 std::string NodeOf(const BlockPart& part) { return absl::StrCat("/dev/", part.name); }
 
@@ -220,7 +253,7 @@ Uses UsesOf(const std::vector<BlockPart>& parts, const std::vector<MountEntry>& 
 
 // The disk under "/"; empty: it is on none of its own.
 std::string RootDisk() {
-  const std::vector<MountEntry> mounts = MountsOfNow();
+  const std::vector<MountEntry> mounts = MountsNow();
   const MountEntry* root = MountedAt(mounts, "/");
   if (root == nullptr) return "";
   std::error_code none;
@@ -264,7 +297,7 @@ absl::StatusOr<std::string> Await(const agent::DriveWish& wish) {
 absl::Status Release(const std::string& disk) {
   const absl::Status taken = Released().Take(disk);
   if (taken.ok()) return taken;
-  const Uses uses = UsesOf(PartsOf(disk), MountsOfNow());
+  const Uses uses = UsesOf(PartsOf(disk), MountsNow());
   return absl::FailedPreconditionError(uses.all.empty() ? std::string(taken.message())
                                                         : absl::StrJoin(uses.all, "; "));
 }
@@ -298,30 +331,25 @@ agent::DriveState LookAtDisk(const std::string& disk, bool leaving,
 }  // namespace
 
 absl::StatusOr<std::string> DeviceOf(const std::string& serial) {
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator("/sys/block", error)) {
-    if (FirstLine(ReadFile(entry.path() / "serial")) == serial) {
-      return absl::StrCat("/dev/", entry.path().filename().string());
-    }
+  for (const auto& [disk, has] : SerialsNow()) {
+    if (has == serial) return absl::StrCat("/dev/", disk);
   }
   return absl::NotFoundError(absl::StrCat("no drive with the serial ", serial, " is attached"));
 }
 
 std::vector<BlockPart> PartsOf(const std::string& disk) {
-  const fs::path folder = fs::path("/sys/block") / disk;
+  const std::string folder = absl::StrCat(kBlock, disk, "/");
   std::vector<BlockPart> parts;
-  std::error_code none;
-  if (!fs::exists(folder / "size", none)) return parts;
-  parts.push_back(
-      {disk, FirstLine(ReadFile(folder / "dev")), 0, 0, NumberIn(folder / "size") * kSector});
-  for (const auto& entry : fs::directory_iterator(folder, none)) {
-    const fs::path& part = entry.path();
-    // Of thirty attributes none begins with the disk's name.
-    if (!absl::StartsWith(part.filename().native(), disk) || !fs::exists(part / "partition"))
-      continue;
-    parts.push_back({part.filename().string(), FirstLine(ReadFile(part / "dev")),
-                     static_cast<int>(NumberIn(part / "partition")),
-                     NumberIn(part / "start") * kSector, NumberIn(part / "size") * kSector});
+  const std::string device = ReadAttribute(folder + "dev");
+  if (disk.empty() || device.empty()) return parts;
+  parts.push_back({disk, device, 0, 0, NumberIn(folder + "size") * kSector});
+  for (const std::string& name : NamesIn(folder)) {
+    if (!absl::StartsWith(name, disk)) continue;  // none of thirty attributes does
+    const std::string part = absl::StrCat(folder, name, "/");
+    const uint64_t number = NumberIn(part + "partition");
+    if (number == 0) continue;
+    parts.push_back({name, ReadAttribute(part + "dev"), static_cast<int>(number),
+                     NumberIn(part + "start") * kSector, NumberIn(part + "size") * kSector});
   }
   std::sort(parts.begin() + 1, parts.end(),
             [](const BlockPart& a, const BlockPart& b) { return a.begin < b.begin; });
@@ -351,13 +379,13 @@ std::optional<Ground> GroundOf(const std::vector<BlockPart>& parts,
 }
 
 agent::DriveState LookAtDisk(const std::string& disk, bool leaving) {
-  return LookAtDisk(disk, leaving, MountsOfNow());
+  return LookAtDisk(disk, leaving, MountsNow());
 }
 
 absl::Status GrowOnDisk(const std::string& disk) {
   std::vector<BlockPart> parts = PartsOf(disk);
   if (parts.empty()) return absl::NotFoundError(absl::StrCat("no disk ", disk));
-  std::optional<Ground> ground = GroundOf(parts, MountsOfNow());
+  std::optional<Ground> ground = GroundOf(parts, MountsNow());
   if (!ground.has_value()) return absl::OkStatus();
   if (const std::string why = WhyNot(parts.front(), *ground); !why.empty())
     return absl::FailedPreconditionError(why);
@@ -375,17 +403,14 @@ absl::Status GrowOnDisk(const std::string& disk) {
 std::vector<agent::DriveState> ObserveDrives(const std::set<std::string>& leaving) {
   Released().Look();
   std::map<std::string, std::string> disks;  // by serial
-  std::error_code none;
-  for (const auto& entry : fs::directory_iterator("/sys/block", none)) {
-    const std::string serial = FirstLine(ReadFile(entry.path() / "serial"));
-    if (absl::StartsWith(serial, "rum-") || serial == kRootSerial)
-      disks[serial] = entry.path().filename().string();
+  for (const auto& [disk, serial] : SerialsNow()) {
+    if (absl::StartsWith(serial, "rum-") || serial == kRootSerial) disks[serial] = disk;
   }
   const auto named = disks.find(kRootSerial);
   const absl::StatusOr<std::string> root =
       named != disks.end() ? absl::StatusOr<std::string>(named->second) : DiskOf(kRootSerial);
   disks.erase(kRootSerial);
-  const std::vector<MountEntry> mounts = MountsOfNow();
+  const std::vector<MountEntry> mounts = MountsNow();
   std::vector<agent::DriveState> states;
   states.push_back(root.ok() ? LookAtDisk(*root, false, mounts) : agent::DriveState());
   states.back().set_serial(kRootSerial);

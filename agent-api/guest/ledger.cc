@@ -151,12 +151,16 @@ absl::Status Ledger::PutEnd(const agent::ScriptRun& run) {
 }
 
 std::string BootId() {
-  std::string id = FirstLine(ReadFile("/proc/sys/kernel/random/boot_id"));
-  // A part of names and of messages: whatever else is mounted there is made to fit.
-  std::replace_if(
-      id.begin(), id.end(), [](unsigned char c) { return !absl::ascii_isalnum(c) && c != '-'; },
-      '-');
-  return id.substr(0, 64);
+  // No process sees two.
+  static const auto* const boot = [] {
+    std::string id = FirstLine(ReadFile("/proc/sys/kernel/random/boot_id"));
+    // A part of names and of messages: whatever else is mounted there is made to fit.
+    std::replace_if(
+        id.begin(), id.end(), [](unsigned char c) { return !absl::ascii_isalnum(c) && c != '-'; },
+        '-');
+    return new std::string(id.substr(0, 64));
+  }();
+  return *boot;
 }
 
 }  // namespace rum::guest

@@ -24,7 +24,7 @@ std::vector<std::string> OfflineBlocks(const std::string& system) {
   std::vector<std::string> states;
   for (const unsigned block : NumbersIn(MemoryFolder(system), "memory")) {
     const std::string state = absl::StrCat(MemoryFolder(system), "/memory", block, "/state");
-    if (FirstLine(ReadFile(state)) == "offline") states.push_back(state);
+    if (ReadAttribute(state) == "offline") states.push_back(state);
   }
   return states;
 }
@@ -45,10 +45,11 @@ MemoryUse ReadMemoryUse(const std::string& meminfo) {
 }
 
 uint64_t OfflineMemoryKib(const std::string& system) {
+  const uint64_t blocks = OfflineBlocks(system).size();
+  if (blocks == 0) return 0;
   uint64_t block_bytes = 0;
-  const std::string size = FirstLine(ReadFile(MemoryFolder(system) + "/block_size_bytes"));
-  if (!absl::SimpleHexAtoi(size, &block_bytes)) return 0;
-  return OfflineBlocks(system).size() * block_bytes / 1024;
+  const std::string size = ReadAttribute(MemoryFolder(system) + "/block_size_bytes");
+  return absl::SimpleHexAtoi(size, &block_bytes) ? blocks * block_bytes / 1024 : 0;
 }
 
 absl::Status BringMemoryOnline(const std::string& system) {
@@ -56,11 +57,11 @@ absl::Status BringMemoryOnline(const std::string& system) {
   const std::lock_guard<std::mutex> guard(mutex);
   absl::Status status;
   const std::string by_itself = MemoryFolder(system) + "/auto_online_blocks";
-  if (access(by_itself.c_str(), F_OK) == 0 && FirstLine(ReadFile(by_itself)) != kMovable)
+  if (access(by_itself.c_str(), F_OK) == 0 && ReadAttribute(by_itself) != kMovable)
     status.Update(WriteAttribute(by_itself, kMovable));
   for (const std::string& state : OfflineBlocks(system)) {
     const absl::Status brought = WriteAttribute(state, kMovable);
-    if (!brought.ok() && FirstLine(ReadFile(state)) == "offline") status.Update(brought);
+    if (!brought.ok() && ReadAttribute(state) == "offline") status.Update(brought);
   }
   return status;
 }

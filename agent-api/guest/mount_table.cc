@@ -1,7 +1,12 @@
 #include "agent-api/guest/mount_table.h"
 
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
+#include <mutex>
 #include <sstream>
 
 #include "absl/strings/match.h"
@@ -85,6 +90,28 @@ std::vector<MountEntry> ParseMountInfo(const std::string& text) {
                       follows});
   }
   return mounts;
+}
+
+std::vector<MountEntry> MountsNow() {
+  static std::mutex mutex;
+  static int table = -1;
+  static auto* const mounts = new std::vector<MountEntry>();
+  const std::lock_guard<std::mutex> guard(mutex);
+  bool changed = false;
+  if (table < 0) {
+    table = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+    changed = true;
+  }
+  pollfd told{table, POLLPRI, 0};
+  if (poll(&told, 1, 0) != 0) changed = true;
+  if (!changed) return *mounts;
+  std::string text;
+  char page[4096];
+  for (ssize_t n; (n = pread(table, page, sizeof page, static_cast<off_t>(text.size()))) > 0;) {
+    text.append(page, static_cast<size_t>(n));
+  }
+  *mounts = ParseMountInfo(text);
+  return *mounts;
 }
 
 const MountEntry* MountedAt(const std::vector<MountEntry>& mounts, const std::string& target) {

@@ -23,6 +23,10 @@ struct MountEntry {
 // The lines of a /proc/PID/mountinfo, in its order (proc(5)).
 std::vector<MountEntry> ParseMountInfo(const std::string& text);
 
+// Those that this process sees. They are read anew only after the kernel told of a change
+// (proc_pid_mountinfo(5)), for writing them all down is a tenth of a look at a guest.
+std::vector<MountEntry> MountsNow();
+
 // The mount that is seen at `target`: the last one there; null: none.
 const MountEntry* MountedAt(const std::vector<MountEntry>& mounts, const std::string& target);
 

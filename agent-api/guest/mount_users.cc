@@ -78,7 +78,7 @@ std::string UsersOf(const std::string& target) {
 }
 
 std::string KeptMountedBy(const std::string& target) {
-  const std::vector<MountEntry> mounts = ParseMountInfo(ReadFile("/proc/self/mountinfo"));
+  const std::vector<MountEntry> mounts = MountsNow();
   return MountedAt(mounts, target) == nullptr ? "" : UsersOf(target);
 }
 

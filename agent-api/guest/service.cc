@@ -346,10 +346,12 @@ class Service final : public agent::Agent::Service {
     seen.set_static_hostname(StaticHostname());
     seen.set_hosts_lack_name(!seen.static_hostname().empty() &&
                              !NamesHost(ReadFile("/etc/hosts"), seen.static_hostname()));
-    seen.set_user_exists(FindAccount(request.user()).has_value());
+    const std::optional<Account> user = FindAccount(request.user());
+    seen.set_user_exists(user.has_value());
     for (const std::string& group : GroupsOf(request.user())) seen.add_groups(group);
     for (const agent::ScriptRun& run : scripts_->Runs()) *seen.add_runs() = run;
-    for (const std::string& key : AuthorizedKeysOf(request.user())) seen.add_authorized_keys(key);
+    if (user.has_value())
+      for (const std::string& key : AuthorizedKeysOf(*user)) seen.add_authorized_keys(key);
     const std::vector<agent::Card> cards = cards_.Now();
     for (const agent::Card& card : cards) *seen.add_cards() = card;
     LookAtCards({request.cards().begin(), request.cards().end()}, cards, &seen);
@@ -390,8 +392,9 @@ class Service final : public agent::Agent::Service {
     agent::Resources resources;
     if (program_.system.empty()) return resources;
     const MemoryUse memory = ReadMemoryUse("/proc/meminfo");
-    resources.set_cpus(OnlineCpus(program_.system));
-    resources.set_cpus_there(CpusThere(program_.system));
+    const CpuCount cpus = CountCpus(program_.system);
+    resources.set_cpus(cpus.online);
+    resources.set_cpus_there(cpus.there);
     resources.set_memory_kib(memory.total);
     resources.set_available_kib(memory.available);
     resources.set_offline_kib(OfflineMemoryKib(program_.system));

@@ -121,12 +121,13 @@ std::vector<MountEntry> MountsOfShare(const std::vector<MountEntry>& mounts, con
 }
 
 bool KernelHas(const std::string& filesystem) {
+  static auto* const modules = new Modules();
+  if (modules->Has(filesystem)) return true;
   const std::string loaded = ReadFile("/proc/filesystems");
   for (const absl::string_view line : absl::StrSplit(loaded, '\n')) {
     if (absl::EndsWith(line, absl::StrCat("\t", filesystem))) return true;
   }
-  static auto* const modules = new Modules();
-  return modules->Has(filesystem);
+  return false;
 }
 
 agent::Shares ObserveShares(const std::vector<std::string>& leaving,

@@ -36,7 +36,6 @@ namespace {
 constexpr char kFstab[] = "/etc/fstab";
 constexpr char kUnfinished[] = "/var/lib/rum/unfinished-drives";
 constexpr size_t kMostOfFstab = 1 << 20;
-constexpr char kMountInfo[] = "/proc/self/mountinfo";
 constexpr std::chrono::seconds kArrives{30};  // a folder that was plugged in, on a busy host
 constexpr std::chrono::minutes kChecked{5};   // a filesystem, by the guest's boot
 constexpr std::chrono::milliseconds kTryAgain{50};
@@ -156,8 +155,6 @@ std::string MountData(const agent::Volume& volume, const std::vector<std::string
   for (const std::string& device : devices) options.push_back(absl::StrCat("device=", device));
   return absl::StrJoin(options, ",");
 }
-
-std::vector<MountEntry> MountsNow() { return ParseMountInfo(ReadFile(kMountInfo)); }
 
 // Returns 0, or why not. Nothing tells that a guest knows of a folder that was plugged in, or that
 // its boot, which mounts by rum's own lines, is done with what it has under way.

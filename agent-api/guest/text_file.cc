@@ -112,6 +112,8 @@ absl::StatusOr<std::string> ReadFileToEdit(const std::string& path, size_t most)
     if (n < 0) return Failed("read", path);
     text.append(buffer, static_cast<size_t>(n));
     if (text.size() > most) return TooLarge(path, most);
+    // A file that has a size had an end where it was read short; one of the kernel's has none.
+    if (text.size() == size && static_cast<size_t>(n) < sizeof buffer) break;
   }
   return text;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -36,10 +37,11 @@ std::string ZoneInFile() { return ZoneLine(ReadFile(kTimezoneFile, 4096)); }
 std::vector<std::filesystem::path> LinksFrom(std::filesystem::path place) {
   std::vector<std::filesystem::path> targets;
   for (int links = 0; links < kMostLinks; ++links) {
-    std::error_code no_link;
-    const std::filesystem::path to = std::filesystem::read_symlink(place, no_link);
-    if (no_link) break;
-    place = (place.parent_path() / to).lexically_normal();  // `to` alone where it is absolute
+    char to[PATH_MAX];
+    const ssize_t size = readlink(place.c_str(), to, sizeof to);
+    if (size < 0) break;
+    place = (place.parent_path() / std::string(to, static_cast<size_t>(size)))
+                .lexically_normal();  // `to` alone where it is absolute
     targets.push_back(place);
   }
   return targets;
@@ -104,8 +106,8 @@ absl::Status SetZoneInFile(const std::string& name) {
 
 std::string Timezone() {
   const std::string in_file = ZoneInFile();
-  if (access(kLocaltime, F_OK) != 0 && ZoneByLink().empty()) return "UTC";
   std::string name = ZoneByLink();
+  if (name.empty() && access(kLocaltime, F_OK) != 0) return "UTC";
   // A copy, as old systems have it, is of the zone that the other file names.
   if (name.empty() && IsZoneName(in_file)) {
     const std::string zone = ReadFile(absl::StrCat(kZones, in_file), kMostOfItsData);

@@ -5,6 +5,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <map>
+#include <mutex>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -20,9 +22,17 @@ constexpr char kPath[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 }  // namespace
 
 bool HasTool(const std::string& name) {
+  // Where it was last is looked at first: it is asked of at each look at the guest.
+  static std::mutex mutex;
+  static auto* const places = new std::map<std::string, std::string>();
+  const std::lock_guard<std::mutex> guard(mutex);
+  std::string& place = (*places)[name];
+  if (!place.empty() && access(place.c_str(), X_OK) == 0) return true;
   for (const absl::string_view folder : absl::StrSplit(kPath, ':')) {
-    if (access(absl::StrCat(folder, "/", name).c_str(), X_OK) == 0) return true;
+    place = absl::StrCat(folder, "/", name);
+    if (access(place.c_str(), X_OK) == 0) return true;
   }
+  place.clear();
   return false;
 }
 

@@ -33,9 +33,11 @@ agent::Observation Look(const agent::ObserveRequest& request) {
   agent::Observation seen;
   seen.set_hostname(KernelHostname());
   seen.set_static_hostname(FirstLine(ReadFile("/etc/hostname")));
-  seen.set_user_exists(FindAccount(request.user()).has_value());
+  const std::optional<Account> user = FindAccount(request.user());
+  seen.set_user_exists(user.has_value());
   for (const std::string& group : GroupsOf(request.user())) seen.add_groups(group);
-  for (const std::string& key : AuthorizedKeysOf(request.user())) seen.add_authorized_keys(key);
+  if (user.has_value())
+    for (const std::string& key : AuthorizedKeysOf(*user)) seen.add_authorized_keys(key);
   for (const std::string& target : StaleTargets({})) seen.add_stale_targets(target);
   return seen;
 }

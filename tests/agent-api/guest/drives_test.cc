@@ -12,9 +12,11 @@
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "agent-api/guest/filesystem_size.h"
+#include "agent-api/guest/mount_table.h"
 #include "agent-api/guest/mount_users.h"
 #include "agent-api/guest/tool.h"
 #include "tests/agent-api/guest/folder.h"
@@ -118,6 +120,21 @@ TEST_F(MountedDisk, ThatIsFullDoesNotGrow) {
     disk_.clear();
     std::filesystem::remove(target_);
   }
+}
+
+TEST_F(MountedDisk, IsInTheTableAsItIsMountedNow) {
+  EXPECT_EQ(MountedAt(MountsNow(), target_), nullptr);
+  Make("ext4", 64);
+  for (const bool readonly : {false, true, false}) {
+    const unsigned long flags = MS_REMOUNT | (readonly ? MS_RDONLY : 0);
+    ASSERT_EQ(mount(nullptr, target_.c_str(), nullptr, flags, nullptr), 0);
+    const std::vector<MountEntry> mounts = MountsNow();
+    const MountEntry* const there = MountedAt(mounts, target_);
+    ASSERT_NE(there, nullptr);
+    EXPECT_EQ(there->readonly, readonly);
+  }
+  ASSERT_EQ(umount2(target_.c_str(), 0), 0);
+  EXPECT_EQ(MountedAt(MountsNow(), target_), nullptr);
 }
 
 TEST_F(MountedDisk, OfExt4TellsItsSizeWhileItIsMounted) {

@@ -201,7 +201,7 @@ TEST_F(Etc, KeysAreTheUsersOwnFileThatOnlyTheUserReads) {
   EXPECT_EQ(FactsOf("/home/dev/.ssh"), (Facts{S_IFDIR | 0700, 1000, 1000}));
   EXPECT_EQ(FactsOf("/home/dev/.ssh/authorized_keys"), (Facts{S_IFREG | 0600, 1000, 1000}));
   ASSERT_TRUE(SetAuthorizedKeys("dev", {}, {"ssh-rsa A"}).ok());
-  EXPECT_THAT(AuthorizedKeysOf("dev"), ElementsAre("ssh-rsa B"));
+  EXPECT_THAT(AuthorizedKeysOf(*FindAccount("dev")), ElementsAre("ssh-rsa B"));
 }
 
 TEST_F(Etc, ALinkInTheHomeLeadsNowhereThatTheUserMayNotGo) {
@@ -332,7 +332,7 @@ TEST_F(Etc, AUsersLinkToWhatOnlyRootMayReadIsNeitherReadNorReplaced) {
   std::filesystem::create_directory("/home/dev/.ssh");
   std::filesystem::create_symlink("/etc/secret", "/home/dev/.ssh/authorized_keys");
   ASSERT_EQ(chown("/home/dev/.ssh", 1000, 1000), 0);
-  EXPECT_TRUE(AuthorizedKeysOf("dev").empty());
+  EXPECT_TRUE(AuthorizedKeysOf(*FindAccount("dev")).empty());
   EXPECT_FALSE(SetAuthorizedKeys("dev", {"ssh-rsa A me"}, {}).ok());
   EXPECT_EQ(ReadFile("/etc/secret"), "ssh-rsa SECRET root\n");
 }

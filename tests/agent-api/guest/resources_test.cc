@@ -60,13 +60,13 @@ class Resources : public testing::Test {
 };
 
 TEST_F(Resources, OfTheCpusTheLowestComeAndTheHighestGo) {
-  EXPECT_EQ(OnlineCpus(system_.path()), 2u);
-  EXPECT_EQ(CpusThere(system_.path()), 4u);
+  EXPECT_EQ(CountCpus(system_.path()).online, 2u);
+  EXPECT_EQ(CountCpus(system_.path()).there, 4u);
   EXPECT_EQ(SetOnlineCpus(system_.path(), 3), absl::OkStatus());
   EXPECT_EQ(Cpu(2), "1");
   EXPECT_EQ(Cpu(10), "0");
   EXPECT_EQ(SetOnlineCpus(system_.path(), 4), absl::OkStatus());
-  EXPECT_EQ(OnlineCpus(system_.path()), 4u);
+  EXPECT_EQ(CountCpus(system_.path()).online, 4u);
   EXPECT_EQ(SetOnlineCpus(system_.path(), 2), absl::OkStatus());
   EXPECT_EQ(Cpu(1), "1");
   EXPECT_EQ(Cpu(2), "0");
@@ -78,18 +78,18 @@ TEST_F(Resources, TheCpuThatTheGuestBootedOnStays) {
   AddCpu(0, "1");  // as older kernels have it
   EXPECT_EQ(SetOnlineCpus(system_.path(), 1), absl::OkStatus());
   EXPECT_EQ(Cpu(0), "1");
-  EXPECT_EQ(OnlineCpus(system_.path()), 1u);
+  EXPECT_EQ(CountCpus(system_.path()).online, 1u);
   EXPECT_EQ(SetOnlineCpus(system_.path(), 0).code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(OnlineCpus(system_.path()), 1u);
+  EXPECT_EQ(CountCpus(system_.path()).online, 1u);
 }
 
 TEST_F(Resources, WithoutHotplugAllCpusAreOnlineAndNoneCanGo) {
   for (const unsigned cpu : {1u, 2u, 10u})
     fs::remove(system_ / absl::StrCat("cpu/cpu", cpu, "/online"));
   Spill(system_ / "cpu/online", "0-2,10\n");
-  EXPECT_EQ(OnlineCpus(system_.path()), 4u);
+  EXPECT_EQ(CountCpus(system_.path()).online, 4u);
   EXPECT_FALSE(SetOnlineCpus(system_.path(), 2).ok());
-  EXPECT_EQ(OnlineCpus(system_.path()), 4u);
+  EXPECT_EQ(CountCpus(system_.path()).online, 4u);
 }
 
 TEST_F(Resources, ACpuThatIsBeingPluggedIsWaitedFor) {
@@ -111,7 +111,7 @@ TEST_F(Resources, MoreCpusThanThereAreIsAnErrorThatSaysSo) {
 }
 
 TEST_F(Resources, AGuestWithoutThatFolderTellsOfNoCpus) {
-  EXPECT_EQ(OnlineCpus("/nowhere"), 0u);
+  EXPECT_EQ(CountCpus("/nowhere").online, 0u);
   EXPECT_EQ(OfflineMemoryKib("/nowhere"), 0u);
   EXPECT_EQ(BringMemoryOnline("/nowhere"), absl::OkStatus());
 }
