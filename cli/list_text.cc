@@ -40,8 +40,8 @@ std::string Waiting(const control::ListedMachine& machine) {
   return absl::StrJoin(fields, " ");
 }
 
-// What `rum status` says of one machine as well, where the window is too narrow for all: conditions,
-// which say nothing when they are cut, then forwards and ids.
+// What `rum status` says of one machine as well, where the window is too narrow for all:
+// conditions, which say nothing when they are cut, then forwards and ids.
 void LeaveOutWhatStatusSays(size_t width, std::vector<std::vector<std::string>>* rows) {
   constexpr size_t kForIds = 70;
   constexpr size_t kTelling = 24;  // of conditions
