@@ -12,13 +12,18 @@ namespace {
 constexpr char kOfDomain[] = "domain/";
 
 // Of what is mounted, some can only be when drives have come or others are unmounted. Several
-// folders may be at one place, one after the other.
+// folders may be at one place, one after the other, and a card or a drive may come and go; what is
+// on a drive that grew before it was mounted grows afterwards.
 std::string KeyOf(const Action& action) {
   const Action::SetStorage& storage = action.set_storage();
   const Action::ChangeFolder& folder = action.change_folder();
+  const Action::ChangeDisk& disk = action.change_disk();
   return absl::StrCat(
-      action.field(), "/", action.kind_case(), "/", absl::StrJoin(storage.made(), "\n"), "/",
-      absl::StrJoin(storage.removed(), "\n"), "/", folder.what(), "/", folder.tag());
+      absl::StrCat(action.field(), "/", action.kind_case(), "/",
+                   absl::StrJoin(storage.made(), "\n"), "/",
+                   absl::StrJoin(storage.removed(), "\n")),
+      absl::StrCat("/", folder.what(), "/", folder.tag(), "/", action.change_card().what(), "/",
+                   disk.what(), "/", disk.before() == disk.size()));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -98,6 +99,23 @@ TEST_F(LiveDisks, ThatGrewBeforeTheControllerDiedGetTheirFilesystemsGrown) {
   world_.guest->drives["rum-a"].set_grows(true);
   const Seen seen = ApplyNow();
   EXPECT_THAT(seen.done, ElementsAre("Grew the filesystem of drive a"));
+  EXPECT_FALSE(world_.guest->drives["rum-a"].grows());
+}
+
+TEST_F(LiveDisks, ThatGrewBeforeTheyAreMountedGetTheirFilesystemsGrownThen) {
+  Write(DriveTable("a", "1G"));
+  ExpectLive(ApplyNow());
+  Write(DriveTable("a", "3G") + FsTable("ext4", "a", "/data"));
+  EventSink sink;
+  std::vector<std::string> done;
+  sink.result = [&](const ActionResult& result) {
+    done.push_back(result.message());
+    const std::lock_guard<std::mutex> guard(world_.guest->mutex);
+    if (result.action().has_set_storage()) world_.guest->drives["rum-a"].set_grows(true);
+  };
+  const ApplyOutcome outcome = machine_->Apply(ApplyOptions(), sink);
+  EXPECT_FALSE(outcome.failed) << outcome.error;
+  EXPECT_THAT(done, Contains("Grew the filesystem of drive a"));
   EXPECT_FALSE(world_.guest->drives["rum-a"].grows());
 }
 
