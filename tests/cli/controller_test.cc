@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "tests/cli/sandbox.h"
+#include "tests/eventually.h"
 #include "tests/idle.h"
 
 namespace rum {
@@ -111,7 +112,8 @@ TEST_F(ControllerTest, ASecondRuntimeFolderMakesNoSecondControllerOfTheSameMachi
   const Result status = Status();
   EXPECT_EQ(status.exit_status, 1);
   // The second one has said why, and is about to end.
-  EXPECT_TRUE(Eventually([&] { return rum_.Controllers() == std::vector<pid_t>{pid}; }));
+  EXPECT_TRUE(Eventually([&] { return rum_.Controllers() == std::vector<pid_t>{pid}; },
+                         std::chrono::seconds(60)));
 }
 
 TEST_F(ControllerTest, ClientsThatStartAtOnceShareOne) {
