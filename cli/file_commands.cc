@@ -1,9 +1,14 @@
+#include <unistd.h>
+
 #include <cstdio>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "cli/commands.h"
 #include "cli/json_text.h"
 #include "cli/render.h"
@@ -70,10 +75,28 @@ reports::CheckedFile CheckOne(const std::string& file, std::string* text) {
   return checked;
 }
 
+// What is wrong, each problem below its place where a terminal's line ends. Whoever reads it from a
+// pipe, as editors do, gets a line for each.
+std::string Shown(const std::string& problems, const Style& style) {
+  constexpr absl::string_view kError = ": error: ";
+  if (isatty(STDERR_FILENO) == 0) return problems;
+  std::string text;
+  for (const absl::string_view line : absl::StrSplit(absl::StripSuffix(problems, "\n"), '\n')) {
+    const size_t error = absl::StartsWith(line, " ") ? line.npos : line.find(kError);
+    const size_t begin = error == line.npos ? 0 : error + kError.size();
+    const std::string place(line.substr(0, begin));
+    text += begin == 0
+                ? absl::StrCat(line, "\n")
+                : Hanging(place, DisplayWidth(place), std::string(line.substr(begin)), style);
+  }
+  return text;
+}
+
 void Check(std::vector<std::string> files, Globals* globals) {
   if (!globals->machine.empty()) return Fail(globals, "check is about files: -c, or their names");
   if (files.empty()) files.push_back(globals->file);
-  const bool utf8 = StyleOf(*globals).utf8;
+  const Style style = StyleOf(*globals);
+  const bool utf8 = style.utf8;
   const bool json = globals->output == "json";
   reports::CheckReport report;
   for (const std::string& file : files) {
@@ -88,7 +111,7 @@ void Check(std::vector<std::string> files, Globals* globals) {
     } else if (checked.problems_size() == 1 && text == checked.problems(0).message()) {
       Fail(globals, text);
     } else {
-      std::fputs(Lines(text, utf8).c_str(), stderr);
+      std::fputs(Shown(Lines(text, utf8), style).c_str(), stderr);
     }
   }
   if (json) std::fputs(ToJson(report).c_str(), stdout);
