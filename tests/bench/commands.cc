@@ -1,11 +1,10 @@
-// What the commands of every minute cost: bazel run //tests/bench:commands, in
-// tools/isolated-libvirtd. In two worlds:
+// What the commands of every minute cost: tools/isolated-libvirtd bazel run //tests/bench:commands.
+// In two worlds:
 //
 // * the real `rum` and rum-controller with the real libvirtd of a session, which has a hundred
 //   machines that are off;
 // * the real `rum`, which asks a controller in this process over its socket; libvirt, guest and
-// host
-//   are fakes, so that what is measured is rum alone. A hundred machines, one of which is up.
+//   host are fakes, so that what is measured is rum alone. A hundred machines, one of which is up.
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -18,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
@@ -49,6 +49,8 @@ double CpuMs(int who) {
 double CpuMsOfRunning(const std::string& part) {
   double ticks = 0;
   for (const auto& process : fs::directory_iterator("/proc")) {
+    if (!absl::ascii_isdigit(static_cast<unsigned char>(process.path().filename().string()[0])))
+      continue;
     std::ifstream file(process.path() / "stat");
     const std::string text{std::istreambuf_iterator<char>(file), {}};
     const size_t name_end = text.rfind(')');
