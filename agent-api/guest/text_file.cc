@@ -94,6 +94,26 @@ absl::Status Fill(int fd, const Place& place, int old, const std::string& bytes,
   return fsync(fd) == 0 ? absl::OkStatus() : Failed("fsync", place.path);
 }
 
+absl::Status Replace(const Place& place, const std::string& bytes, mode_t mode) {
+  const int folder = place.folder.get();
+  const OwnedFd old = OpenToRead(folder, place.name, O_NOFOLLOW);
+  if (!old.ok() && errno != ENOENT) return Failed("open", place.path);
+  if (old.ok()) {
+    struct stat file {};
+    if (absl::Status regular = MustBeRegular(old.get(), place.path, &file); !regular.ok())
+      return regular;
+  }
+  std::string temporary;
+  const OwnedFd made = MakeTemporary(place, &temporary);
+  if (!made.ok()) return NotReplaced(place.path, folder, old.get(), errno);
+  absl::Status status = Fill(made.get(), place, old.get(), bytes, mode);
+  if (status.ok() && renameat(folder, temporary.c_str(), folder, place.name.c_str()) != 0) {
+    status = NotReplaced(place.path, folder, old.get(), errno);
+  }
+  if (!status.ok()) unlinkat(folder, temporary.c_str(), 0);
+  return status;
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> ReadFileToEdit(const std::string& path, size_t most) {
@@ -136,23 +156,10 @@ absl::StatusOr<std::string> ThroughLinks(const std::string& path) {
 absl::Status WriteFileAtomically(const std::string& path, const std::string& bytes, mode_t mode) {
   const absl::StatusOr<Place> place = PlaceOf(path);
   if (!place.ok()) return place.status();
-  const int folder = place->folder.get();
-  const OwnedFd old = OpenToRead(folder, place->name, O_NOFOLLOW);
-  if (!old.ok() && errno != ENOENT) return Failed("open", place->path);
-  if (old.ok()) {
-    struct stat file {};
-    if (absl::Status regular = MustBeRegular(old.get(), place->path, &file); !regular.ok())
-      return regular;
-  }
-  std::string temporary;
-  const OwnedFd made = MakeTemporary(*place, &temporary);
-  if (!made.ok()) return NotReplaced(place->path, folder, old.get(), errno);
-  absl::Status status = Fill(made.get(), *place, old.get(), bytes, mode);
-  if (status.ok() && renameat(folder, temporary.c_str(), folder, place->name.c_str()) != 0) {
-    status = NotReplaced(place->path, folder, old.get(), errno);
-  }
-  if (!status.ok()) unlinkat(folder, temporary.c_str(), 0);
-  return status;
+  const absl::Status replaced = Replace(*place, bytes, mode);
+  if (replaced.ok() || place->path == path) return replaced;
+  return absl::Status(replaced.code(),
+                      absl::StrCat(path, " in the guest is a link: ", replaced.message()));
 }
 
 absl::Status WriteNewFile(const std::string& path, const std::string& bytes, mode_t mode) {

@@ -178,6 +178,10 @@ TEST(TextFile, AFailureSaysWhatFailedAndLeavesNothingBehind) {
   EXPECT_EQ(status.message(), (folder / "file") + " in the guest is a folder");
   EXPECT_FALSE(std::filesystem::exists(folder / "file.rum-new"));
   EXPECT_FALSE(WriteFileAtomically(folder / "no/file", "new", 0644).ok());
+  std::filesystem::create_symlink("file", folder / "link");
+  EXPECT_EQ(WriteFileAtomically(folder / "link", "new", 0644).message(),
+            (folder / "link") + " in the guest is a link: " + (folder / "file") +
+                " in the guest is a folder");
 }
 
 TEST(TextFile, AMissingFileIsToldFromOneThatCannotBeRead) {
