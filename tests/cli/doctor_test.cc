@@ -233,6 +233,50 @@ TEST_F(DoctorTest, AControllerThatDoesNotAnswer) {
   EXPECT_THAT(finding.seen(), HasSubstr("takes connections and does not answer"));
 }
 
+// A host that systemd runs, with what stands in for two programs of its: they do to the files what
+// those do that the doctor looks at.
+constexpr char kSystemd[] =
+    "mkdir -p /run/systemd/system /run/linger /run/etc\n"
+    "cp -a /etc/. /run/etc; mount --bind /run/etc /etc\n"
+    "mount -t tmpfs none /var/lib/systemd; mkdir /var/lib/systemd/linger\n"
+    "mount -t tmpfs none /sys/fs/cgroup\n"
+    "own=/sys/fs/cgroup/user.slice/user-65534.slice/user@65534.service\n"
+    "mkdir -p $own; echo 'cpu memory pids' >$own/cgroup.controllers\n"
+    "bin=${PATH%%:*}\n"
+    "printf '#!/bin/sh\\n[ \"$1\" = enable-linger ] && touch \"/var/lib/systemd/linger/$2\"\\n' "
+    ">$bin/loginctl\n"
+    "printf '#!/bin/sh\\n[ \"$1\" = daemon-reload ] && sed -n s/^Delegate=//p "
+    "/etc/systemd/system/user@.service.d/delegate.conf >%s/cgroup.controllers\\n' $own "
+    ">$bin/systemctl\n"
+    "chmod 755 $bin/loginctl $bin/systemctl\n";
+
+TEST_F(DoctorTest, AServiceThatStartsWhenItsUserLogsInAndNotBefore) {
+  const Finding finding = Cured({"user service"},
+                                std::string(kAsNobody) + kSystemd +
+                                    "wants=/etc/systemd/user/default.target.wants\n"
+                                    "mkdir -p $wants; touch /etc/systemd/user/rum.service\n"
+                                    "ln -s ../rum.service $wants/rum.service",
+                                kNobodysDoctor)[0];
+  EXPECT_EQ(finding.level(), Finding::NOTE);
+  EXPECT_THAT(finding.seen(), HasSubstr("starts when you log in, not before"));
+}
+
+TEST_F(DoctorTest, AControlGroupThatIsNotDelegated) {
+  const Finding finding =
+      Cured({"cgroups"}, std::string(kAsNobody) + kSystemd + "echo pids >$own/cgroup.controllers",
+            kNobodysDoctor)[0];
+  EXPECT_EQ(finding.level(), Finding::NOTE);
+  EXPECT_THAT(finding.seen(), HasSubstr("the controller cpu is not delegated to you"));
+}
+
+TEST_F(DoctorTest, ControlGroupsThatAreReadOnlyWhereTheSystemsLibvirtIsWanted) {
+  const Finding finding = Cured({"cgroups"},
+                                "export LIBVIRT_DEFAULT_URI=qemu:///system\n"
+                                "mount -t tmpfs -o ro none /sys/fs/cgroup")[0];
+  EXPECT_EQ(finding.level(), Finding::WARNING);
+  EXPECT_EQ(finding.seen(), "/sys/fs/cgroup is read-only");
+}
+
 // The kernel's number, as a file that stands in its place.
 std::string Number(const std::string& name, int value) {
   const std::string own = "number." + name;
